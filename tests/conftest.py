@@ -1,0 +1,18 @@
+"""Fixtures that several test files share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before TensorFlow loads: its C++ log lines would land in the test output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real question pairs, beside the checkout; tests that ask for it are marked `real_data`."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real question pairs are not beside this checkout")
+    return folder

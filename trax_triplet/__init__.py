@@ -1,0 +1,47 @@
+"""The modified triplet loss of the NLP Specialization on Trax: a loss, a Siamese LSTM, and a way to learn.
+
+The rooms, from the ground up (each is a module of this package):
+
+- `compat`      the only door to Trax, with what current JAX and NumPy broke repaired
+- `similarity`  unit vectors and cosine similarity
+- `loss`        positives, mean negative, closest negative, hinges: the modified triplet loss
+- `model`       the Siamese LSTM, as in the course and with padding that never counts
+- `vocabulary`  text to tokens to ids
+- `data`        CSV to pairs, duplicate groups, and parts that share no question
+- `batches`     pairs to batches without known false negatives; `stream` makes them endless
+- `sample`      generated question pairs in Quora's format
+- `training`    `train`: from pairs to a model folder; `loop` is the Trax Loop it runs
+- `storage`     model folders and checkpoints
+- `evaluation`  scores and labels to metrics and a threshold
+- `plots`       pictures of scores and of learning
+- `cli`         the command `trax-triplet`
+
+The names below are loaded on first use, so that `import trax_triplet` is quick and loads no framework.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "cosine_similarity": "similarity", "l2_normalize": "similarity", "similarity_matrix": "similarity",
+    "closest_negative": "loss", "hinge": "loss", "hinges": "loss", "mean_negative": "loss", "positives": "loss",
+    "triplet_loss": "loss", "TripletLoss": "loss",
+    "Siamese": "model",
+    "Vocabulary": "vocabulary",
+    "Pairs": "data", "read_pairs": "data", "split_pairs": "data",
+    "train": "training",
+    "TrainedModel": "storage", "load_model": "storage", "save_model": "storage",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,91 @@
+"""Trax's Loop, made quiet, and saved and restored as plain arrays."""
+
+import contextlib
+import io
+import itertools
+
+import numpy as np
+
+from trax_triplet.compat import fastmath, lr_schedules, optimizers, training
+from trax_triplet.loss import TripletLoss
+from trax_triplet.model import get_weights, set_weights
+from trax_triplet.stream import STEP
+from trax_triplet.vocabulary import PAD_ID
+
+
+class QuietLoop(training.Loop):
+    """A Trax Loop that is quiet, hands out its losses, and can be saved and restored as arrays."""
+
+    bar = None  # a tqdm progress bar to move on
+
+    def run_quietly(self, n_steps):
+        """`run`, without Trax's own lines on stdout."""
+        self._losses = getattr(self, "_losses", [])
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.run(n_steps)
+
+    def _run_one_step(self, task_index, task_changed):
+        loss, stats = super()._run_one_step(task_index, task_changed)
+        self._losses.append(loss)
+        if self.bar is not None:
+            self.bar.update()
+            if self.step % 10 == 0:
+                self.bar.set_postfix(loss=f"{np.mean(loss):.4f}")
+        return loss, stats
+
+    def take_losses(self):
+        """Training losses of the steps since the last call, one float each."""
+        losses, self._losses = [float(np.mean(loss)) for loss in self._losses], []
+        return losses
+
+    def validation_loss(self):
+        """Mean loss over the validation batches at the last evaluation."""
+        return float(self.history.get("eval", "metrics/TripletLoss")[-1][1])
+
+    @property
+    def _trainer(self):
+        return self._trainer_per_task[0]
+
+    def arrays(self):
+        """Weights, optimizer slots and random state: all that the next step depends on."""
+        slots = fastmath.tree_leaves(self._trainer.slots)
+        return {**{f"weights/{name}": w for name, w in get_weights(self.model).items()},
+                **{f"slots/{i}": np.asarray(slot) for i, slot in enumerate(slots)},
+                "rng": np.asarray(self._rng)}
+
+    def restore(self, arrays, step):
+        """Takes up the state that another loop's `arrays` gave after `step` steps."""
+        weights = {k.removeprefix("weights/"): v for k, v in arrays.items() if k.startswith("weights/")}
+        set_weights(self.model, weights)
+        self.update_weights_and_state(weights=self.model.weights)
+        numbers = iter(range(len(arrays)))
+        self._trainer.slots = fastmath.nested_map(lambda _: arrays[f"slots/{next(numbers)}"], self._trainer.slots)
+        self._rng = fastmath.numpy.asarray(arrays["rng"])
+        self._step = step
+
+
+def make_loop(model, eval_model, stream, judged, settings):
+    """A QuietLoop around one TrainTask and one EvalTask.
+
+    Args:
+        model, eval_model: initialised `Siamese` layers, for training and for evaluation.
+        stream: endless training batches, (ids1, ids2, groups1, groups2).
+        judged: list of validation batches of the same form; each evaluation goes through all of them.
+        settings: dict with batch_size, margin, closest, learning_rate, warmup_steps, evaluate_every,
+            steps and seed, as in `training.train`.
+
+    Returns:
+        The loop, at step 0.
+    """
+    loss = TripletLoss(settings["margin"], closest=settings["closest"], normalize=False, with_groups=True)
+    ids = np.full((settings["batch_size"], STEP), PAD_ID, np.int32)
+    empty = (ids, ids, ids[:, 0], ids[:, 0])
+    schedule = lr_schedules.warmup_and_rsqrt_decay(settings["warmup_steps"], settings["learning_rate"])
+    task = training.TrainTask(stream, loss, optimizers.Adam(settings["learning_rate"]), lr_schedule=schedule,
+                              sample_batch=empty)
+    judge = training.EvalTask(itertools.cycle(judged), [loss], n_eval_batches=len(judged), sample_batch=empty)
+    every, last = settings["evaluate_every"], settings["steps"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        return QuietLoop(model, task, eval_model=eval_model, eval_tasks=[judge], random_seed=settings["seed"],
+                         eval_at=lambda step: step % every == 0 or step == last, checkpoint_at=lambda step: False,
+                         permanent_checkpoint_at=lambda step: False)

@@ -1,0 +1,301 @@
+"""The Siamese LSTM: the course's definition, layer for layer, and a form in which padding never counts."""
+
+import numpy as np
+
+from trax_triplet.compat import fastmath, jnp, shapes, tl
+from trax_triplet.similarity import l2_normalize
+from trax_triplet.vocabulary import OOV_ID, PAD_ID
+
+POOLINGS = ("course", "mean", "last")
+WEIGHT_NAMES = ("embedding", "lstm/kernel", "lstm/bias")
+
+
+def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", word_dropout=0.0,
+            embedding_stddev=None):
+    """Returns a model that turns two batches of questions into two batches of unit vectors.
+
+    The layer takes two inputs, word ids (batch, length) of the first and of the second questions,
+    int32 in [0, vocab_size), and gives two outputs (batch, d_model), float32, of length 1. Both
+    towers are one and the same stack of layers, so they share their weights. With `pooling='course'`
+    and the other defaults that stack is the course's: Embedding, LSTM, Mean, Normalize. There the
+    padding (id 1) runs through LSTM and Mean, so that a question's vector depends on how long its
+    batch was padded. With 'mean' or 'last' padding never counts, wherever it stands: a vector is the
+    same alone, in any batch and at any padded length, and a question of nothing but padding gets
+    the zero vector.
+
+    Args:
+        vocab_size: number of word ids, at least 2 (0 is out of vocabulary, 1 is padding).
+        d_model: width of the word embedding, of the LSTM and of the vectors.
+        mode: 'train', 'eval' or 'predict'; word dropout acts in 'train' alone.
+        pooling: what becomes of the LSTM's states: 'course' (mean over all steps, padding too),
+            'mean' (over the words), or 'last' (the state after the last word).
+        word_dropout: share of the words that read as out of vocabulary, drawn anew each time, in
+            [0, 1). The model learns to do without any one word, and learns what id 0 means.
+        embedding_stddev: standard deviation of the normal distribution that the embedding starts
+            from; None for Trax's own initialiser.
+
+    Returns:
+        A `tl.Parallel` layer of the two towers.
+
+    Raises:
+        ValueError: a size, mode, pooling or share outside its range.
+
+    Example:
+        >>> Siamese(vocab_size=100, d_model=8)
+        Parallel_in2_out2[
+          Serial[
+            Embedding_100_8
+            LSTM_8
+            Mean
+            Normalize
+          ]
+          Serial[
+            Embedding_100_8
+            LSTM_8
+            Mean
+            Normalize
+          ]
+        ]
+    """
+    _check_settings(vocab_size, d_model, mode, pooling, word_dropout)
+    initializer = {} if embedding_stddev is None else {
+        "kernel_initializer": tl.RandomNormalInitializer(embedding_stddev)}
+    embedding = tl.Embedding(vocab_size, d_model, **initializer)
+    lstm = tl.LSTM(d_model, mode=mode)
+    normalize = tl.Fn("Normalize", l2_normalize)
+    if pooling == "course":
+        if word_dropout:
+            raise ValueError("the course's model has no word dropout; take pooling='mean' or 'last' with it")
+        tower = tl.Serial(embedding, lstm, tl.Mean(axis=1), normalize)
+    else:
+        # Every mode has the same layers, so that a Loop can hand weights from one to the other.
+        dropout = WordDropout(word_dropout if mode == "train" else 0.0)
+        pool = MeanOfWords() if pooling == "mean" else LastWord()
+        states = tl.Serial(embedding, lstm)
+        tower = tl.Serial(dropout, PaddingLast(), tl.Branch(states, WordCount()), pool, normalize)
+    return tl.Parallel(tower, tower)
+
+
+class WordDropout(tl.Layer):
+    """Layer: word ids (batch, length) with a random share of the words replaced by id 0.
+
+    Padding stays padding. Each call with another random key draws anew.
+
+    Example:
+        >>> WordDropout(0.25)
+        WordDropout_0.25
+    """
+
+    def __init__(self, rate):
+        super().__init__(name=f"WordDropout_{rate:g}")
+        self._rate = rate
+
+    def forward(self, ids):
+        """Args: ids (batch, length), integers. Returns: the same shape and dtype."""
+        if not self._rate:
+            return ids
+        drop = fastmath.random.bernoulli(self.rng, self._rate, ids.shape)
+        drop = jnp.logical_and(drop, ids != PAD_ID)
+        return jnp.where(drop, jnp.full_like(ids, OOV_ID), ids)
+
+
+def PaddingLast():
+    """Returns a layer that moves padding behind the words, which keep their order.
+
+    An LSTM reads from left to right, so padding behind a word cannot touch that word's state.
+
+    Example:
+        >>> PaddingLast()(np.array([[1, 5, 1, 7]])).tolist()
+        [[5, 7, 1, 1]]
+    """
+    def f(ids):
+        order = jnp.argsort(jnp.asarray(ids == PAD_ID, ids.dtype), axis=1, stable=True)
+        return jnp.take_along_axis(ids, order, axis=1)
+    return tl.Fn("PaddingLast", f)
+
+
+def WordCount():
+    """Returns a layer that counts the words of each question: (batch, length) -> (batch,), int32.
+
+    Example:
+        >>> WordCount()(np.array([[5, 7, 1, 1], [1, 1, 1, 1]])).tolist()
+        [2, 0]
+    """
+    return tl.Fn("WordCount", lambda ids: jnp.sum(jnp.asarray(ids != PAD_ID, "int32"), axis=1))
+
+
+def MeanOfWords():
+    """Returns a layer that averages the states of the words: two inputs, (batch, length, d) and (batch,).
+
+    Example:
+        >>> states = np.array([[[2.0], [4.0], [9.0]], [[9.0], [9.0], [9.0]]])
+        >>> MeanOfWords()((states, np.array([2, 0]))).tolist()
+        [[3.0], [0.0]]
+    """
+    def f(states, count):
+        is_word = jnp.arange(states.shape[1])[None, :] < count[:, None]
+        total = jnp.sum(jnp.where(is_word[:, :, None], states, jnp.zeros_like(states)), axis=1)
+        return total / jnp.maximum(count, 1)[:, None].astype(states.dtype)
+    return tl.Fn("MeanOfWords", f)
+
+
+def LastWord():
+    """Returns a layer that takes the state of the last word: two inputs, (batch, length, d) and (batch,).
+
+    Example:
+        >>> states = np.array([[[2.0], [4.0], [9.0]], [[9.0], [9.0], [9.0]]])
+        >>> LastWord()((states, np.array([2, 0]))).tolist()
+        [[4.0], [0.0]]
+    """
+    def f(states, count):
+        last = jnp.take_along_axis(states, jnp.maximum(count - 1, 0)[:, None, None], axis=1)[:, 0]
+        return jnp.where(count[:, None] > 0, last, jnp.zeros_like(last))
+    return tl.Fn("LastWord", f)
+
+
+def init_model(model, seed=0):
+    """Gives every layer of `model` its first weights.
+
+    Args:
+        model: from `Siamese`.
+        seed: integer; the same seed gives the same weights.
+
+    Returns:
+        The model.
+
+    Example:
+        >>> model = init_model(Siamese(vocab_size=10, d_model=4))
+        >>> get_weights(model)["lstm/kernel"].shape
+        (8, 16)
+    """
+    model.rng = fastmath.random.get_prng(seed)
+    model.init((shapes.ShapeDtype((1, 8), np.int32),) * 2)
+    return model
+
+
+def get_weights(model):
+    """The weights of a `Siamese` model as named NumPy arrays.
+
+    Args:
+        model: from `Siamese`, initialised.
+
+    Returns:
+        dict: 'embedding' (vocab_size, d_model), 'lstm/kernel' (2 d_model, 4 d_model), rows for the
+        input and then for the state, gates in the order input, new, forget, output, and 'lstm/bias'
+        (4 d_model,), float32.
+
+    Raises:
+        ValueError: the model has no weights yet.
+
+    Example:
+        >>> sorted(get_weights(init_model(Siamese(vocab_size=10, d_model=4))))
+        ['embedding', 'lstm/bias', 'lstm/kernel']
+    """
+    arrays = [w for w in fastmath.tree_leaves(model.weights) if hasattr(w, "shape")]
+    if len(arrays) != len(WEIGHT_NAMES):
+        raise ValueError(f"expected a Siamese model with {len(WEIGHT_NAMES)} weight arrays, but this one "
+                         f"has {len(arrays)}; initialise it first, for example with init_model")
+    return {name: np.asarray(w) for name, w in zip(WEIGHT_NAMES, arrays)}
+
+
+def set_weights(model, weights):
+    """Puts named arrays, as from `get_weights`, into a model of the same sizes.
+
+    Args:
+        model: from `Siamese`; need not be initialised.
+        weights: dict of arrays as in `get_weights`.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: names or shapes that are not the model's.
+
+    Example:
+        >>> a, b = (init_model(Siamese(vocab_size=10, d_model=4), seed) for seed in (1, 2))
+        >>> _ = set_weights(b, get_weights(a))
+        >>> bool((get_weights(b)["embedding"] == get_weights(a)["embedding"]).all())
+        True
+    """
+    expected = {name: w.shape for name, w in get_weights(init_model(model)).items()}
+    found = {name: tuple(np.shape(w)) for name, w in weights.items()}
+    if found != expected:
+        raise ValueError(f"these weights do not fit the model: it has {expected}, they are {found}")
+    arrays = iter([jnp.asarray(weights[name]) for name in WEIGHT_NAMES])
+
+    def replaced(tree):
+        if isinstance(tree, (tuple, list)):
+            return type(tree)(replaced(branch) for branch in tree)
+        return next(arrays) if hasattr(tree, "shape") else tree
+
+    model.weights = replaced(model.weights)
+    return model
+
+
+class Encoder:
+    """Questions, as word ids, to unit vectors, in bulk: sorted by length, padded little, compiled once a shape.
+
+    The model's weights are read at each call, so one encoder serves a model while it trains.
+
+    Args:
+        model: from `Siamese` in mode 'eval'.
+        batch_size: questions computed at once.
+
+    Raises:
+        ValueError: a model in mode 'train' with word dropout.
+
+    Example:
+        >>> encode = Encoder(init_model(Siamese(vocab_size=10, d_model=4, mode="eval", pooling="last")))
+        >>> encode([[2, 3, 4], [5], []]).shape
+        (3, 4)
+    """
+
+    def __init__(self, model, batch_size=512):
+        self._tower = model.sublayers[0]
+        if any(isinstance(layer, WordDropout) and layer._rate for layer in self._tower.sublayers):
+            raise ValueError("this model drops words; to encode, build it with mode='eval'")
+        self._batch_size = batch_size
+        self._forward = fastmath.jit(self._tower.pure_fn)
+
+    def __call__(self, questions):
+        """Encodes questions.
+
+        Args:
+            questions: sequence of n integer arrays (words,), without padding; may be empty arrays.
+
+        Returns:
+            NumPy float32 array (n, d_model).
+        """
+        d_model = int(fastmath.tree_leaves(self._tower.weights)[0].shape[1])
+        vectors = np.zeros((len(questions), d_model), np.float32)
+        order = np.argsort([len(q) for q in questions], kind="stable")
+        # A few questions, a small batch; powers of two, so that few shapes are ever compiled.
+        size = min(self._batch_size, 1 << max(0, len(questions) - 1).bit_length())
+        waiting = []
+        for start in range(0, len(order), size):
+            rows = order[start:start + size]
+            ids = _padded([questions[i] for i in rows], size)
+            waiting.append((rows, self._forward(ids, self._tower.weights, self._tower.state, None)[0]))
+        for rows, encoded in waiting:
+            vectors[rows] = np.asarray(encoded)[:len(rows)]
+        return vectors
+
+
+def _padded(questions, n_rows):
+    """int32 (n_rows, length): the questions, then rows of padding; length a multiple of 8."""
+    length = max(8, -(-max(len(q) for q in questions) // 8) * 8)
+    ids = np.full((n_rows, length), PAD_ID, np.int32)
+    for row, question in zip(ids, questions):
+        row[:len(question)] = question
+    return ids
+
+
+def _check_settings(vocab_size, d_model, mode, pooling, word_dropout):
+    for name, value, least in (("vocab_size", vocab_size, 2), ("d_model", d_model, 1)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, but it is {value!r}")
+    for name, value, allowed in (("mode", mode, ("train", "eval", "predict")), ("pooling", pooling, POOLINGS)):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but it is {value!r}")
+    if not 0 <= word_dropout < 1:
+        raise ValueError(f"word_dropout is a share of words in [0, 1), but it is {word_dropout!r}")

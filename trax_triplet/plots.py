@@ -1,0 +1,164 @@
+"""Pictures of scores and of training: arrays in, a matplotlib Axes out.
+
+Nothing here shows or saves, and nothing touches pyplot's current figure: without `ax` a function makes a
+Figure of its own. Save with `axes.figure.savefig("scores.png")`; in a notebook, `axes.figure` at the end of a
+cell shows it. Importing this room loads matplotlib, so import it where you draw.
+
+Colours are blue, orange and green of Okabe and Ito (https://jfly.uni-koeln.de/color/), which readers of any
+colour vision tell apart; hatching, line styles and markers do the same in black and white.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
+
+from trax_triplet.evaluation import check_scores
+
+_BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
+_BINS = 32
+
+
+def score_histogram(scores: ArrayLike, labels: ArrayLike, *, threshold: float | None = None,
+                    ax: Axes | None = None) -> Axes:
+    """Histograms of the similarities of duplicates and of other pairs, one over the other.
+
+    Heights are shares of each class, in per cent, so that the two shapes compare though one class has more
+    pairs; the legend has the counts. Both classes use the same 32 bins, from the lowest score to the highest.
+
+    Args:
+      scores: similarities (n,), finite.
+      labels: (n,), 1 for a duplicate pair, 0 for another; a class without pairs is not drawn.
+      threshold: marked by a line with its number; pairs right of it are called duplicates.
+      ax: draw here instead of in a new Figure.
+
+    Returns:
+      The Axes, with title, axis labels and legend.
+
+    Raises:
+      TypeError, ValueError: as `evaluation.check_scores`; also for a threshold that is not a finite number.
+
+    Example:
+      >>> axes = score_histogram([0.9, 0.7, 0.2, 0.1], [1, 1, 0, 0], threshold=0.5)
+      >>> axes.get_ylabel()
+      'share of the pairs of its class (%)'
+    """
+    scores, labels = check_scores(scores, labels)
+    if threshold is not None:
+        threshold = _finite(threshold, "threshold")
+    ax = _axes(ax)
+    scores = scores.astype(np.float64)
+    edges = np.histogram_bin_edges(scores, bins=_BINS)
+    looks = ((False, "other pairs", {"facecolor": _ORANGE + "66", "edgecolor": _ORANGE}),
+             (True, "duplicates", {"facecolor": "none", "edgecolor": _BLUE, "hatch": "////"}))
+    for kind, name, look in looks:
+        chosen = scores[labels == kind]
+        if chosen.size:
+            ax.hist(chosen, bins=edges, weights=np.full(chosen.size, 100 / chosen.size), linewidth=1.5,
+                    histtype="stepfilled", label=f"{name} (n = {chosen.size:,})", **look)
+    if threshold is not None:
+        ax.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3g}")
+    ax.set_title("Similarity of question pairs")
+    ax.set_xlabel("cosine similarity of the two questions")
+    ax.set_ylabel("share of the pairs of its class (%)")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    return ax
+
+
+def learning_curve(history: Sequence[Mapping[str, float]], *, margin: float | None = None,
+                   ax: Axes | None = None) -> Axes:
+    """Loss, and where it was measured validation loss and ROC AUC, by training step.
+
+    Args:
+      history: one dict an evaluation, steps ascending: `step`, `loss`, and where measured `validation_loss`
+        and `validation_auc` (absent or None elsewhere); other keys are ignored. AUC has its own axis, right.
+      margin: draws the loss 2 * margin, at which a collapsed model stands still: with all vectors alike, each
+        of the two hinges of the mean loss is the margin.
+      ax: draw here instead of in a new Figure.
+
+    Returns:
+      The Axes of the loss, its legend below it (an `ax` of yours needs room there, as `layout="constrained"`
+      makes); the Axes of the AUC, where there is one, is the last of `axes.figure.axes`.
+
+    Raises:
+      TypeError: a row that is no dict, a value that is no number, an `ax` that is no Axes.
+      ValueError: no rows, a row without step or loss, steps that do not rise, NaN or infinity, a margin not
+        above 0.
+
+    Example:
+      >>> axes = learning_curve([{"step": 0, "loss": 0.5}, {"step": 100, "loss": 0.2}], margin=0.25)
+      >>> [line.get_label() for line in axes.get_lines()]
+      ['training loss', 'collapse: 2 × margin = 0.5']
+    """
+    _check(history)
+    loss, validation_loss, auc = (_points(history, k) for k in ("loss", "validation_loss", "validation_auc"))
+    if margin is not None and _finite(margin, "margin") <= 0:
+        raise ValueError(f"margin: expected a number above 0, got {margin}; pass the margin of the training")
+    ax = _axes(ax)
+    lines = [_line(ax, loss, "training loss", _BLUE, "o-")]
+    if validation_loss[0]:
+        lines.append(_line(ax, validation_loss, "validation loss", _ORANGE, "s--"))
+    if auc[0]:
+        right = ax.twinx()
+        lines.append(_line(right, auc, "validation ROC AUC (right)", _GREEN, "^-."))
+        right.set_ylabel("ROC AUC", color=_GREEN)
+        right.tick_params(axis="y", colors=_GREEN)
+    if margin is not None:
+        lines.append(ax.axhline(2 * margin, color="black", linestyle=":", linewidth=1.5,
+                                label=f"collapse: 2 × margin = {2 * margin:.3g}"))
+    ax.set_ylim(bottom=0)
+    ax.set_title("Learning curve")
+    ax.set_xlabel("training step")
+    ax.set_ylabel("triplet loss")
+    # Below the axes: inside, it would lie on a curve, as loss and AUC fill the corners between them.
+    ax.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+    return ax
+
+
+def _line(ax: Axes, points: tuple[list[float], list[float]], label: str, colour: str, style: str) -> Line2D:
+    every = max(1, len(points[0]) // 20)  # markers of a long run would hide its line
+    return ax.plot(*points, style, color=colour, label=label, markersize=5, markevery=every)[0]
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is None:
+        return Figure(figsize=(7, 4.2), layout="constrained").add_subplot()
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax: expected one matplotlib Axes, got {type(ax).__name__}; pass e.g. axes[0, 1]")
+    return ax
+
+
+def _finite(value: float, name: str) -> float:
+    number = np.asarray(value)
+    if number.ndim != 0 or number.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if not np.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {value}")
+    return float(number)
+
+
+def _check(history: Sequence[Mapping[str, float]]) -> None:
+    if len(history) == 0:
+        raise ValueError("history: expected at least one row, got none; train up to the first evaluation")
+    before = -np.inf
+    for i, row in enumerate(history):
+        if not isinstance(row, Mapping):
+            raise TypeError(f"history: expected a list of dicts, got {type(row).__name__} at index {i}")
+        if row.get("step") is None or row.get("loss") is None:
+            raise ValueError(f"history[{i}]: expected 'step' and 'loss', got {dict(row)}")
+        step = _finite(row["step"], f"history[{i}]['step']")
+        if step <= before:
+            raise ValueError(f"history[{i}]: expected a step above {before:g}, got {step:g}; sort by step")
+        before = step
+
+
+def _points(history: Sequence[Mapping[str, float]], key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of the rows that have `key`."""
+    rows = [(i, row) for i, row in enumerate(history) if row.get(key) is not None]
+    return [row["step"] for _, row in rows], [_finite(row[key], f"history[{i}][{key!r}]") for i, row in rows]

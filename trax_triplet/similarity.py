@@ -1,0 +1,176 @@
+"""Unit vectors and cosine similarity, of two vectors and of two batches; finite gradients everywhere.
+
+Everything here is written on `trax.fastmath.numpy` and runs on its three backends (JAX, NumPy,
+TensorFlow). Half precision (float16, bfloat16) is computed in float32 and the result cast back.
+"""
+
+from trax_triplet.compat import jnp
+
+# A vector none of whose entries is larger than this counts as the zero vector. The gradient of
+# x / |x| grows like 1 / |x|; this keeps it far inside what float32 can hold.
+ZERO_LENGTH = 1e-30
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def l2_normalize(x):
+    """Scales every vector of `x` to Euclidean length 1; the zero vector stays the zero vector.
+
+    y = x / sqrt(sum(x^2)) along the last axis: each row of a batch on its own, never the batch as
+    one vector. The naive formula is 0/0 at the zero vector, and so is its gradient; adding an
+    epsilon inside the root makes that gradient about 1/sqrt(epsilon). Here value and gradient are
+    both 0 there (`where` inside and outside the root), and no vector overflows or underflows on
+    the way, because it is first divided by its largest entry.
+
+    Args:
+        x: vectors (..., d), floating point; a list of numbers is read as floating point.
+
+    Returns:
+        Array (..., d) of x's dtype, with rows of length 1 or 0.
+
+    Raises:
+        TypeError: `x` has an integer or other dtype that is not floating point.
+        ValueError: `x` is a single number.
+
+    Example:
+        >>> unit = l2_normalize([[3.0, 4.0], [0.0, 0.0]])
+        >>> [[round(float(entry), 4) for entry in row] for row in unit]
+        [[0.6, 0.8], [0.0, 0.0]]
+    """
+    x = as_float(x, "x")
+    if len(x.shape) < 1:
+        raise ValueError("l2_normalize takes vectors (..., d), but x is a single number")
+    wide = widen(x)
+    largest = jnp.max(jnp.abs(wide), axis=-1, keepdims=True)
+    is_zero = largest < ZERO_LENGTH
+    scaled = wide / jnp.where(is_zero, jnp.ones_like(largest), largest)
+    squares = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
+    unit = scaled / jnp.sqrt(jnp.where(is_zero, jnp.ones_like(squares), squares))
+    return jnp.asarray(jnp.where(is_zero, jnp.zeros_like(unit), unit), x.dtype)
+
+
+def cosine_similarity(a, b):
+    """Cosine of the angle between `a` and `b`: their dot product over the product of their lengths.
+
+    Args:
+        a: a vector (d,), or vectors (..., d), floating point.
+        b: the same shape; for batches row i of `a` is compared with row i of `b`.
+
+    Returns:
+        Array (...), a scalar for two vectors, in [-1, 1]; 0 where either vector is zero.
+
+    Raises:
+        TypeError: integer dtype.
+        ValueError: the shapes differ.
+
+    Example:
+        The first two vectors of the lecture.
+
+        >>> round(float(cosine_similarity([1, 2, 3], [1, 2, 3.5])), 4)
+        0.9974
+    """
+    a, b = as_float(a, "a"), as_float(b, "b")
+    if tuple(a.shape) != tuple(b.shape):
+        raise ValueError(
+            f"cosine_similarity compares vectors of one shape, but a is {tuple(a.shape)} and b is "
+            f"{tuple(b.shape)}; for all pairs of two batches use similarity_matrix")
+    wide_a, wide_b, dtype = widen_both(a, b)
+    return jnp.asarray(jnp.sum(l2_normalize(wide_a) * l2_normalize(wide_b), axis=-1), dtype)
+
+
+def similarity_matrix(v1, v2, *, normalize=True):
+    """Similarities of every row of `v1` with every row of `v2`.
+
+    Args:
+        v1: vectors (n1, d), floating point; one row of the result each.
+        v2: vectors (n2, d), floating point; one column of the result each.
+        normalize: scale the rows to length 1 first, so that entries are cosines. False takes the
+            vectors as they are (right, and a little faster, when they already have length 1).
+
+    Returns:
+        Array (n1, n2): entry [i, j] is the similarity of v1[i] and v2[j].
+
+    Raises:
+        TypeError: integer dtype.
+        ValueError: not two matrices of equal width.
+
+    Example:
+        >>> similarity_matrix([[1.0, 0.0], [0.0, 2.0]], [[3.0, 0.0], [0.0, -1.0]]).tolist()
+        [[1.0, 0.0], [0.0, -1.0]]
+    """
+    v1, v2 = as_float(v1, "v1"), as_float(v2, "v2")
+    if len(v1.shape) != 2 or len(v2.shape) != 2 or v1.shape[1] != v2.shape[1]:
+        raise ValueError(
+            "similarity_matrix takes two batches of vectors of one width, (n1, d) and (n2, d), but "
+            f"v1 is {tuple(v1.shape)} and v2 is {tuple(v2.shape)}")
+    wide1, wide2, dtype = widen_both(v1, v2)
+    if normalize:
+        wide1, wide2 = l2_normalize(wide1), l2_normalize(wide2)
+    return jnp.asarray(jnp.matmul(wide1, jnp.transpose(wide2)), dtype)
+
+
+def as_float(x, name):
+    """`x` as an array of the current backend; an error that calls it `name` unless it is floating point.
+
+    Args:
+        x: an array of any library, or a (nested) list of numbers.
+        name: what the caller's user calls this argument.
+
+    Returns:
+        Array of the backend in use, of x's dtype (a list of numbers: the backend's default float).
+
+    Raises:
+        TypeError: the dtype is not float16, bfloat16, float32 or float64.
+
+    Example:
+        >>> as_float([1, 2], "x").tolist()
+        [1.0, 2.0]
+    """
+    if not hasattr(x, "dtype"):
+        x = jnp.asarray(x)
+        if dtype_name(x) in ("int32", "int64"):  # [1, 2, 3]: whoever types a list means numbers
+            x = jnp.asarray(x, float)
+    if dtype_name(x) not in FLOATS:
+        raise TypeError(
+            f"{name} has dtype {dtype_name(x)}, but similarities need vectors of floating point "
+            f"({', '.join(FLOATS)}); convert it, for example with np.asarray({name}, 'float32')")
+    return jnp.asarray(x)
+
+
+def widen(x):
+    """`x` in the precision to compute in: float32 for half precision, else as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> str(widen(as_float(np.zeros(2, "float16"), "x")).dtype)
+        'float32'
+    """
+    return jnp.asarray(x, "float32") if dtype_name(x) in ("float16", "bfloat16") else x
+
+
+def widen_both(a, b):
+    """Both arrays in one precision to compute in, and the dtype of the result.
+
+    The result has the inputs' dtype if they share one, else the wider precision computed in.
+
+    Example:
+        >>> import numpy as np
+        >>> a, b = as_float(np.zeros(2, "float16"), "a"), as_float(np.zeros(2, "float32"), "b")
+        >>> str(np.dtype(widen_both(a, b)[2]))
+        'float32'
+    """
+    wide_a, wide_b = widen(a), widen(b)
+    if dtype_name(wide_a) != dtype_name(wide_b):
+        wide_a, wide_b = jnp.asarray(wide_a, "float64"), jnp.asarray(wide_b, "float64")
+    return wide_a, wide_b, a.dtype if a.dtype == b.dtype else wide_a.dtype
+
+
+def dtype_name(x):
+    """The dtype's name, for arrays of JAX, NumPy and TensorFlow alike.
+
+    Example:
+        >>> import numpy as np
+        >>> dtype_name(np.zeros(3, "float16"))
+        'float16'
+    """
+    return x.dtype.name

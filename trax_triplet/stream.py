@@ -1,0 +1,98 @@
+"""Endless training batches whose place can be saved and found again."""
+
+import numpy as np
+
+from trax_triplet.batches import epoch_batches, neighbour_batches, pad
+
+STEP = 8  # lengths are padded to multiples of this: few shapes to compile, little padding
+PADDING_PAIR = -1  # group id of the rows that fill up a partial batch
+
+
+class BatchStream:
+    """Endless training batches; its place can be saved and found again.
+
+    Batches are (ids1, ids2, groups1, groups2): int32 (batch_size, length) twice and int32
+    (batch_size,) twice. Within an epoch every pair comes once. A partial batch is filled up with
+    rows of padding in group -1, which the loss leaves out, so that shapes repeat.
+
+    Args:
+        ids1, ids2: word ids of each pair's questions, sequences of integer arrays.
+        groups: pair of arrays, duplicate group of each question (`data.question_groups`).
+        batch_size, seed, max_words, neighbours: as in `train`.
+        vectors: function without arguments that encodes the first questions, called at the
+            start of an epoch of hard batches; or None.
+
+    Example:
+        >>> stream = BatchStream([[2], [3], [4]], [[5], [6], [7]], ([0, 1, 2], [0, 1, 2]), batch_size=2,
+        ...                      seed=0, max_words=8, neighbours=2, vectors=None)
+        >>> next(stream)[0].shape, next(stream)[2].tolist()[1]
+        ((2, 8), -1)
+    """
+
+    def __init__(self, ids1, ids2, groups, *, batch_size, seed, max_words, neighbours, vectors):
+        self._ids = [[np.asarray(q)[:max_words] for q in ids] for ids in (ids1, ids2)]
+        self._groups = [np.asarray(g) for g in groups]
+        self._lengths = np.array([max(len(a), len(b)) for a, b in zip(*self._ids)])
+        self._batch_size, self._seed, self._neighbours, self._vectors = batch_size, seed, neighbours, vectors
+        self._epoch, self._position, self._batches = -1, 0, []
+        self.hard = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._position == len(self._batches):
+            self._epoch, self._position = self._epoch + 1, 0
+            self._batches = self._plan()
+        rows = self._batches[self._position]
+        self._position += 1
+        return self._batch(rows)
+
+    def harden(self):
+        """From now on batches hold similar pairs; what is left of the epoch is batched anew."""
+        self.hard = True
+        rest = self._batches[self._position:]
+        if rest:
+            rest = np.sort(np.concatenate(rest))
+            self._batches, self._position = [rest[b] for b in self._plan(rest)], 0
+
+    def state(self):
+        """Where the stream stands, as arrays; `restore` takes them."""
+        sizes = [len(b) for b in self._batches]
+        return {"batches": np.concatenate([*self._batches, []]).astype(np.int64), "sizes": np.array(sizes, np.int64),
+                "place": np.array([self._epoch, self._position, self.hard], np.int64)}
+
+    def restore(self, state):
+        """Goes to where another stream over the same pairs stood."""
+        self._batches = np.split(state["batches"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
+        self._epoch, self._position, self.hard = (int(n) for n in state["place"])
+        self.hard = bool(self.hard)
+
+    def rest_of_epoch(self):
+        """The batches up to the end of this epoch (of the first, if it has not begun), as a list."""
+        batches = [next(self)]
+        while self._position < len(self._batches):
+            batches.append(next(self))
+        return batches
+
+    @property
+    def epoch(self):
+        """Number of the epoch of the last batch, from 0."""
+        return max(self._epoch, 0)
+
+    def _plan(self, rows=None):
+        rows = slice(None) if rows is None else rows
+        where = {"seed": self._seed, "epoch": self._epoch}
+        groups = [g[rows] for g in self._groups]
+        if self.hard:
+            return neighbour_batches(self._vectors()[rows], *groups, self._batch_size,
+                                     neighbours=self._neighbours, **where)
+        return epoch_batches(self._lengths[rows], *groups, self._batch_size, **where)
+
+    def _batch(self, rows):
+        length = -(-max(int(self._lengths[rows].max()), 1) // STEP) * STEP
+        missing = self._batch_size - len(rows)
+        filler = [np.zeros(0, np.int32)] * missing
+        ids = [pad([ids[i] for i in rows] + filler, length=length) for ids in self._ids]
+        groups = [np.concatenate([g[rows], np.full(missing, PADDING_PAIR)]).astype(np.int32) for g in self._groups]
+        return (*ids, *groups)

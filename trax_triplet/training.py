@@ -1,0 +1,285 @@
+"""Training a Siamese LSTM on duplicate pairs, around Trax's TrainTask, EvalTask and Loop.
+
+`train` writes into one folder: `model/` (the best model so far, ready to use), `checkpoint/` (the last
+evaluation, to go on from) and `history.jsonl` (one line an evaluation).
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tqdm
+
+from trax_triplet import data, evaluation, storage
+from trax_triplet.batches import draw_negatives
+from trax_triplet.compat import fastmath
+from trax_triplet.loop import make_loop
+from trax_triplet.loss import check_margin
+from trax_triplet.model import Encoder, Siamese, get_weights, init_model, set_weights
+from trax_triplet.stream import BatchStream
+from trax_triplet.vocabulary import Vocabulary
+
+def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=128, pooling="last",
+          margin=0.4, closest="hardest", learning_rate=0.005, warmup_steps=100, word_dropout=0.3,
+          embedding_stddev=0.1, hard_from=250, neighbours=16, max_words=32, tokenizer="words", min_count=1,
+          evaluate_every=100, seed=0, progress=True):
+    """Trains a Siamese LSTM on the duplicates of `pairs`, and keeps the model that validates best.
+
+    Only pairs labelled 1 train (each other's questions are the negatives); pairs labelled 0 serve
+    to judge. Each evaluation measures validation loss and ROC AUC, keeps the model in
+    `output_dir/model` if its AUC is the best so far, with the threshold of the best validation
+    accuracy, writes a checkpoint, and adds a line to `history.jsonl`. Called again with the same
+    arguments it goes on from the last checkpoint; stopped by Ctrl-C it leaves a usable model.
+
+    Args:
+        pairs: `data.Pairs` to train on.
+        output_dir: folder for model, checkpoint and history; made if it is not there.
+        validation: `data.Pairs` to judge by, none of whose questions are in `pairs` (`split_pairs`).
+            Where all of them are duplicates, negatives are drawn from other pairs that share many words.
+        steps: training steps, one batch each.
+        batch_size: pairs in a batch; a multiple of the number of devices.
+        d_model, pooling, word_dropout, embedding_stddev: as in `Siamese`.
+        margin, closest: as in `triplet_loss`.
+        learning_rate: of Adam, reached after `warmup_steps`, then falling like 1 / sqrt(step).
+        warmup_steps: steps of linear warm-up.
+        hard_from: step from which batches are made of groups of similar pairs, found with the model as
+            it stands; None for never.
+        neighbours: size of those groups.
+        max_words: longer questions are cut in training (never afterwards).
+        tokenizer, min_count: as in `Vocabulary.build`.
+        evaluate_every: steps from one evaluation to the next.
+        seed: of weights, batches and word dropout; the same seed gives the same model.
+        progress: show a progress bar and say what is done, on stderr.
+
+    Returns:
+        The best `TrainedModel`.
+
+    Raises:
+        ValueError: no duplicate pairs, a setting outside its range, or an `output_dir` whose
+            checkpoint belongs to other data or settings.
+        FloatingPointError: the loss became infinite or NaN.
+        KeyboardInterrupt: after Ctrl-C, once the model is safe.
+
+    Example:
+        >>> import tempfile
+        >>> from trax_triplet import sample
+        >>> rows = sample.generate(400)
+        >>> columns = list(zip(*rows))
+        >>> pairs = data.Pairs(columns[3], columns[4], columns[5])
+        >>> (pairs, validation), _ = data.split_pairs(pairs, (0.5, 0.5))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trained = train(pairs, folder, validation=validation, steps=2, batch_size=8, d_model=4,
+        ...                     evaluate_every=1, progress=False)
+        >>> trained.embed(["Where is it?"]).shape
+        (1, 4)
+    """
+    settings = {name: value for name, value in locals().items()
+                if name not in ("pairs", "output_dir", "validation", "progress")}
+    _check(settings)
+    say = (lambda text: tqdm.tqdm.write(text, file=sys.stderr)) if progress else (lambda text: None)
+    duplicates, validation = _duplicates(pairs, say), _labelled(validation, seed, say)
+    output_dir = Path(output_dir)
+    vocabulary = Vocabulary.build((q for both in zip(pairs.question1, pairs.question2) for q in both),
+                                  tokenizer=tokenizer, min_count=min_count)
+    run = _Run(settings, vocabulary, duplicates, validation, output_dir, say)
+    run.resume()
+    with contextlib.closing(_bar(steps, run.loop.step, progress)) as bar:
+        run.loop.bar = bar
+        try:
+            while run.loop.step < steps:
+                run.advance()
+        except KeyboardInterrupt:
+            run.rescue()
+            raise
+    return storage.load_model(output_dir / "model")
+
+
+class _Run:
+    """What one call of `train` works with: a Loop, its batches, and the record of its evaluations."""
+
+    def __init__(self, settings, vocabulary, duplicates, validation, output_dir, say):
+        self._settings, self._vocabulary, self._output_dir, self._say = settings, vocabulary, output_dir, say
+        self._validation = validation
+        self._history, self._collapse_told = [], False
+        shape = {"pooling": settings["pooling"], "embedding_stddev": settings["embedding_stddev"],
+                 "word_dropout": settings["word_dropout"]}
+        sizes = (len(vocabulary), settings["d_model"])
+        model = init_model(Siamese(*sizes, "train", **shape), settings["seed"])
+        self._eval_model = set_weights(Siamese(*sizes, "eval", **shape), get_weights(model))
+        self._encode = Encoder(self._eval_model)
+        self._stream = self._new_stream(duplicates, vectors=self._vectors_of(duplicates))
+        held_out = validation.select(np.flatnonzero(validation.is_duplicate))
+        judged = self._new_stream(held_out, vectors=None).rest_of_epoch()
+        self._fingerprint = _fingerprint(settings, vocabulary, duplicates, validation)
+        self.loop = make_loop(model, self._eval_model, self._stream, judged, settings)
+
+    def _new_stream(self, pairs, vectors):
+        encode = self._vocabulary.encode_all
+        names = ("batch_size", "seed", "max_words", "neighbours")
+        return BatchStream(encode(pairs.question1), encode(pairs.question2), data.question_groups(pairs),
+                           vectors=vectors, **{name: self._settings[name] for name in names})
+
+    def _vectors_of(self, pairs):
+        ids = self._vocabulary.encode_all(pairs.question1)
+
+        def vectors():
+            self._eval_model.weights = self.loop.model.weights
+            return self._encode(ids)
+        return vectors
+
+    def advance(self):
+        """Trains up to the next evaluation, evaluates, and saves."""
+        every, hard_from = self._settings["evaluate_every"], self._settings["hard_from"]
+        target = min((self.loop.step // every + 1) * every, self._settings["steps"])
+        start, step = time.perf_counter(), self.loop.step
+        while self.loop.step < target:
+            until_hard = hard_from - self.loop.step if hard_from is not None else 0
+            if until_hard <= 0 and hard_from is not None and not self._stream.hard:
+                self._say(f"step {self.loop.step}: from here on batches are made of similar pairs")
+                self._stream.harden()
+            self.loop.run_quietly(min(target - self.loop.step, until_hard if until_hard > 0 else target))
+        seconds = time.perf_counter() - start
+        self._evaluate((self.loop.step - step) * self._settings["batch_size"] / seconds)
+
+    def _evaluate(self, pairs_per_second, checkpoint=True):
+        losses = [float(value) for value in self.loop.take_losses()]
+        if not np.isfinite(losses).all():
+            first = self.loop.step - len(losses) + 1 + int(np.flatnonzero(~np.isfinite(losses))[0])
+            raise FloatingPointError(f"the loss became {losses[-1]} at step {first}; a smaller learning_rate may "
+                                     "help. The last checkpoint and the best model are kept")
+        scores, spread = self._scores()
+        labels = self._validation.is_duplicate
+        row = {"step": self.loop.step, "epoch": self._stream.epoch, "loss": float(np.mean(losses)),
+               "validation_loss": self.loop.validation_loss(),
+               "validation_auc": evaluation.roc_auc(scores, labels),
+               "spread": spread, "pairs_per_second": round(pairs_per_second, 1)}
+        best = max((r["validation_auc"] for r in self._history), default=-1.0)
+        self._history.append(row)
+        self._say("step {step}: loss {loss:.4f}, validation loss {validation_loss:.4f}, validation AUC "
+                  "{validation_auc:.4f}, {pairs_per_second:.0f} pairs/s".format(**row))
+        self._tell_of_collapse(row)
+        if row["validation_auc"] > best:
+            self._save_model(scores, labels)
+        if checkpoint:
+            self._save_checkpoint()
+
+    def _scores(self):
+        """Similarities of the validation pairs, and how far their vectors are from being all the same."""
+        self._eval_model.weights = self.loop.model.weights
+        ids = self._vocabulary.encode_all([*self._validation.question1, *self._validation.question2])
+        vectors = self._encode(ids)
+        first, second = np.split(vectors, 2)
+        return np.einsum("nd,nd->n", first, second), float(1 - np.square(vectors.mean(axis=0)).sum())
+
+    def _tell_of_collapse(self, row):
+        collapsed = 2 * self._settings["margin"]
+        near = abs(row["validation_loss"] - collapsed) <= 0.01 * collapsed and row["spread"] < 0.01
+        if near and not self._collapse_told:
+            self._collapse_told = True
+            self._say(f"The model has collapsed: all questions get nearly the same vector, so the loss stays at "
+                      f"2 x margin = {collapsed:g}. Try a smaller learning_rate or embedding_stddev, "
+                      "pooling='last', closest='semi-hard', or a longer warm-up")
+
+    def _save_model(self, scores, labels):
+        chosen = evaluation.best_threshold(scores, labels, metric="accuracy")
+        source = f"best accuracy, {chosen.value:.4f}, on {len(labels)} validation pairs"
+        settings = {"pooling": self._settings["pooling"], "threshold": float(chosen.threshold),
+                    "threshold_source": source, "training": {**self._settings, **self._history[-1]}}
+        storage.save_model(self._output_dir / "model",
+                           storage.TrainedModel(self._eval_model, self._vocabulary, settings))
+
+    def _save_checkpoint(self):
+        arrays = {**self.loop.arrays(), **{f"stream/{k}": v for k, v in self._stream.state().items()}}
+        storage.save_checkpoint(self._output_dir / "checkpoint", arrays, {
+            "step": self.loop.step, "history": self._history, "settings": self._settings,
+            "data": self._fingerprint})
+        text = "".join(json.dumps(row) + "\n" for row in self._history)
+        new = self._output_dir / "history.jsonl.new"
+        new.write_text(text, encoding="utf-8")
+        os.replace(new, self._output_dir / "history.jsonl")
+
+    def resume(self):
+        """Goes on from the checkpoint of an earlier call, if there is one."""
+        folder = self._output_dir / "checkpoint"
+        if not storage.has_checkpoint(folder):
+            return
+        arrays, state = storage.load_checkpoint(folder)
+        _check_same_run(folder, state, self._settings, self._fingerprint)
+        self.loop.restore(arrays, state["step"])
+        self._stream.restore({k.removeprefix("stream/"): v for k, v in arrays.items() if k.startswith("stream/")})
+        self._history = state["history"]
+        self._say(f"going on from step {state['step']} of {self._settings['steps']} ({folder})")
+
+    def rescue(self):
+        """After Ctrl-C: sees to it that there is a model."""
+        if self.loop.step and not self._history:
+            self._evaluate(0.0, checkpoint=False)
+        if self._history:
+            self._say(f"stopped at step {self.loop.step}. The best model so far is in {self._output_dir / 'model'}; "
+                      "the same command goes on from the last evaluation")
+
+
+def _bar(steps, done, progress):
+    return tqdm.tqdm(total=steps, initial=done, unit="step", disable=not progress, file=sys.stderr)
+
+
+def _duplicates(pairs, say):
+    if pairs.is_duplicate is None or not pairs.is_duplicate.any():
+        raise ValueError(f"training needs pairs labelled as duplicates (1), but none of these {len(pairs)} is")
+    duplicates = pairs.select(np.flatnonzero(pairs.is_duplicate))
+    say(f"training on {len(duplicates)} duplicate pairs"
+        + (f"; the {len(pairs) - len(duplicates)} other pairs are not used" if len(duplicates) < len(pairs) else ""))
+    return duplicates
+
+
+def _labelled(validation, seed, say):
+    """Validation pairs of both labels; negatives are drawn where there are none."""
+    n_duplicates = int(validation.is_duplicate.sum()) if validation.is_duplicate is not None else 0
+    if n_duplicates < 2:
+        raise ValueError(f"validation needs at least 2 pairs labelled as duplicates, but has {n_duplicates}")
+    if n_duplicates < len(validation):
+        say(f"validating on {n_duplicates} duplicate pairs and {len(validation) - n_duplicates} others")
+        return validation
+    drawn = draw_negatives(validation, n_duplicates, seed=seed)
+    say(f"validating on {n_duplicates} duplicate pairs; the file has no pairs labelled 0, so {len(drawn)} were made "
+        "from questions of different pairs that share many words. They are easier than pairs that people "
+        "chose to label: expect a lower AUC on such pairs")
+    return data.Pairs([*validation.question1, *drawn.question1], [*validation.question2, *drawn.question2],
+                      np.concatenate([validation.is_duplicate, drawn.is_duplicate]))
+
+
+def _fingerprint(settings, vocabulary, *pairs):
+    """SHA-256 of all that a run is made from."""
+    digest = hashlib.sha256(json.dumps([settings, vocabulary.words]).encode())
+    for p in pairs:
+        digest.update(json.dumps([p.question1, p.question2, p.is_duplicate.tolist()]).encode())
+    return digest.hexdigest()
+
+
+def _check_same_run(folder, state, settings, fingerprint):
+    changed = [f"{name} was {state['settings'].get(name)!r} and is {value!r}" for name, value in settings.items()
+               if state["settings"].get(name) != value]
+    if state["data"] != fingerprint:
+        what = "; ".join(changed) or "the pairs are not the same"
+        raise ValueError(f"{folder} belongs to another run: {what}. Give the same settings to go on with it, "
+                         "or another output folder to start anew")
+
+
+def _check(settings):
+    check_margin(settings["margin"])
+    least = {"steps": 1, "batch_size": 2, "warmup_steps": 0, "max_words": 1, "evaluate_every": 1, "neighbours": 2}
+    for name, smallest in least.items():
+        value = settings[name]
+        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+            raise ValueError(f"{name} must be a whole number of at least {smallest}, but it is {value!r}")
+    if not 0 < settings["learning_rate"] < 10:
+        raise ValueError(f"learning_rate must lie between 0 and 10, but it is {settings['learning_rate']!r}")
+    devices = fastmath.local_device_count()
+    if settings["batch_size"] % devices:
+        raise ValueError(f"batch_size {settings['batch_size']} cannot be shared out evenly over {devices} devices; "
+                         f"take a multiple of {devices}")

@@ -1,0 +1,349 @@
+"""From text to tokens to ids. Look-ups never change a vocabulary.
+
+`tokenize` cuts a question into tokens by one of two named rules; `Vocabulary` numbers them.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import itertools
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+OOV_ID = 0  # out of vocabulary: every word that the vocabulary does not hold
+PAD_ID = 1  # padding: no text is ever encoded to it
+PAD = "<PAD>"
+
+# A tokenizer whose tokens change gets a new version, so that files of the old one are refused, not misread.
+TOKENIZER_VERSIONS = {"words": 1, "course": 1}
+
+_FORMAT = 1
+_MAX_BYTES = 256 * 2**20
+_NUMBER = "([0-9]{1,9})"
+_HEADER = re.compile(rf"# trax-triplet vocabulary {_NUMBER} tokenizer=(\S+)/{_NUMBER} words={_NUMBER}")
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|\S")
+_SENTENCE_END = re.compile(r"[.?!]")
+
+
+def tokenize(question: str, tokenizer: str = "words") -> list[str]:
+    """Cut a question into tokens.
+
+    * ``'words'`` (the default of new models, needs no outside data): the text in lower case and in Unicode's
+      composed form (NFC), cut into runs of letters and digits; an apostrophe inside a word stays there, a
+      curly one (U+2019) counts as straight; every other character that is not blank is a token of its own.
+    * ``'course'``: ``nltk.word_tokenize`` as NLTK 3.5 and 3.6 had it, whatever NLTK is installed: sentences
+      by punkt, then Treebank rules, case kept. Needs NLTK's English punkt parameters; never downloads them.
+
+    Args:
+        question: any text; blank text has no tokens.
+        tokenizer: ``'words'`` or ``'course'``.
+
+    Returns:
+        The tokens in order. None is empty, holds a blank, or equals ``'<PAD>'``: both rules split off ``<``.
+
+    Raises:
+        TypeError: `question` is no str.
+        ValueError: `tokenizer` is no known name.
+        FileNotFoundError: ``'course'`` finds no punkt parameters.
+
+    Example:
+        >>> tokenize("Don’t panic: what's C++?")
+        ["don't", 'panic', ':', "what's", 'c', '+', '+', '?']
+    """
+    if not isinstance(question, str):
+        raise TypeError(f"a question must be a str, got {type(question).__name__}: {question!r:.60}")
+    return _tokenizer_named(tokenizer)(question)
+
+
+def _tokenizer_named(name: str):
+    if name == "words":
+        return _words
+    if name == "course":
+        return _course
+    raise ValueError(f"unknown tokenizer {name!r}; choose one of {', '.join(map(repr, TOKENIZER_VERSIONS))}")
+
+
+def _words(question: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFC", question.lower()).replace("’", "'"))
+
+
+def _course(question: str) -> list[str]:
+    sentences, words = _course_tokenizers()
+    # Punkt only ever splits behind one of . ? ! with text after it; most questions have none: skip its cost.
+    body = question.rstrip()
+    if _SENTENCE_END.search(body, 0, len(body) - 1):
+        return [token for sentence in sentences.tokenize(question) for token in words.tokenize(sentence)]
+    return words.tokenize(body)
+
+
+@functools.lru_cache(maxsize=1)
+def _course_tokenizers():
+    """NLTK's English sentence splitter and the word tokenizer of NLTK 3.5-3.6 (built once, about 0.1 s)."""
+    from nltk.tokenize.punkt import PunktTokenizer
+
+    try:
+        sentences = PunktTokenizer("english")
+    except LookupError:
+        raise FileNotFoundError(
+            "the tokenizer 'course' needs NLTK's punkt parameters, which are not installed: type "
+            "`python -m nltk.downloader punkt_tab` once, or set NLTK_DATA to a folder that has them"
+        ) from None
+    return sentences, _course_word_tokenizer()
+
+
+def _course_word_tokenizer():
+    """NLTK's word tokenizer with the rules that changed in NLTK 3.7 and later put back."""
+    from nltk.tokenize.destructive import NLTKWordTokenizer as Current
+
+    class CourseWordTokenizer(Current):
+        # Split off an opening quote only before a word of one letter that is no clitic; 3.7: before most.
+        STARTING_QUOTES = [rule for rule in _with_re(Current.STARTING_QUOTES) if not rule[0].match("'word")]
+        STARTING_QUOTES.append((re.compile(r"(?i)'(?!re|ve|ll|[mtsdn])(\w)\b"), r"' \1"))
+        # Dashes U+2012 to U+2015 stay inside their word.
+        PUNCTUATION = [rule for rule in _with_re(Current.PUNCTUATION) if not rule[0].fullmatch("\u2014")]
+        # Runs of blanks are left as they are, and two quotes are split off only from text before them.
+        ENDING_QUOTES = [rule for rule in _with_re(Current.ENDING_QUOTES)
+                         if not (rule[0].match(" ") or rule[0].match("''"))]
+        ENDING_QUOTES.insert(2, (re.compile(r"(\S)''"), r"\1 '' "))
+        PARENS_BRACKETS, DOUBLE_DASHES = _with_re([Current.PARENS_BRACKETS, Current.DOUBLE_DASHES])
+
+    return CourseWordTokenizer()
+
+
+def _with_re(rules: Iterable[tuple]) -> list[tuple]:
+    """Rules compiled by `re`, as in the old NLTK: NLTK 3.10's `regex` takes thrice as long."""
+    compiled = []
+    for rule, replacement in rules:
+        pattern = rule.pattern
+        if sys.version_info < (3, 11):
+            pattern = pattern.replace("]*+", "]*")  # possessive, which changes no match here
+        compiled.append((re.compile(pattern, rule.flags & re.IGNORECASE), replacement))
+    return compiled
+
+
+class Vocabulary:
+    """The ids of the words of a set of questions; immutable.
+
+    Id 0 is any word unknown to the vocabulary, id 1 padding, id 2 the first word. `len` counts all ids, 0 and
+    1 too: it is the `vocab_size` of a model. Equal vocabularies have the same words, order and tokenizer.
+
+    Args:
+        words: the words in id order, id 2 first; distinct, not empty, without line feeds.
+        tokenizer: the name of the rule that cut them, see `tokenize`.
+
+    Raises:
+        TypeError: a word is no str.
+        ValueError: an unknown tokenizer; a word that is empty, double, ``'<PAD>'``, holds a line feed, or
+            cannot be written as UTF-8 (half of a surrogate pair).
+
+    Example:
+        >>> vocabulary = Vocabulary.build(["How are you?", "How old are you?"])
+        >>> vocabulary.words
+        ('how', 'are', 'you', '?', 'old')
+        >>> vocabulary.encode("How old is he?").tolist()
+        [2, 6, 0, 0, 5]
+        >>> len(vocabulary), "is" in vocabulary, vocabulary["is"]
+        (7, False, 0)
+    """
+
+    __slots__ = ("_ids", "_words", "_tokenizer")
+
+    def __init__(self, words: Iterable[str], *, tokenizer: str = "words"):
+        _tokenizer_named(tokenizer)
+        self._tokenizer = tokenizer
+        self._words = tuple(words)
+        for word in self._words:
+            if not isinstance(word, str):
+                raise TypeError(f"a word must be a str, got {type(word).__name__}: {word!r:.60}")
+            if not word or word == PAD or "\n" in word:
+                raise ValueError(f"a word must not be empty, {PAD!r} or hold a line feed, got {word!r:.60}")
+        self._ids = {word: id_ for id_, word in enumerate(self._words, start=PAD_ID + 1)}
+        if len(self._ids) < len(self._words):
+            double, _ = collections.Counter(self._words).most_common(1)[0]
+            raise ValueError(f"the words of a vocabulary must be distinct, but {double!r:.60} comes twice")
+        _encode_utf8(self._words)
+
+    @classmethod
+    def build(cls, questions: Iterable[str], *, tokenizer: str = "words", min_count: int = 1,
+              max_size: int | None = None) -> Vocabulary:
+        """Number the words of `questions` in order of first appearance.
+
+        Args:
+            questions: texts, in the order that decides the ids (of pairs: question 1, question 2, next pair).
+            tokenizer: see `tokenize`.
+            min_count: leave out words that come fewer times than this in all questions together.
+            max_size: keep at most this many words (ids 0 and 1 not counted), the most frequent ones, of
+                equally frequent ones those that came first; None keeps all.
+
+        Raises:
+            TypeError: `questions` is one str, or holds something else than str.
+            ValueError: an unknown tokenizer, `min_count` or `max_size` below 1, a word as above.
+            FileNotFoundError: see `tokenize`.
+        """
+        if min_count < 1 or (max_size is not None and max_size < 1):
+            raise ValueError(f"min_count and max_size must be at least 1, got {min_count} and {max_size}")
+        cut, counts = _tokenizer_named(tokenizer), {}
+        for question, times in collections.Counter(_checked(questions)).items():
+            for word in cut(question):
+                counts[word] = counts.get(word, 0) + times
+        words = [word for word, count in counts.items() if count >= min_count]
+        if max_size is not None and len(words) > max_size:
+            kept = set(sorted(words, key=counts.get, reverse=True)[:max_size])  # stable: ties by appearance
+            words = [word for word in words if word in kept]
+        return cls(words, tokenizer=tokenizer)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words in id order; `words[0]` has id 2."""
+        return self._words
+
+    @property
+    def tokenizer(self) -> str:
+        """The name of the rule that cuts text for this vocabulary."""
+        return self._tokenizer
+
+    def __len__(self) -> int:
+        return len(self._words) + PAD_ID + 1
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and word in self._ids
+
+    def __getitem__(self, word: str) -> int:
+        if not isinstance(word, str):
+            raise TypeError(f"a vocabulary is asked for words (str), got {type(word).__name__}: {word!r:.60}")
+        return self._ids.get(word, OOV_ID)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        return self._tokenizer == other._tokenizer and self._words == other._words
+
+    def __hash__(self) -> int:
+        return hash((self._tokenizer, self._words))
+
+    def __repr__(self) -> str:
+        return f"<Vocabulary of {len(self)} ids, tokenizer {self._tokenizer!r}>"
+
+    def encode(self, question: str) -> np.ndarray:
+        """The ids of a question's tokens, int32 (n_tokens,); never 1. Raises as `tokenize` does.
+
+        Example:
+            >>> Vocabulary.build(["Why?"]).encode("<PAD> why ?").tolist()
+            [0, 0, 0, 2, 3]
+        """
+        words = tokenize(question, self._tokenizer)
+        return np.array([self._ids.get(word, OOV_ID) for word in words], np.int32)
+
+    def encode_all(self, questions: Iterable[str]) -> list[np.ndarray]:
+        """The ids of each question's tokens; each distinct question is cut only once.
+
+        Returns:
+            One int32 array (n_tokens,) a question, in order: read-only, as equal questions share one.
+
+        Raises:
+            TypeError: `questions` is one str, or holds something else than str.
+            FileNotFoundError: see `tokenize`.
+        """
+        questions, cut, look_up = _checked(questions), _tokenizer_named(self._tokenizer), self._ids.get
+        flat, starts = [], {}
+        for question in questions:
+            if question not in starts:
+                start = len(flat)
+                flat.extend([look_up(word, OOV_ID) for word in cut(question)])
+                starts[question] = slice(start, len(flat))
+        ids = np.array(flat, np.int32)
+        ids.flags.writeable = False
+        return [ids[starts[question]] for question in questions]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the vocabulary as UTF-8 text: one header line, then one word a line in id order.
+
+        The header reads ``# trax-triplet vocabulary 1 tokenizer=words/1 words=25369``: number of the format,
+        tokenizer and its version, number of words. The file is written beside `path` and then renamed.
+        """
+        path = Path(path)
+        header = (f"# trax-triplet vocabulary {_FORMAT} tokenizer={self._tokenizer}"
+                  f"/{TOKENIZER_VERSIONS[self._tokenizer]} words={len(self._words)}")
+        data = _encode_utf8([header, *self._words])
+        if len(data) > _MAX_BYTES:
+            raise ValueError(f"a vocabulary file holds at most {_MAX_BYTES:,} bytes, this one would have "
+                             f"{len(data):,}; build it with a larger min_count or a max_size")
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(unfinished, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Vocabulary:
+        """Read a file that `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is larger than 256 MiB, is not UTF-8, has no or another header, another
+                format number, an unknown tokenizer or another version of it, more or fewer words than its
+                header says (truncated), an empty line, or a word twice.
+        """
+        size = os.path.getsize(path)
+        if size > _MAX_BYTES:
+            raise ValueError(f"{path}: {size:,} bytes, but a vocabulary file holds at most {_MAX_BYTES:,}")
+        try:
+            # Only the line feed separates: words may hold other characters that str.splitlines cuts at.
+            header, *words = Path(path).read_bytes().decode("utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: a vocabulary is UTF-8 text, but byte {error.start} is not: "
+                             "truncated, or another kind of file") from None
+        tokenizer, expected = _read_header(header, path)
+        if len(words) != expected + 1 or words.pop() != "":
+            raise ValueError(f"{path}: the header promises {expected} words, each ended by a line feed, but "
+                             "that is not what follows; the file is truncated or was edited")
+        try:
+            return cls(words, tokenizer=tokenizer)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def _read_header(header: str, path) -> tuple[str, int]:
+    """The tokenizer and the number of words that a file's first line names."""
+    match = _HEADER.fullmatch(header)
+    if not match:
+        raise ValueError(f"{path}: not a vocabulary file; its first line must read '# trax-triplet "
+                         f"vocabulary {_FORMAT} tokenizer=NAME/VERSION words=COUNT', not {header!r:.80}")
+    found_format, tokenizer, version, count = match.groups()
+    if int(found_format) != _FORMAT:
+        raise ValueError(f"{path}: vocabulary format {found_format}, but this release reads format {_FORMAT}")
+    if int(version) != TOKENIZER_VERSIONS.get(tokenizer):
+        known = ", ".join(f"{name}/{number}" for name, number in TOKENIZER_VERSIONS.items())
+        raise ValueError(f"{path}: made with tokenizer {tokenizer}/{version}, but this release has {known}; "
+                         "it would cut other words: build the vocabulary anew or use the right release")
+    return tokenizer, int(count)
+
+
+def _checked(questions: Iterable[str]) -> list[str]:
+    if isinstance(questions, str):
+        raise TypeError("questions must be a list of texts, got one str; write [question]")
+    questions = list(questions)
+    for kind in set(map(type, questions)):
+        if not issubclass(kind, str):
+            where = next(i for i, question in enumerate(questions) if type(question) is kind)
+            raise TypeError(f"every question must be a str, but number {where} is a {kind.__name__}")
+    return questions
+
+
+def _encode_utf8(lines: Iterable[str]) -> bytes:
+    try:
+        return "".join(itertools.chain.from_iterable((line, "\n") for line in lines)).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a word holds {error.object[error.start]!r}, half of a surrogate pair, not UTF-8; "
+                         "clean the texts: text.encode('utf-8', 'replace').decode()") from None
