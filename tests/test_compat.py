@@ -7,6 +7,7 @@ have four CPU devices. Each prints one line of JSON: which repairs were needed, 
 import contextlib
 import gzip
 import inspect
+import io
 import json
 import os
 import pickletools
@@ -91,8 +92,8 @@ def loop(n_devices=1, loss=local_loss, folder=None, start=0, **options):
                               sample_batch=sample)
     evaluation = training.EvalTask(batches(99), [tl.Fn("Loss", loss)], sample_batch=sample)
     with mock.patch.object(fastmath, "local_device_count", lambda: n_devices):
-        return training.Loop(siamese(), task, eval_tasks=[evaluation], output_dir=folder, random_seed=5,
-                             n_devices=n_devices, **options)
+        return training.Loop(siamese(), task, eval_tasks=evaluation if folder else None, output_dir=folder,
+                             random_seed=5, n_devices=n_devices, **options)
 
 
 def trained(steps, *args, **kwargs):
@@ -167,7 +168,7 @@ def check_memory_efficient_trainer(folder):
     from trax_triplet.compat import fastmath
 
     with mock.patch.object(fastmath, "local_device_count", lambda: DEVICES):
-        made = loop(DEVICES, use_memory_efficient_trainer=True)
+        made = loop(DEVICES, folder=folder, use_memory_efficient_trainer=True)
         made.run(2)
     return made.step == 2
 
@@ -334,7 +335,7 @@ def main():
     from trax_triplet import compat
 
     report = {"repairs": {repair.name: repair.applied for repair in compat.repairs()}, "checks": {}}
-    progress = contextlib.redirect_stdout(sys.stderr)  # Loop prints its own
+    progress = contextlib.redirect_stdout(io.StringIO())  # Loop prints its own
     with progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for check in [*CHECKS, warnings_of_a_run]:
@@ -347,22 +348,28 @@ def main():
     print(json.dumps(report))
 
 
-def run_checks(repaired):
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), TRAX_TRIPLET_REPAIRS=str(int(repaired)),
-                       XLA_FLAGS=f"--xla_force_host_platform_device_count={DEVICES}", JAX_PLATFORMS="cpu")
-    done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def reports():
+    """What the two processes found, which run at the same time: (unrepaired, repaired)."""
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu",
+                       XLA_FLAGS=f"--xla_force_host_platform_device_count={DEVICES}")
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    processes = [subprocess.Popen([sys.executable, __file__], **pipes,
+                                  env=dict(environment, TRAX_TRIPLET_REPAIRS=wanted)) for wanted in "01"]
+    ends = [(*process.communicate(), process.returncode) for process in processes]
+    for _, errors, returncode in ends:
+        assert returncode == 0, errors
+    return [json.loads(output) for output, _, _ in ends]
 
 
 @pytest.fixture(scope="module")
-def unrepaired():
-    return run_checks(False)
+def unrepaired(reports):
+    return reports[0]
 
 
 @pytest.fixture(scope="module")
-def repaired():
-    return run_checks(True)
+def repaired(reports):
+    return reports[1]
 
 
 @pytest.mark.parametrize("name", [check.__name__ for check in CHECKS])

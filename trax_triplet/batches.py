@@ -1,4 +1,7 @@
-"""From pairs to the batches of an epoch, of which no two pairs share a question; from ids to padded arrays."""
+"""From pairs to the batches of an epoch, in which no two pairs share a question; from ids to padded arrays.
+
+`draw_negatives` makes pairs labelled 0 for a validation that has none.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ import numpy as np
 from .data import Pairs, question_groups
 from .vocabulary import PAD_ID, tokenize
 
-_WINDOW = 50  # batches that are sorted by length together: more saves padding, fewer mixes the epochs better
+# Pairs sorted by length together, in batches and at least: more saves padding, less mixes the epochs better.
+_WINDOW, _MIN_WINDOW = 50, 4096
 
 
 def pad(rows: Sequence[np.ndarray], *, multiple: int = 8, length: int | None = None,
@@ -20,8 +24,7 @@ def pad(rows: Sequence[np.ndarray], *, multiple: int = 8, length: int | None = N
 
     Args:
         rows: one int array (n_tokens,) a question; any may be empty.
-        multiple: the common length is the longest row's, rounded up to a multiple of this (at least one),
-            so that few distinct shapes need to be compiled.
+        multiple: the common length is the longest row's, rounded up to a multiple of this, at least one.
         length: the common length itself, instead.
         max_length: cut longer rows to this many ids first.
 
@@ -48,7 +51,7 @@ def pad(rows: Sequence[np.ndarray], *, multiple: int = 8, length: int | None = N
     if length is None:
         length = max(1, -(-longest // multiple)) * multiple
     elif longest > length:
-        raise ValueError(f"a row of {longest} ids does not fit into length={length}; to cut, give max_length={length}")
+        raise ValueError(f"a row of {longest} ids does not fit into length={length}; cut it by max_length=")
     padded = np.full((len(rows), length), PAD_ID, np.int32)
     if longest:
         padded[np.arange(length) < lengths[:, None]] = np.concatenate(rows)
@@ -64,9 +67,8 @@ def epoch_batches(lengths: np.ndarray, groups1: np.ndarray, groups2: np.ndarray,
     * every pair comes exactly once;
     * no two pairs of a batch have a group in common (the two sides of one pair may): a pair that clashes is
       deferred to another batch;
-    * every batch has `batch_size` pairs, except that some at the end may have fewer. There are ceil(n /
-      batch_size) batches wherever the groups allow it; a group of m pairs needs m batches, whatever n is, so
-      the largest groups may leave a tail of small ones;
+    * every batch has `batch_size` pairs, except that some at the end may have fewer. A group of m pairs needs
+      m batches, whatever n is, so large groups leave a tail of small ones; else rarely two are small;
     * the same seed and epoch give the same batches, another epoch gives others;
     * full batches come in random order, not by length.
 
@@ -85,17 +87,17 @@ def epoch_batches(lengths: np.ndarray, groups1: np.ndarray, groups2: np.ndarray,
 
     Example:
         >>> [batch.tolist() for batch in epoch_batches([3, 3, 3], [7, 7, 8], [7, 7, 8], 2, seed=0)]
-        [[1, 2], [0]]
+        [[2, 0], [1]]
     """
     lengths = np.asarray(lengths)
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
         raise ValueError(f"lengths must be int (n,), got {lengths.dtype} {lengths.shape}")
     lengths = lengths.tolist()
     rng, plan = _start(len(lengths), groups1, groups2, batch_size, seed, epoch)
-    order, waiting = rng.permutation(len(lengths)).tolist(), []
-    for start in range(0, len(order), _WINDOW * batch_size):
+    order, waiting, width = rng.permutation(len(lengths)).tolist(), [], max(_WINDOW * batch_size, _MIN_WINDOW)
+    for start in range(0, len(order), width):
         # What the last window deferred is sorted into this one: there it meets pairs of its length.
-        window = waiting + order[start:start + _WINDOW * batch_size]
+        window = waiting + order[start:start + width]
         if bucketed:
             window.sort(key=lengths.__getitem__)
         for pair in window:
@@ -108,25 +110,25 @@ def neighbour_batches(vectors: np.ndarray, groups1: np.ndarray, groups2: np.ndar
                       neighbours: int = 16, seed: int, epoch: int = 0) -> list[np.ndarray]:
     """The batches of one epoch, made of groups of look-alikes, so that the negatives of each pair are hard.
 
-    A random pair not yet used brings along its `neighbours` - 1 nearest ones (cosine) that are not yet used and
-    have no duplicate group in common with the batch; then the next random pair, until the batch is full. The
-    guarantees are those of `epoch_batches`, all but the one on lengths.
+    A random pair not yet used brings along its `neighbours` - 1 nearest ones (cosine) that are not yet used
+    and have no duplicate group in common with the batch; then the next random pair, until the batch is full.
+    The guarantees are those of `epoch_batches`; lengths play no part.
 
     Args:
         vectors: float (n, d), the unit vector of each pair's first question, by the model as it is.
-        groups1, groups2: int (n,), see `trax_triplet.data.question_groups`.
-        batch_size: pairs a batch.
+        groups1, groups2, batch_size, seed, epoch: as in `epoch_batches`.
         neighbours: pairs that come together, the first one included; 1 to `batch_size`.
-        seed, epoch: integers, 0 or larger.
 
     Returns:
-        One int64 array of pair numbers a batch.
+        As `epoch_batches`.
 
     Raises:
-        ValueError: as `epoch_batches`; `neighbours` out of its range; vectors that are not finite or not (n, d).
+        ValueError: as `epoch_batches`; `neighbours` out of its range; vectors not finite or not (n, d).
 
     Example:
-        >>> batches = neighbour_batches([[1, 0], [0, 1], [1, 0], [0, 1]], range(4), range(4), 2, neighbours=2, seed=0)
+        >>> groups = [0, 1, 2, 3]
+        >>> vectors = [[1, 0], [0, 1], [1, 0], [0, 1]]
+        >>> batches = neighbour_batches(vectors, groups, groups, 2, neighbours=2, seed=0)
         >>> sorted(sorted(batch.tolist()) for batch in batches)
         [[0, 2], [1, 3]]
     """
@@ -136,50 +138,58 @@ def neighbour_batches(vectors: np.ndarray, groups1: np.ndarray, groups2: np.ndar
     rng, plan = _start(len(vectors), groups1, groups2, batch_size, seed, epoch)
     if not 1 <= neighbours <= batch_size:
         raise ValueError(f"neighbours must be from 1 to batch_size={batch_size}, got {neighbours}")
-    unused = np.ones(len(vectors), bool)
+    _, groups = np.unique(np.asarray(plan.sides), return_inverse=True)
+    groups = groups.reshape(-1, 2).T  # NumPy 2.0 alone keeps the shape of what it is given
     left = rng.permutation(len(vectors))
     while len(left):
-        near_by = vectors[left]
+        near_by, unused = vectors[left], np.ones(len(left), bool)
         # Dropping the used ones copies what is left, so it waits until a twelfth of it is used.
-        while unused[left].sum() > len(left) * 11 // 12:
-            _fill_batch(plan, vectors, left, near_by, unused, neighbours)
-        left = left[unused[left]]
+        while unused.sum() * 12 > len(left) * 11:
+            if not _fill_batch(plan, left, near_by, groups[:, left], unused, neighbours):
+                # All that is left clashes with the batch under way.
+                return plan.finish(left[unused].tolist() + plan.take_back(), [0] * len(vectors), rng)
+        left = left[unused]
     return plan.finish(plan.take_back(), [0] * len(vectors), rng)
 
 
-def _fill_batch(plan: _Plan, vectors, left, near_by, unused, neighbours) -> None:
-    """Add seeds and their nearest of `left` (their vectors are `near_by`) until the plan's batch is full."""
-    missing = -(-(plan.size - len(plan.current)) // neighbours)
-    seeds = left[unused[left]][:missing]
-    similarities = vectors[seeds] @ near_by.T
-    similarities[:, ~unused[left]] = -np.inf
-    batch = len(plan.full)
-    for seed, row in zip(seeds.tolist(), similarities):
-        if not unused[seed]:
-            continue
-        unused[seed] = False
-        plan.add(seed)
-        brought = 1
-        for position in _nearest_first(row, 4 * neighbours):
-            pair = int(left[position])
-            if brought == neighbours or len(plan.full) > batch:
-                break
-            if unused[pair] and plan.fits(pair):
-                unused[pair] = False
-                plan.add(pair)
-                brought += 1
-        if len(plan.full) > batch:
-            return
+def _fill_batch(plan: _Plan, left, near_by, groups, unused, neighbours) -> bool:
+    """Add seeds of `left` (m,) and their nearest until the plan's batch is full; False if no more fit.
+
+    `near_by` (m, d) are the vectors and `groups` (2, m) the groups of `left`; `unused` (m,) is updated.
+    """
+    unfinished, closed = len(plan.full), np.zeros(groups.max() + 1, bool)
+
+    def usable() -> np.ndarray:
+        return np.flatnonzero(unused & ~(closed[groups[0]] | closed[groups[1]]))
+
+    def use(position: int) -> bool:
+        fits = bool(unused[position]) and plan.fits(int(left[position]))
+        if fits:
+            unused[position] = False
+            closed[groups[:, position]] = True
+            plan.add(int(left[position]))
+        return fits
+
+    while len(seeds := usable()[:-(-(plan.size - len(plan.current)) // neighbours)]):
+        for seed, similarities in zip(seeds.tolist(), near_by[seeds] @ near_by.T):
+            missing = neighbours - 1 if use(seed) else 0
+            nearest = _largest(similarities, 8 * neighbours)  # nearly always enough, though some are used
+            while missing and len(nearest):
+                for position in nearest.tolist():
+                    if missing and len(plan.full) == unfinished:
+                        missing -= use(position)
+                candidates = usable() if missing and len(plan.full) == unfinished else nearest[:0]
+                nearest = candidates[_largest(similarities[candidates], 8 * neighbours)]
+            if len(plan.full) > unfinished:
+                return bool(unused.any())
+    return False
 
 
-def _nearest_first(similarities: np.ndarray, count: int) -> Iterator[int]:
-    """Positions by falling similarity, sorted only as far as they are asked for; some come again."""
-    done = 0
-    while done < len(similarities):
-        done = min(count, len(similarities))
-        top = np.sort(np.argpartition(-similarities, done - 1)[:done])
-        yield from top[np.argsort(-similarities[top], kind="stable")].tolist()
-        count *= 8
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """The positions of the `count` largest values, the largest first."""
+    count = min(count, len(values))
+    top = np.sort(np.argpartition(values, -count)[-count:]) if count else np.arange(0)
+    return top[np.argsort(-values[top], kind="stable")]
 
 
 def _start(n, groups1, groups2, batch_size, seed, epoch) -> tuple[np.random.Generator, _Plan]:
@@ -188,8 +198,10 @@ def _start(n, groups1, groups2, batch_size, seed, epoch) -> tuple[np.random.Gene
         if groups.shape != (n,) or (n and groups.dtype.kind not in "iu"):
             raise ValueError(f"{name} must be int ({n},), got {groups.dtype} {groups.shape}")
     if batch_size < 1 or seed < 0 or epoch < 0:
-        raise ValueError(f"batch_size must be at least 1, seed and epoch at least 0, got {batch_size}, {seed} and {epoch}")
-    return np.random.default_rng([seed, epoch]), _Plan(list(zip(groups1.tolist(), groups2.tolist())), batch_size)
+        raise ValueError("batch_size must be at least 1, seed and epoch at least 0, got "
+                         f"{batch_size}, {seed} and {epoch}")
+    sides = list(zip(groups1.tolist(), groups2.tolist()))
+    return np.random.default_rng([seed, epoch]), _Plan(sides, batch_size)
 
 
 class _Plan:
@@ -198,8 +210,7 @@ class _Plan:
     def __init__(self, sides: list[tuple[int, int]], size: int):
         self.sides, self.size = sides, size  # the two groups of each pair; pairs a batch
         self.full: list[tuple[list[int], set[int]]] = []  # pairs, and the groups they have
-        self.current: list[int] = []
-        self.taken: set[int] = set()
+        self.current, self.taken = [], set()  # the batch under way, likewise
         self.deferred: dict[int, collections.deque] = {}  # by the group that clashed
 
     def fits(self, pair: int) -> bool:
@@ -214,21 +225,17 @@ class _Plan:
         while len(self.current) == self.size:
             self.full.append((self.current, self.taken))
             self.current, self.taken = [], set()
-            self._take_deferred()
+            for group, waiting in list(self.deferred.items()):
+                if len(self.current) < self.size and self.fits(waiting[0]):
+                    self._take(waiting.popleft())
+                    if not waiting:
+                        del self.deferred[group]
 
     def _take(self, pair: int) -> None:
         self.current.append(pair)
         self.taken.update(self.sides[pair])
 
-    def _take_deferred(self) -> None:
-        for group in list(self.deferred):
-            if len(self.current) < self.size and self.fits(self.deferred[group][0]):
-                self._take(self.deferred[group].popleft())
-                if not self.deferred[group]:
-                    del self.deferred[group]
-
-    def take_back(self) -> list[int]:
-        """Remove and return the pairs that are in no full batch."""
+    def take_back(self) -> list[int]:  # the pairs that are in no full batch
         pairs = self.current + [pair for waiting in self.deferred.values() for pair in waiting]
         self.current, self.taken, self.deferred = [], set(), {}
         return pairs
@@ -241,14 +248,13 @@ class _Plan:
 
 
 class _Tail:
-    """The last batches: as few as the rest's groups allow, by exchange with full batches that lack the group."""
+    """The last batches, kept few by exchange with full batches that lack a group."""
 
     def __init__(self, plan: _Plan, rest: list[int], lengths: list[int]):
         self.sides, self.size, self.lengths = plan.sides, plan.size, lengths
-        self.batches: list[list[int]] = []
-        self.free_from: dict[int, int] = {}  # no batch from this number on has the group
-        self.full = sorted(((max(lengths[pair] for pair in pairs), pairs, taken) for pairs, taken in plan.full),
-                           key=lambda batch: batch[0])
+        self.batches, self.free_from = [], {}  # no batch from number free_from[group] on has the group
+        full = [(max(lengths[pair] for pair in pairs), pairs, taken) for pairs, taken in plan.full]
+        self.full = sorted(full, key=lambda batch: batch[0])
         self.needed = -(-len(rest) // self.size)
         times = collections.Counter(group for pair in rest for group in set(self.sides[pair]))
         crowded = set()  # groups that no exchange helps
@@ -272,7 +278,7 @@ class _Tail:
         return True
 
     def _exchange(self, pair: int) -> bool:
-        """Put `pair` into a full batch without its groups, of its length or more, and one of that batch here."""
+        """Put `pair` into a full batch without its groups (rather a longer one), one of its pairs here."""
         start = bisect.bisect_left(self.full, self.lengths[pair], key=lambda batch: batch[0])
         for _, pairs, taken in self.full[start:] + self.full[:start][::-1]:
             if taken.isdisjoint(self.sides[pair]):
@@ -290,13 +296,13 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
 
     Each is the first question of a pair and, of the questions of other duplicate groups found through its
     rarer words, the one with the largest word overlap (shared words / words of both). Questions of equal
-    words are never paired, nor are two questions twice. Weaker than labels by people: some of these pairs are
-    duplicates that nobody marked, and how the others differ is not how judged pairs differ.
+    words are never paired, nor are two questions twice. Weaker than labels by people: some of these are
+    duplicates that nobody marked, and the others differ in other ways than judged pairs do.
 
     Args:
         pairs: the duplicates.
         n: how many pairs to draw.
-        seed: of the order in which first questions are taken; each comes once before one comes again.
+        seed: of the order of first questions; each comes once before one comes again.
 
     Returns:
         n pairs, `is_duplicate` all 0, with qids if `pairs` has them.
@@ -313,8 +319,7 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
             postings[word].append(row)
     anchors = np.array([row for row in sorted(words) if row < len(pairs)], np.int64)
     order = np.random.default_rng(seed).permutation(anchors).tolist()
-    sources = collections.deque((row, _look_alikes(row, words, postings, groups)) for row in order)
-    drawn = {}
+    sources, drawn = collections.deque((row, _look_alikes(row, words, postings, groups)) for row in order), {}
     while sources and len(drawn) < n:
         row, others = sources.popleft()
         for other in others:
@@ -331,13 +336,12 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
 
 def _look_alikes(row, words, postings, groups) -> Iterator[int]:
     """Questions of other groups that share rarer words with `row`, the largest word overlap first."""
-    found, looked_at = [], 0
+    found = []
     for word in sorted(words[row], key=lambda word: (len(postings[word]), word)):
-        if looked_at + len(postings[word]) > 5000:
+        if len(found) + len(postings[word]) > 5000:
             break
-        found.append(postings[word])
-        looked_at += len(postings[word])
-    others, shared = np.unique(np.array(sum(found, []), np.int64), return_counts=True)
+        found += postings[word]
+    others, shared = np.unique(np.array(found, np.int64), return_counts=True)
     elsewhere = groups[others] != groups[row]
     others, shared = others[elsewhere], shared[elsewhere]
     likely = others[np.argsort(-shared, kind="stable")[:100]].tolist()

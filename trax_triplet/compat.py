@@ -420,8 +420,8 @@ def lone_devices():
         if started[1] > 1 and started[2] == 1:
             raise RuntimeError(
                 "Trax averages gradients over processes only where each has two or more local devices; here "
-                f"are {started[1]} processes with one each, so each would train its own model. Give each process "
-                "two or more devices, or run one process.")
+                f"are {started[1]} processes with one each, each would train a model of its own. Give each "
+                "process two or more devices, or run one process.")
         return started
 
     training.init_host_and_devices = init_host_and_devices

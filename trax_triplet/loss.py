@@ -13,7 +13,8 @@ import warnings
 import numpy as np
 
 from trax_triplet.compat import jnp, tl
-from trax_triplet.similarity import as_float, dtype_name, similarity_matrix, widen, widen_both
+from trax_triplet.negatives import negative_mask
+from trax_triplet.similarity import as_float, similarity_matrix, widen, widen_both
 
 NO_NEGATIVE = -2.0  # below every cosine; what the lecture writes where no negative qualifies
 CLOSEST = ("semi-hard", "shifted", "hardest")
@@ -61,7 +62,7 @@ def mean_negative(scores, *, groups=None):
     """
     scores = _square(scores)
     wide = widen(scores)
-    negative, _ = _negatives(wide, groups)
+    negative, _ = negative_mask(wide, groups)
     total = jnp.sum(jnp.where(negative, wide, jnp.zeros_like(wide)), axis=1)
     count = jnp.sum(jnp.where(negative, jnp.ones_like(wide), jnp.zeros_like(wide)), axis=1)
     return jnp.asarray(total / jnp.maximum(count, jnp.ones_like(count)), scores.dtype)
@@ -96,7 +97,7 @@ def closest_negative(scores, *, closest="semi-hard", groups=None):
     _one_of("closest", closest, CLOSEST)
     scores = _square(scores)
     wide = widen(scores)
-    negative, _ = _negatives(wide, groups)
+    negative, _ = negative_mask(wide, groups)
     none = jnp.full_like(wide, NO_NEGATIVE)
     too_hard = wide > jnp.expand_dims(jnp.diagonal(wide), 1)
     if closest == "semi-hard":
@@ -161,7 +162,7 @@ def hinges(scores, *, margin=0.25, closest="semi-hard", groups=None):
     """
     scores = _square(scores)
     wide = widen(scores)
-    negative, _ = _negatives(wide, groups)
+    negative, _ = negative_mask(wide, groups)
     positive, zero = jnp.diagonal(wide), jnp.zeros_like(jnp.diagonal(wide))
     has_negatives = jnp.any(negative, axis=1)
     both = (mean_negative(wide, groups=groups), closest_negative(wide, closest=closest, groups=groups))
@@ -241,7 +242,7 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
     wide1, wide2, dtype = widen_both(v1, v2)
     scores = similarity_matrix(wide1, wide2, normalize=normalize)
     losses = _anchor_losses(scores, anchor, groups, margin=margin, closest=closest)
-    return jnp.asarray(_reduce(losses, reduction, _negatives(scores, groups)[1]), dtype)
+    return jnp.asarray(_reduce(losses, reduction, negative_mask(scores, groups)[1]), dtype)
 
 
 def TripletLoss(margin=0.25, *, closest="semi-hard", anchor="first", reduction="mean", normalize=True,
@@ -316,34 +317,6 @@ def _reduce(losses, reduction, present):
     ones = jnp.ones_like(losses)
     count = jnp.sum(jnp.where(present, ones, jnp.zeros_like(ones)))
     return total / jnp.maximum(count, jnp.ones_like(count))
-
-
-def _negatives(scores, groups):
-    """Which entries of `scores` are negatives, (batch, batch) bool, and which pairs are no padding, (batch,)."""
-    # Row numbers by a running sum: inside tf.function the batch may have no length yet.
-    row = jnp.cumsum(jnp.ones_like(scores[:, 0]))
-    other = jnp.expand_dims(row, 1) != jnp.expand_dims(row, 0)
-    if groups is None:
-        return other, row > 0
-    ids1, ids2 = _group_ids(groups, scores.shape[0])
-    present = jnp.logical_and(ids1 >= 0, ids2 >= 0)
-    apart = jnp.expand_dims(ids1, 1) != jnp.expand_dims(ids2, 0)
-    both_present = jnp.logical_and(jnp.expand_dims(present, 1), jnp.expand_dims(present, 0))
-    return jnp.logical_and(jnp.logical_and(other, apart), both_present), present
-
-
-def _group_ids(groups, batch):
-    if not isinstance(groups, (tuple, list)) or len(groups) != 2:
-        raise ValueError("groups must be a pair of arrays, (ids of v1's rows, ids of v2's rows); "
-                         "pass the same array twice if both sides share their ids")
-    ids = tuple(g if hasattr(g, "dtype") else np.asarray(g) for g in groups)
-    for side, g in zip(("first", "second"), ids):
-        if "int" not in dtype_name(g):
-            raise TypeError(f"the {side} array of groups has dtype {dtype_name(g)}; ids are integers")
-        if len(g.shape) != 1 or (batch is not None and g.shape[0] not in (batch, None)):
-            raise ValueError(f"the {side} array of groups must hold one id for each of the {batch} "
-                             f"pairs, shape ({batch},), but its shape is {tuple(g.shape)}")
-    return tuple(jnp.asarray(g) for g in ids)
 
 
 def _square(scores):

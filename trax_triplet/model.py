@@ -109,7 +109,7 @@ def PaddingLast():
         [[5, 7, 1, 1]]
     """
     def f(ids):
-        order = jnp.argsort(jnp.asarray(ids == PAD_ID, ids.dtype), axis=1, stable=True)
+        order = jnp.argsort(jnp.asarray(ids == PAD_ID, "int32"), axis=1, stable=True)
         return jnp.take_along_axis(ids, order, axis=1)
     return tl.Fn("PaddingLast", f)
 
@@ -128,7 +128,7 @@ def MeanOfWords():
     """Returns a layer that averages the states of the words: two inputs, (batch, length, d) and (batch,).
 
     Example:
-        >>> states = np.array([[[2.0], [4.0], [9.0]], [[9.0], [9.0], [9.0]]])
+        >>> states = np.array([[[2.0], [4.0], [9.0]], [[9.0], [9.0], [9.0]]], np.float32)
         >>> MeanOfWords()((states, np.array([2, 0]))).tolist()
         [[3.0], [0.0]]
     """
@@ -143,7 +143,7 @@ def LastWord():
     """Returns a layer that takes the state of the last word: two inputs, (batch, length, d) and (batch,).
 
     Example:
-        >>> states = np.array([[[2.0], [4.0], [9.0]], [[9.0], [9.0], [9.0]]])
+        >>> states = np.array([[[2.0], [4.0], [9.0]], [[9.0], [9.0], [9.0]]], np.float32)
         >>> LastWord()((states, np.array([2, 0]))).tolist()
         [[4.0], [0.0]]
     """

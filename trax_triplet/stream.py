@@ -12,8 +12,10 @@ class BatchStream:
     """Endless training batches; its place can be saved and found again.
 
     Batches are (ids1, ids2, groups1, groups2): int32 (batch_size, length) twice and int32
-    (batch_size,) twice. Within an epoch every pair comes once. A partial batch is filled up with
-    rows of padding in group -1, which the loss leaves out, so that shapes repeat.
+    (batch_size,) twice. Within an epoch every pair comes once, but for those that would fill less
+    than half a batch: pairs of a duplicate group larger than the number of batches. They wait for
+    an epoch that draws them earlier; `waiting` counts them. A partial batch is filled up with rows
+    of padding in group -1, which the loss leaves out, so that shapes repeat.
 
     Args:
         ids1, ids2: word ids of each pair's questions, sequences of integer arrays.
@@ -35,7 +37,7 @@ class BatchStream:
         self._lengths = np.array([max(len(a), len(b)) for a, b in zip(*self._ids)])
         self._batch_size, self._seed, self._neighbours, self._vectors = batch_size, seed, neighbours, vectors
         self._epoch, self._position, self._batches = -1, 0, []
-        self.hard = False
+        self.hard, self.waiting = False, 0
 
     def __iter__(self):
         return self
@@ -85,9 +87,13 @@ class BatchStream:
         where = {"seed": self._seed, "epoch": self._epoch}
         groups = [g[rows] for g in self._groups]
         if self.hard:
-            return neighbour_batches(self._vectors()[rows], *groups, self._batch_size,
-                                     neighbours=self._neighbours, **where)
-        return epoch_batches(self._lengths[rows], *groups, self._batch_size, **where)
+            batches = neighbour_batches(self._vectors()[rows], *groups, self._batch_size,
+                                        neighbours=self._neighbours, **where)
+        else:
+            batches = epoch_batches(self._lengths[rows], *groups, self._batch_size, **where)
+        filled = [b for b in batches if 2 * len(b) >= self._batch_size] or batches
+        self.waiting = sum(map(len, batches)) - sum(map(len, filled))
+        return filled
 
     def _batch(self, rows):
         length = -(-max(int(self._lengths[rows].max()), 1) // STEP) * STEP

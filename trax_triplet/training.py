@@ -105,7 +105,7 @@ class _Run:
     def __init__(self, settings, vocabulary, duplicates, validation, output_dir, say):
         self._settings, self._vocabulary, self._output_dir, self._say = settings, vocabulary, output_dir, say
         self._validation = validation
-        self._history, self._collapse_told = [], False
+        self._history, self._collapse_told, self._waiting_told = [], False, False
         shape = {"pooling": settings["pooling"], "embedding_stddev": settings["embedding_stddev"],
                  "word_dropout": settings["word_dropout"]}
         sizes = (len(vocabulary), settings["d_model"])
@@ -163,6 +163,7 @@ class _Run:
         self._say("step {step}: loss {loss:.4f}, validation loss {validation_loss:.4f}, validation AUC "
                   "{validation_auc:.4f}, {pairs_per_second:.0f} pairs/s".format(**row))
         self._tell_of_collapse(row)
+        self._tell_of_waiting()
         if row["validation_auc"] > best:
             self._save_model(scores, labels)
         if checkpoint:
@@ -184,6 +185,12 @@ class _Run:
             self._say(f"The model has collapsed: all questions get nearly the same vector, so the loss stays at "
                       f"2 x margin = {collapsed:g}. Try a smaller learning_rate or embedding_stddev, "
                       "pooling='last', closest='semi-hard', or a longer warm-up")
+
+    def _tell_of_waiting(self):
+        if self._stream.waiting and not self._waiting_told:
+            self._waiting_told = True
+            self._say(f"{self._stream.waiting} pairs sit out this epoch: their duplicate groups are larger than the "
+                      "number of batches, and no batch takes two pairs of a group. Each epoch draws others")
 
     def _save_model(self, scores, labels):
         chosen = evaluation.best_threshold(scores, labels, metric="accuracy")

@@ -1,0 +1,215 @@
+"""The Siamese LSTM: the course's layers, and a form in which padding never counts."""
+
+import functools
+
+import jax
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trax_triplet.compat import fastmath, tl
+from trax_triplet.loss import triplet_loss
+from trax_triplet.model import (
+    Encoder, LastWord, MeanOfWords, PaddingLast, Siamese, WordCount, WordDropout, get_weights, init_model, set_weights)
+
+COURSE = """Parallel_in2_out2[
+  Serial[
+    Embedding_41699_128
+    LSTM_128
+    Mean
+    Normalize
+  ]
+  Serial[
+    Embedding_41699_128
+    LSTM_128
+    Mean
+    Normalize
+  ]
+]"""
+D = 6
+
+
+def small(pooling="last", mode="eval", seed=3, **settings):
+    return init_model(Siamese(20, D, mode, pooling=pooling, embedding_stddev=1.0, **settings), seed)
+
+
+def padded(question, length, left=0):
+    return np.array([[1] * left + list(question) + [1] * (length - left - len(question))], np.int32)
+
+
+@functools.lru_cache(maxsize=None)
+def compiled(model):
+    return fastmath.jit(model.pure_fn)  # eagerly, each call would compile the LSTM's scan anew
+
+
+def both_vectors(model, ids):
+    vectors, _ = compiled(model)((ids, ids), model.weights, model.state, fastmath.random.get_prng(7))
+    return [np.asarray(v) for v in vectors]
+
+
+def vector(model, ids):
+    return both_vectors(model, ids)[0]
+
+
+def test_prints_as_the_course_prints_it():
+    assert str(Siamese()) == COURSE
+
+
+def test_sublayers_are_of_the_kinds_that_graders_look_for():
+    model = Siamese(50, 8)
+    assert isinstance(model, tl.Parallel)
+    kinds = [[type(layer) for layer in tower.sublayers] for tower in model.sublayers]
+    pure = type(tl.Fn("f", lambda x: x))
+    assert kinds == [[tl.Embedding, tl.Serial, pure, pure]] * 2
+    assert [type(tower) for tower in model.sublayers] == [tl.Serial] * 2
+
+
+def test_both_towers_share_their_weights():
+    model = small("course")
+    ids = padded([5, 6, 7], 4)
+    first, second = both_vectors(model, ids)
+    np.testing.assert_array_equal(first, second)
+    weights = get_weights(model)
+    weights["lstm/bias"] = weights["lstm/bias"] + 1.0
+    set_weights(model, weights)
+    again_first, again_second = both_vectors(model, ids)
+    np.testing.assert_array_equal(again_first, again_second)
+    assert np.abs(np.asarray(again_first) - np.asarray(first)).max() > 1e-3
+
+
+def test_parameter_count():
+    # 20 words x 6, kernel (6 + 6) x (4 x 6), bias 4 x 6
+    assert sum(w.size for w in get_weights(small("course")).values()) == 20 * 6 + 12 * 24 + 24
+
+
+@pytest.mark.parametrize("pooling", ["course", "mean", "last"])
+def test_vectors_equal_a_plain_loop(pooling):
+    model, question = small(pooling), [5, 2, 19, 0]
+    weights = {name: w.astype(float) for name, w in get_weights(model).items()}
+    steps = weights["embedding"][[5, 2, 19, 0] + ([1, 1] if pooling == "course" else [])]
+    states = [oracles.lstm_last_state(steps[:n + 1], weights["lstm/kernel"], weights["lstm/bias"])
+              for n in range(len(steps))]
+    expected = states[-1] if pooling == "last" else np.mean(states, axis=0)
+    np.testing.assert_allclose(vector(model, padded(question, 6))[0], oracles.unit(expected), atol=1e-6)
+
+
+def test_in_the_course_form_padding_counts():
+    model = small("course")
+    assert np.abs(vector(model, padded([5, 6], 4)) - vector(model, padded([5, 6], 16))).max() > 1e-3
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(["mean", "last"]), st.lists(st.integers(2, 19), max_size=8), st.integers(0, 8),
+       st.just(16))
+def test_padding_never_counts(pooling, question, left, length):
+    model = MODELS[pooling]
+    alone = vector(model, padded(question, 8))
+    np.testing.assert_allclose(vector(model, padded(question, length, left)), alone, atol=1e-6)
+    others = np.array([[7] * length, [1] * length], np.int32)
+    batch = np.concatenate([others[:1], padded(question, length), others[1:]])
+    np.testing.assert_allclose(vector(model, batch)[1], alone[0], atol=1e-6)
+
+
+MODELS = {pooling: small(pooling) for pooling in ("mean", "last")}
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_a_question_without_words_is_zero_with_finite_gradients(pooling):
+    model = small(pooling)
+    ids = np.array([[1] * 8, [4, 5] + [1] * 6], np.int32)
+    assert not vector(model, ids)[0].any()
+
+    def loss(weights):
+        (v1, v2), _ = model.pure_fn((ids, ids[::-1]), weights, model.state, fastmath.random.get_prng(0))
+        return triplet_loss(v1, v2, normalize=False)
+    gradients = fastmath.tree_leaves(jax.jit(jax.grad(loss))(model.weights))
+    assert all(np.isfinite(np.asarray(g)).all() for g in gradients if hasattr(g, "shape"))
+    assert any(np.asarray(g).any() for g in gradients if hasattr(g, "shape"))
+
+
+def test_padding_goes_last_and_words_keep_their_order():
+    ids = np.array([[1, 9, 1, 4], [3, 2, 1, 1], [1, 1, 1, 1]], np.int32)
+    assert np.asarray(PaddingLast()(ids)).tolist() == [[9, 4, 1, 1], [3, 2, 1, 1], [1, 1, 1, 1]]
+    assert np.asarray(WordCount()(ids)).tolist() == [2, 2, 0]
+
+
+def test_pooling_layers():
+    states = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    count = np.array([2, 3], np.int32)
+    assert np.asarray(LastWord()((states, count))).tolist() == [[2, 3], [10, 11]]
+    assert np.asarray(MeanOfWords()((states, count))).tolist() == [[(0 + 2) / 2, (1 + 3) / 2], [8, 9]]
+
+
+def test_word_dropout_makes_words_unknown_and_leaves_padding():
+    layer = WordDropout(0.25)
+    layer.rng = fastmath.random.get_prng(0)
+    ids = np.full((100, 100), 7, np.int32)
+    ids[:, 50:] = 1
+    out = np.asarray(layer(ids))
+    assert set(np.unique(out[:, :50])) == {0, 7} and (out[:, 50:] == 1).all()
+    # 5 000 draws of probability 1/4: the standard deviation of the share is 0.006
+    assert abs((out[:, :50] == 0).mean() - 0.25) < 0.03
+    assert str(layer) == "WordDropout_0.25"
+
+
+def test_words_are_dropped_in_training_alone():
+    question = padded([5, 6, 7, 8, 9, 10], 8)
+    train = small(mode="train", word_dropout=0.9)
+    evaluate = set_weights(small(mode="eval", word_dropout=0.9), get_weights(train))
+    plain = set_weights(small(mode="eval"), get_weights(train))
+    np.testing.assert_array_equal(vector(evaluate, question), vector(plain, question))
+    assert np.abs(vector(train, question) - vector(plain, question)).max() > 1e-3
+
+
+def test_same_seed_same_weights():
+    a, b, c = (get_weights(small(seed=s)) for s in (1, 1, 2))
+    assert all((a[name] == b[name]).all() for name in a)
+    assert (a["embedding"] != c["embedding"]).any()
+
+
+def test_encoder_gives_the_models_vectors_in_the_order_asked():
+    model = small()
+    rng = np.random.default_rng(0)
+    questions = [rng.integers(2, 20, n).astype(np.int32) for n in (3, 11, 0, 1, 8, 30, 5)]
+    expected = np.concatenate([vector(model, padded(q, 32)) for q in questions])
+    for batch_size in (2, 4, 512):
+        np.testing.assert_allclose(Encoder(model, batch_size)(questions), expected, atol=1e-6)
+    assert Encoder(model)([]).shape == (0, D)
+
+
+def test_encoder_sees_new_weights():
+    model = small(seed=1)
+    encode = Encoder(model)
+    before = encode([[5, 6]])
+    set_weights(model, get_weights(small(seed=2)))
+    np.testing.assert_allclose(encode([[5, 6]]), vector(model, padded([5, 6], 8)), atol=1e-6)
+    assert np.abs(encode([[5, 6]]) - before).max() > 1e-3
+
+
+def test_encoder_refuses_a_model_that_drops_words():
+    with pytest.raises(ValueError, match="mode='eval'"):
+        Encoder(Siamese(20, 4, "train", pooling="last", word_dropout=0.5))
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"vocab_size": 1}, "vocab_size must be a whole number of at least 2, but it is 1"),
+    ({"vocab_size": 20.0}, "20.0"),
+    ({"d_model": 0}, "d_model must be a whole number of at least 1"),
+    ({"mode": "test"}, "mode must be one of 'train', 'eval', 'predict', but it is 'test'"),
+    ({"pooling": "max"}, "pooling must be one of 'course', 'mean', 'last'"),
+    ({"word_dropout": 1.0, "pooling": "last"}, r"\[0, 1\), but it is 1.0"),
+    ({"word_dropout": 0.5}, "the course's model has no word dropout"),
+])
+def test_wrong_settings(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Siamese(**{"vocab_size": 20, "d_model": 4, **arguments})
+
+
+def test_weights_of_another_model_are_refused():
+    weights = get_weights(small())
+    with pytest.raises(ValueError, match=r"\(20, 6\).*\(19, 6\)"):
+        set_weights(small(), {**weights, "embedding": weights["embedding"][1:]})
+    with pytest.raises(ValueError, match="initialise it first"):
+        get_weights(Siamese(20, 4))

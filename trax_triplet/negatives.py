@@ -1,0 +1,57 @@
+"""Which rows of a batch are negatives of which: all of the others but known duplicates and padding."""
+
+import numpy as np
+
+from trax_triplet.compat import jnp
+from trax_triplet.similarity import dtype_name
+
+
+def negative_mask(scores, groups=None):
+    """Which entries of a similarity matrix are negatives, and which pairs are real.
+
+    Args:
+        scores: similarities (batch, batch); only the shape counts.
+        groups: pair of integer arrays (batch,), ids of the anchors' and of the other side's rows. Rows
+            with equal ids are known duplicates, so no negatives. A pair with a negative id on either
+            side is padding: it has no negatives and is nobody's. None: all but the diagonal.
+
+    Returns:
+        Two boolean arrays: (batch, batch), entry [i, j] true where j is a negative of anchor i; and
+        (batch,), true where the pair is no padding.
+
+    Raises:
+        ValueError: groups that are not two arrays of the batch's length.
+        TypeError: ids that are not integers.
+
+    Example:
+        >>> mask, real = negative_mask([[0.0] * 3] * 3, ([4, 4, -1], [4, 5, -1]))
+        >>> mask.tolist()
+        [[False, True, False], [False, False, False], [False, False, False]]
+        >>> real.tolist()
+        [True, True, False]
+    """
+    scores = jnp.asarray(scores)
+    # Row numbers by a running sum: inside tf.function the batch may have no length yet.
+    row = jnp.cumsum(jnp.asarray(jnp.ones_like(scores[:, 0]), "int32"))
+    other = jnp.expand_dims(row, 1) != jnp.expand_dims(row, 0)
+    if groups is None:
+        return other, row > 0
+    ids1, ids2 = _group_ids(groups, scores.shape[0])
+    present = jnp.logical_and(ids1 >= 0, ids2 >= 0)
+    apart = jnp.expand_dims(ids1, 1) != jnp.expand_dims(ids2, 0)
+    both_present = jnp.logical_and(jnp.expand_dims(present, 1), jnp.expand_dims(present, 0))
+    return jnp.logical_and(jnp.logical_and(other, apart), both_present), present
+
+
+def _group_ids(groups, batch):
+    if not isinstance(groups, (tuple, list)) or len(groups) != 2:
+        raise ValueError("groups must be a pair of arrays, (ids of v1's rows, ids of v2's rows); "
+                         "pass the same array twice if both sides share their ids")
+    ids = tuple(g if hasattr(g, "dtype") else np.asarray(g) for g in groups)
+    for side, g in zip(("first", "second"), ids):
+        if "int" not in dtype_name(g):
+            raise TypeError(f"the {side} array of groups has dtype {dtype_name(g)}; ids are integers")
+        if len(g.shape) != 1 or (batch is not None and g.shape[0] not in (batch, None)):
+            raise ValueError(f"the {side} array of groups must hold one id for each of the {batch} "
+                             f"pairs, shape ({batch},), but its shape is {tuple(g.shape)}")
+    return tuple(jnp.asarray(g) for g in ids)
