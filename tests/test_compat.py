@@ -422,9 +422,9 @@ def test_repairs_give_name_and_reason():
     (b"", 4),
 ])
 def test_tensorflow_log_lines_below_the_level_are_noise(line, noise_from_level):
-    from trax_triplet import compat
+    from trax_triplet import quiet
 
-    assert [compat._is_noise(line, level) for level in (1, 2, 3)] == [
+    assert [quiet._is_noise(line, level) for level in (1, 2, 3)] == [
         level >= noise_from_level for level in (1, 2, 3)]
 
 
@@ -434,13 +434,13 @@ def test_tensorflow_log_lines_below_the_level_are_noise(line, noise_from_level):
     ("0", "from Python\nI0000 00:00:1.2 3 a.cc:4] x\nfrom C\n"),
 ])
 def test_what_is_no_noise_on_stderr_arrives_after_the_import(monkeypatch, capfd, level, shown):
-    from trax_triplet import compat
+    from trax_triplet import quiet
 
     if level is None:
         monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     else:
         monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
-    with pytest.raises(ImportError, match="half way"), compat._quiet_tensorflow():
+    with pytest.raises(ImportError, match="half way"), quiet._quiet_tensorflow():
         assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == (level or "3")
         print("from Python", file=sys.stderr, flush=True)
         os.write(2, b"I0000 00:00:1.2 3 a.cc:4] x\nfrom C\n")
@@ -450,10 +450,10 @@ def test_what_is_no_noise_on_stderr_arrives_after_the_import(monkeypatch, capfd,
 
 
 def test_others_get_whole_stacks_during_the_import():
-    from trax_triplet import compat
+    from trax_triplet import quiet
 
     original = inspect.stack
-    with compat._short_stacks():
+    with quiet._short_stacks():
         stack = inspect.stack()
     assert stack[0].function == "test_others_get_whole_stacks_during_the_import" and len(stack) > 2
     assert inspect.stack is original

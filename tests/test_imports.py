@@ -16,23 +16,24 @@ FRAMEWORKS = {"jax", "keras", "matplotlib", "nltk", "tensorflow", "trax"}
 
 # The rooms each room may import.
 ALLOWED = {
-    "compat": set(),
+    "quiet": set(),
+    "compat": {"quiet"},
     "similarity": {"compat"},
     "negatives": {"compat", "similarity"},
     "loss": {"compat", "similarity", "negatives"},
-    "model": {"compat", "similarity", "loss", "vocabulary"},
+    "model": {"compat", "similarity", "vocabulary"},
     "vocabulary": set(),
     "sample": {"sample_words"},
     "sample_words": set(),
     "evaluation": set(),
     "data": {"vocabulary"},
-    "batches": {"vocabulary"},
+    "batches": {"data", "vocabulary"},
     "storage": {"model", "vocabulary", "compat"},
     "stream": {"batches"},
     "loop": {"compat", "loss", "model", "vocabulary", "stream"},
-    "training": {"compat", "loss", "model", "data", "batches", "vocabulary", "evaluation", "storage",
-                 "stream", "loop"},
-    "plots": set(),
+    "training": {"compat", "loss", "model", "data", "batches", "vocabulary", "evaluation", "storage", "stream",
+                 "loop"},
+    "plots": {"evaluation"},
 }
 ANYTHING = {"__init__", "__main__", "cli"}
 NO_FRAMEWORK = {"batches", "data", "evaluation", "plots", "sample", "sample_words", "vocabulary"}

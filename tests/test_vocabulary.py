@@ -88,6 +88,8 @@ def test_course_tokenizer_splits_sentences_with_the_installed_parameters(punkt, 
     # Inside of a text a full stop is cut off only at the end of a sentence.
     assert tokenize("I see. Why Dr. No? Go.", "course") == "I see . Why Dr. No ? Go .".split()
     assert tokenize("Only one sentence.  ", "course") == ["Only", "one", "sentence", "."]
+    # A curly quote does not end a sentence, so the full stop before it stays (NLTK 3.10 cuts it off).
+    assert tokenize("He said “I do.” Did he?", "course") == "He said “ I do. ” Did he ?".split()
     assert tokenize("", "course") == []
 
 
@@ -107,7 +109,9 @@ def test_course_anchor_ids(punkt, real_data):
     course = Vocabulary.build(questions, tokenizer="course")
     assert {word: course[word] for word in ("When", "again", "Do", "hiking", "desert")} == {
         "When": 585, "again": 7280, "Do": 443, "hiking": 15302, "desert": 7431}
-    assert len(course) == 25_371 and len(course.words) == 25_371 - 2  # ids 0 and 1 counted
+    # COURSE.md's 25 371 is the length of the course's dict: the words and <PAD>, but not the id 0.
+    assert len(course.words) == 25_371 - 1 and len(course) == 25_371 + 1
+    assert course["Again."] > 2  # NLTK 3.10 ends a sentence at `Again.”` and cuts off the full stop
     assert questions[0].startswith("Astrology: I am a Capricorn")
     assert course.encode(questions[0]).tolist() == list(range(2, 22))
 

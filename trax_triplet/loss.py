@@ -147,8 +147,8 @@ def hinges(scores, *, margin=0.25, closest="semi-hard", groups=None):
         margin: as in `hinge`.
 
     Returns:
-        Two arrays (batch,): L1 (mean negative) and L2 (closest negative); both 0 for an anchor
-        without negatives. The loss of an anchor is L1 + L2.
+        Two arrays (batch,), L1 (mean negative) and L2 (closest negative), to be added; both 0 for an
+        anchor without negatives.
 
     Raises:
         TypeError, ValueError: as in `closest_negative` and `hinge`.
@@ -260,7 +260,7 @@ def TripletLoss(margin=0.25, *, closest="semi-hard", anchor="first", reduction="
         A `tl.Fn` layer without weights.
 
     Raises:
-        TypeError, ValueError: at once, for a margin or setting that `triplet_loss` refuses.
+        TypeError, ValueError: at once, for a setting that `triplet_loss` refuses.
 
     Example:
         >>> TripletLoss(margin=0.5)
@@ -302,9 +302,7 @@ def _anchor_losses(scores, anchor, groups, **rule):
     turned = None if groups is None else (groups[1], groups[0])
     first = sum(hinges(scores, groups=groups, **rule)) if anchor != "second" else None
     second = sum(hinges(jnp.transpose(scores), groups=turned, **rule)) if anchor != "first" else None
-    if anchor == "both":
-        return (first + second) / 2
-    return first if anchor == "first" else second
+    return {"first": first, "second": second}.get(anchor) if anchor != "both" else (first + second) / 2
 
 
 def _reduce(losses, reduction, present):

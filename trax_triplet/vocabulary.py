@@ -63,11 +63,9 @@ def tokenize(question: str, tokenizer: str = "words") -> list[str]:
 
 
 def _tokenizer_named(name: str):
-    if name == "words":
-        return _words
-    if name == "course":
-        return _course
-    raise ValueError(f"unknown tokenizer {name!r}; choose one of {', '.join(map(repr, TOKENIZER_VERSIONS))}")
+    if name not in TOKENIZER_VERSIONS:
+        raise ValueError(f"unknown tokenizer {name!r}; choose one of {str([*TOKENIZER_VERSIONS])[1:-1]}")
+    return {"words": _words, "course": _course}[name]
 
 
 def _words(question: str) -> list[str]:
@@ -76,8 +74,7 @@ def _words(question: str) -> list[str]:
 
 def _course(question: str) -> list[str]:
     sentences, words = _course_tokenizers()
-    # Punkt only ever splits behind one of . ? ! with text after it; most questions have none: skip its cost.
-    body = question.rstrip()
+    body = question.rstrip()  # punkt is slow, and only ever splits behind one of . ? ! with text after it
     if _SENTENCE_END.search(body, 0, len(body) - 1):
         return [token for sentence in sentences.tokenize(question) for token in words.tokenize(sentence)]
     return words.tokenize(body)
@@ -85,17 +82,29 @@ def _course(question: str) -> list[str]:
 
 @functools.lru_cache(maxsize=1)
 def _course_tokenizers():
-    """NLTK's English sentence splitter and the word tokenizer of NLTK 3.5-3.6 (built once, about 0.1 s)."""
-    from nltk.tokenize.punkt import PunktTokenizer
+    """The English sentence splitter and the word tokenizer of NLTK 3.5-3.6 (built once, about 0.1 s)."""
+    from nltk.tokenize.punkt import PunktLanguageVars, PunktSentenceTokenizer, PunktTokenizer
+
+    current = PunktLanguageVars()
+
+    class CourseLanguageVars(PunktLanguageVars):
+        # No sentence ends between a full stop and a curly quote; NLTK 3.10: it does.
+        re_boundary_realignment = re.compile(_no_curly_quotes(current.re_boundary_realignment.pattern), re.M)
+        _re_non_word_chars = _no_curly_quotes(current._re_non_word_chars)
 
     try:
-        sentences = PunktTokenizer("english")
+        parameters = PunktTokenizer("english")._params
     except LookupError:
         raise FileNotFoundError(
             "the tokenizer 'course' needs NLTK's punkt parameters, which are not installed: type "
-            "`python -m nltk.downloader punkt_tab` once, or set NLTK_DATA to a folder that has them"
-        ) from None
-    return sentences, _course_word_tokenizer()
+            "`python -m nltk.downloader punkt_tab` once, or let NLTK_DATA name a folder with them") from None
+    return PunktSentenceTokenizer(parameters, lang_vars=CourseLanguageVars()), _course_word_tokenizer()
+
+
+def _no_curly_quotes(pattern: str) -> str:
+    for quote in "‘’“”«»":
+        pattern = pattern.replace(quote.encode("unicode_escape").decode(), "").replace(quote, "")
+    return pattern
 
 
 def _course_word_tokenizer():
@@ -119,13 +128,10 @@ def _course_word_tokenizer():
 
 def _with_re(rules: Iterable[tuple]) -> list[tuple]:
     """Rules compiled by `re`, as in the old NLTK: NLTK 3.10's `regex` takes thrice as long."""
-    compiled = []
-    for rule, replacement in rules:
-        pattern = rule.pattern
-        if sys.version_info < (3, 11):
-            pattern = pattern.replace("]*+", "]*")  # possessive, which changes no match here
-        compiled.append((re.compile(pattern, rule.flags & re.IGNORECASE), replacement))
-    return compiled
+    # Python 3.10 has no possessive *+, which changes no match here.
+    star = "]*+" if sys.version_info >= (3, 11) else "]*"
+    return [(re.compile(rule.pattern.replace("]*+", star), rule.flags & re.IGNORECASE), replacement)
+            for rule, replacement in rules]
 
 
 class Vocabulary:
@@ -135,7 +141,7 @@ class Vocabulary:
     1 too: it is the `vocab_size` of a model. Equal vocabularies have the same words, order and tokenizer.
 
     Args:
-        words: the words in id order, id 2 first; distinct, not empty, without line feeds.
+        words: the words in id order, id 2 first.
         tokenizer: the name of the rule that cut them, see `tokenize`.
 
     Raises:
@@ -238,18 +244,13 @@ class Vocabulary:
             >>> Vocabulary.build(["Why?"]).encode("<PAD> why ?").tolist()
             [0, 0, 0, 2, 3]
         """
-        words = tokenize(question, self._tokenizer)
-        return np.array([self._ids.get(word, OOV_ID) for word in words], np.int32)
+        return np.array([self[word] for word in tokenize(question, self._tokenizer)], np.int32)
 
     def encode_all(self, questions: Iterable[str]) -> list[np.ndarray]:
-        """The ids of each question's tokens; each distinct question is cut only once.
+        """The ids of each question's tokens; each distinct question is cut once. Raises as `build` does.
 
         Returns:
             One int32 array (n_tokens,) a question, in order: read-only, as equal questions share one.
-
-        Raises:
-            TypeError: `questions` is one str, or holds something else than str.
-            FileNotFoundError: see `tokenize`.
         """
         questions, cut, look_up = _checked(questions), _tokenizer_named(self._tokenizer), self._ids.get
         flat, starts = [], {}
@@ -316,8 +317,7 @@ class Vocabulary:
 
 def _read_header(header: str, path) -> tuple[str, int]:
     """The tokenizer and the number of words that a file's first line names."""
-    match = _HEADER.fullmatch(header)
-    if not match:
+    if not (match := _HEADER.fullmatch(header)):
         raise ValueError(f"{path}: not a vocabulary file; its first line must read '# trax-triplet "
                          f"vocabulary {_FORMAT} tokenizer=NAME/VERSION words=COUNT', not {header!r:.80}")
     found_format, tokenizer, version, count = match.groups()
