@@ -95,6 +95,18 @@ def test_vectors_equal_a_plain_loop(pooling):
     np.testing.assert_allclose(vector(model, padded(question, 6))[0], oracles.unit(expected), atol=1e-6)
 
 
+def test_first_vectors_are_spread_out_but_not_in_the_course_form():
+    questions = np.random.default_rng(0).integers(2, 200, (64, 8)).astype(np.int32)
+    nearness = {}
+    for pooling in ("course", "mean", "last"):
+        v = vector(init_model(Siamese(200, 32, "eval", pooling=pooling, embedding_stddev=0.1), 0), questions)
+        nearness[pooling] = float((v @ v.T)[~np.eye(64, dtype=bool)].mean())
+    assert nearness["course"] > 0.99  # collapsed from the start: every gate starts with bias 1
+    assert abs(nearness["last"]) < 0.5 and abs(nearness["mean"]) < 0.5
+    bias = get_weights(init_model(Siamese(20, 3, pooling="last")))["lstm/bias"]
+    assert bias.tolist() == [0, 0, 0] + [0, 0, 0] + [1, 1, 1] + [0, 0, 0]
+
+
 def test_in_the_course_form_padding_counts():
     model = small("course")
     assert np.abs(vector(model, padded([5, 6], 4)) - vector(model, padded([5, 6], 16))).max() > 1e-3

@@ -61,19 +61,43 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
     initializer = {} if embedding_stddev is None else {
         "kernel_initializer": tl.RandomNormalInitializer(embedding_stddev)}
     embedding = tl.Embedding(vocab_size, d_model, **initializer)
-    lstm = tl.LSTM(d_model, mode=mode)
     normalize = tl.Fn("Normalize", l2_normalize)
     if pooling == "course":
         if word_dropout:
             raise ValueError("the course's model has no word dropout; take pooling='mean' or 'last' with it")
-        tower = tl.Serial(embedding, lstm, tl.Mean(axis=1), normalize)
+        tower = tl.Serial(embedding, tl.LSTM(d_model, mode=mode), tl.Mean(axis=1), normalize)
     else:
         # Every mode has the same layers, so that a Loop can hand weights from one to the other.
         dropout = WordDropout(word_dropout if mode == "train" else 0.0)
         pool = MeanOfWords() if pooling == "mean" else LastWord()
-        states = tl.Serial(embedding, lstm)
+        states = tl.Serial(embedding, SpreadLSTM(d_model, mode))
         tower = tl.Serial(dropout, PaddingLast(), tl.Branch(states, WordCount()), pool, normalize)
     return tl.Parallel(tower, tower)
+
+
+def SpreadLSTM(d_model, mode="train"):
+    """Returns `tl.LSTM` with another first bias: 1 for the forget gate, 0 for the others.
+
+    `tl.LSTM` starts with 1 in every gate, the new value's too. That adds the same to every state, so
+    that at first all vectors are nearly equal, and a triplet loss starts out collapsed.
+
+    Args:
+        d_model: width of input and state.
+        mode: 'train', 'eval' or 'predict'.
+
+    Returns:
+        A layer that takes (batch, length, d_model) to the states after each step, of the same shape.
+
+    Example:
+        >>> SpreadLSTM(8)
+        LSTM_8
+    """
+    def bias(shape, rng):
+        gate = jnp.arange(shape[0]) // d_model  # input, new, forget, output
+        return jnp.where(gate == 2, jnp.ones(shape, "float32"), jnp.zeros(shape, "float32"))
+    cell = tl.LSTMCell(d_model, forget_bias=0.0, bias_initializer=bias)
+    return tl.Serial(tl.Branch([], tl.MakeZeroState(depth_multiplier=2)), tl.Scan(cell, axis=1, mode=mode),
+                     tl.Select([0], n_in=2), name=f"LSTM_{d_model}", sublayers_to_print=[])
 
 
 class WordDropout(tl.Layer):
