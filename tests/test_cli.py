@@ -23,6 +23,11 @@ def run(tmp_path_factory):
     return folder
 
 
+def rows_of(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def json_of(capsys):
     return json.loads(capsys.readouterr().out)
 
@@ -30,7 +35,7 @@ def json_of(capsys):
 def test_sample_writes_a_csv(tmp_path, capsys):
     assert cli.main(["sample", str(tmp_path / "s.csv"), "--pairs", "50"]) == 0
     assert "wrote 50 question pairs" in capsys.readouterr().out
-    rows = list(csv.DictReader(open(tmp_path / "s.csv", encoding="utf-8")))
+    rows = rows_of(tmp_path / "s.csv")
     assert len(rows) == 50 and set(rows[0]) == {"id", "qid1", "qid2", "question1", "question2", "is_duplicate"}
     assert cli.main(["sample", str(tmp_path / "s.csv"), "--pairs", "10", "--json"]) == 0
     assert json_of(capsys) == {"csv": str(tmp_path / "s.csv"), "pairs": 10}
@@ -91,7 +96,7 @@ def test_predict_a_file(run, tmp_path, capsys):
     assert cli.main(arguments) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert cli.main([*arguments, "--output", str(tmp_path / "answers.csv")]) == 0
-    rows = list(csv.DictReader(open(tmp_path / "answers.csv", encoding="utf-8", newline="")))
+    rows = rows_of(tmp_path / "answers.csv")
     assert rows[0]["question1"] == "How old\nare you?" and rows[0]["is_duplicate"] == "1"
     assert float(rows[0]["similarity"]) == pytest.approx(1.0, abs=1e-5)
 

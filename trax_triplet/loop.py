@@ -3,10 +3,11 @@
 import contextlib
 import io
 import itertools
+import math
 
 import numpy as np
 
-from trax_triplet.compat import fastmath, lr_schedules, optimizers, training
+from trax_triplet.compat import fastmath, optimizers, training
 from trax_triplet.loss import TripletLoss
 from trax_triplet.model import get_weights, set_weights
 from trax_triplet.stream import STEP
@@ -39,7 +40,9 @@ class QuietLoop(training.Loop):
         return losses
 
     def validation_loss(self):
-        """Mean loss over the validation batches at the last evaluation."""
+        """Mean loss over the validation batches, with the weights of now."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.run_evals()
         return float(self.history.get("eval", "metrics/TripletLoss")[-1][1])
 
     @property
@@ -71,21 +74,26 @@ def make_loop(model, eval_model, stream, judged, settings):
         model, eval_model: initialised `Siamese` layers, for training and for evaluation.
         stream: endless training batches, (ids1, ids2, groups1, groups2).
         judged: list of validation batches of the same form; each evaluation goes through all of them.
-        settings: dict with batch_size, margin, closest, learning_rate, warmup_steps, evaluate_every,
-            steps and seed, as in `training.train`.
+        settings: dict with batch_size, margin, closest, learning_rate, warmup_steps, steps and
+            seed, as in `training.train`.
 
     Returns:
-        The loop, at step 0.
+        The loop, at step 0. It evaluates and saves when asked, not by itself.
     """
     loss = TripletLoss(settings["margin"], closest=settings["closest"], normalize=False, with_groups=True)
     ids = np.full((settings["batch_size"], STEP), PAD_ID, np.int32)
     empty = (ids, ids, ids[:, 0], ids[:, 0])
-    schedule = lr_schedules.warmup_and_rsqrt_decay(settings["warmup_steps"], settings["learning_rate"])
+
+    def schedule(step):
+        """Linear warm-up, then half a cosine down to nothing at the last step."""
+        warm = min(step / max(settings["warmup_steps"], 1), 1.0)
+        return settings["learning_rate"] * warm * 0.5 * (1 + math.cos(math.pi * min(step / settings["steps"], 1.0)))
+
     task = training.TrainTask(stream, loss, optimizers.Adam(settings["learning_rate"]), lr_schedule=schedule,
                               sample_batch=empty)
     judge = training.EvalTask(itertools.cycle(judged), [loss], n_eval_batches=len(judged), sample_batch=empty)
-    every, last = settings["evaluate_every"], settings["steps"]
+    def never(_):
+        return False
     with contextlib.redirect_stdout(io.StringIO()):
         return QuietLoop(model, task, eval_model=eval_model, eval_tasks=[judge], random_seed=settings["seed"],
-                         eval_at=lambda step: step % every == 0 or step == last, checkpoint_at=lambda step: False,
-                         permanent_checkpoint_at=lambda step: False)
+                         eval_at=never, checkpoint_at=never, permanent_checkpoint_at=never)

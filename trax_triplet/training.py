@@ -45,7 +45,7 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
         batch_size: pairs in a batch; a multiple of the number of devices.
         d_model, pooling, word_dropout, embedding_stddev: as in `Siamese`.
         margin, closest: as in `triplet_loss`.
-        learning_rate: of Adam, reached after `warmup_steps`, then falling like 1 / sqrt(step).
+        learning_rate: of Adam, reached after `warmup_steps`, then falling along half a cosine to 0 at `steps`.
         warmup_steps: steps of linear warm-up.
         hard_from: step from which batches are made of groups of similar pairs, found with the model as
             it stands; None for never.
