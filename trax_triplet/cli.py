@@ -93,6 +93,7 @@ def _train_options(command):
         command.add_argument(f"--{name}", type=kind, help="see the documentation of trax_triplet.training.train")
     command.add_argument("--pooling", choices=("last", "mean", "course"))
     command.add_argument("--closest", choices=("semi-hard", "hardest", "shifted"))
+    command.add_argument("--anchor", choices=("first", "second", "both"))
     command.add_argument("--tokenizer", choices=("words", "course"))
 
 
@@ -134,7 +135,8 @@ def _train(options):
         if len(left_out):
             _say(f"{len(left_out)} pairs are in neither part: their two questions belong to different parts")
     names = ("steps", "batch_size", "d_model", "margin", "learning_rate", "warmup_steps", "word_dropout", "hard_from",
-             "neighbours", "max_words", "min_count", "evaluate_every", "seed", "pooling", "closest", "tokenizer")
+             "neighbours", "max_words", "min_count", "evaluate_every", "seed", "pooling", "closest", "anchor",
+             "tokenizer")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     trained, seconds = _train_on(pairs, validation, options.output, given)
     result = {"model": str(Path(options.output, "model")), "seconds": round(seconds, 1),

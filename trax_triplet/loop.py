@@ -74,13 +74,14 @@ def make_loop(model, eval_model, stream, judged, settings):
         model, eval_model: initialised `Siamese` layers, for training and for evaluation.
         stream: endless training batches, (ids1, ids2, groups1, groups2).
         judged: list of validation batches of the same form; each evaluation goes through all of them.
-        settings: dict with batch_size, margin, closest, learning_rate, warmup_steps, steps and
+        settings: dict with batch_size, margin, closest, anchor, learning_rate, warmup_steps, steps and
             seed, as in `training.train`.
 
     Returns:
         The loop, at step 0. It evaluates and saves when asked, not by itself.
     """
-    loss = TripletLoss(settings["margin"], closest=settings["closest"], normalize=False, with_groups=True)
+    rule = {name: settings[name] for name in ("margin", "closest", "anchor")}
+    loss = TripletLoss(**rule, normalize=False, with_groups=True)
     ids = np.full((settings["batch_size"], STEP), PAD_ID, np.int32)
     empty = (ids, ids, ids[:, 0], ids[:, 0])
 

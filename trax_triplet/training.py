@@ -25,7 +25,7 @@ from trax_triplet.stream import BatchStream
 from trax_triplet.vocabulary import Vocabulary
 
 def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=128, pooling="last",
-          margin=0.4, closest="semi-hard", learning_rate=0.005, warmup_steps=100, word_dropout=0.3,
+          margin=0.4, closest="semi-hard", anchor="both", learning_rate=0.005, warmup_steps=100, word_dropout=0.3,
           embedding_stddev=0.1, hard_from=250, neighbours=16, max_words=32, tokenizer="words", min_count=1,
           evaluate_every=100, seed=0, progress=True):
     """Trains a Siamese LSTM on the duplicates of `pairs`, and keeps the model that validates best.
@@ -44,7 +44,7 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
         steps: training steps, one batch each.
         batch_size: pairs in a batch; a multiple of the number of devices.
         d_model, pooling, word_dropout, embedding_stddev: as in `Siamese`.
-        margin, closest: as in `triplet_loss`.
+        margin, closest, anchor: as in `triplet_loss`.
         learning_rate: of Adam, reached after `warmup_steps`, then falling along half a cosine to 0 at `steps`.
         warmup_steps: steps of linear warm-up.
         hard_from: step from which batches are made of groups of similar pairs, found with the model as
