@@ -9,10 +9,13 @@ import textwrap
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from trax_triplet import data, evaluation, loop, sample, storage, training
 from trax_triplet.model import get_weights
-from trax_triplet.stream import BatchStream
+from trax_triplet.stream import BatchStream, whose_turn
 
 SMALL = {"steps": 6, "batch_size": 16, "d_model": 8, "evaluate_every": 2, "hard_from": 4, "neighbours": 4,
          "progress": False}
@@ -185,6 +188,8 @@ def test_two_devices(tmp_path):
     ({"batch_size": 1}, "batch_size must be a whole number of at least 2"),
     ({"batch_size": 2.5}, "2.5"),
     ({"evaluate_every": 0}, "evaluate_every"),
+    ({"hard_from": -1}, "hard_from must be a step, from 0, or None for never, but it is -1"),
+    ({"seed": -1}, "seed must be a whole number of at least 0, but it is -1"),
     ({"learning_rate": -1.0}, "learning_rate must lie between 0 and 10"),
     ({"margin": -1.0}, "margin must be finite"),
     ({"pooling": "max"}, "pooling must be one of"),
@@ -249,6 +254,12 @@ def test_a_restored_stream_goes_on_where_it_stood(steps):
             np.testing.assert_array_equal(a, b)
 
 
+def test_a_batch_smaller_than_the_groups_is_one_group():
+    s = stream(batch_size=4, neighbours=16)
+    s.harden()
+    assert sorted(row for batch in s.rest_of_epoch() for row in rows_of(batch)) == list(range(10))
+
+
 def test_hardening_inside_an_epoch_keeps_the_rest_of_it():
     s = stream()
     seen = rows_of(next(s))
@@ -260,3 +271,33 @@ def test_hardening_inside_an_epoch_keeps_the_rest_of_it():
 def test_long_questions_are_cut_in_training():
     s = stream(max_words=2)
     assert all((batch[0][:, 2:] == 1).all() for batch in s.rest_of_epoch())
+
+
+@hypothesis_settings(deadline=None, max_examples=200)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 9), st.integers(0, 5))
+def test_pairs_of_large_groups_take_turns(groups, batch_size, seed):
+    groups = np.array(groups)
+    epochs = [whose_turn(groups, batch_size, seed=seed, epoch=epoch) for epoch in range(60)]
+    for group, size in zip(*np.unique(groups, return_counts=True)):
+        k = -(-len(epochs[0]) // batch_size)  # batches an epoch
+        members = [set(pairs[groups[pairs] == group].tolist()) for pairs in epochs]
+        assert {len(m) for m in members} == {min(size, k)}
+        for start in range(len(epochs) - -(-size // k) + 1):  # any ceil(size / k) epochs have every pair
+            assert len(set().union(*members[start:start + -(-size // k)])) == size
+
+
+def test_room_for_as_many_of_a_group_as_there_are_batches():
+    # 6 pairs of one group and 4 others, batches of 2. Room for 4: 8 pairs, 4 batches. For 5: 9 pairs, 5 batches.
+    # For 6: 10 pairs, still 5 batches, of which one would need two of the group.
+    groups = np.array([0] * 6 + [1, 2, 3, 4])
+    assert [len(whose_turn(groups, 2, seed=0, epoch=epoch)) for epoch in range(3)] == [9, 9, 9]
+
+
+def test_a_group_larger_than_the_epoch_is_told_and_nothing_else_waits():
+    groups = np.array([0] * 6 + [1, 2, 3, 4])
+    ids = [np.array([2 + i], np.int32) for i in range(10)]
+    s = BatchStream(ids, ids, (groups, groups), batch_size=2, seed=0, max_words=8, neighbours=2, vectors=None)
+    seen = [sorted(row for batch in s.rest_of_epoch() for row in rows_of(batch)) for _ in range(2)]
+    assert s.waiting == 1
+    assert all(len(set(rows)) == 9 and set(rows) >= {6, 7, 8, 9} for rows in seen)
+    assert set(seen[0]) | set(seen[1]) == set(range(10))

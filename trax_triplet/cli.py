@@ -14,6 +14,28 @@ DEMO_PAIRS = 12_000
 DEMO_SETTINGS = {"steps": 400, "batch_size": 128, "d_model": 64, "hard_from": 150, "evaluate_every": 100}
 COURSE_THRESHOLD = 0.7
 
+# Settings of `training.train` as options: (type or choices, default, what it is). A test holds the defaults equal.
+TRAIN_SETTINGS = {
+    "steps": (int, 1600, "training steps, one batch each"),
+    "batch_size": (int, 256, "pairs in a batch; each pair's negatives are the others of its batch"),
+    "d_model": (int, 128, "width of the vectors"),
+    "pooling": (("last", "mean", "course"), "last", "state after the last word, mean over the words, or the course's "
+                "mean over padding, too"),
+    "margin": (float, 0.4, "how far a duplicate must be ahead of the negatives (alpha)"),
+    "closest": (("semi-hard", "hardest", "shifted"), "semi-hard", "which negatives may be the closest one"),
+    "anchor": (("first", "second", "both"), "both", "side of the pairs that is compared with the others"),
+    "learning_rate": (float, 0.005, "Adam's, the highest of the schedule"),
+    "warmup_steps": (int, 100, "steps until it is reached"),
+    "word_dropout": (float, 0.3, "share of the words that are hidden in training"),
+    "hard_from": ("step", 250, "step from which batches are made of groups of similar pairs, or 'never'"),
+    "neighbours": (int, 16, "size of these groups"),
+    "max_words": (int, 32, "longer questions are cut in training"),
+    "tokenizer": (("words", "course"), "words", "lower-cased words, or the course's tokens (needs NLTK's punkt)"),
+    "min_count": (int, 1, "words that come fewer times are read as out of vocabulary"),
+    "evaluate_every": (int, 100, "steps from one evaluation to the next"),
+    "seed": (int, 0, "of the split, the weights, the batches"),
+}
+
 
 def main(arguments=None):
     """Runs the command line.
@@ -84,17 +106,18 @@ def _train_options(command):
     command.add_argument("--output", required=True, help="folder for model, checkpoint and history")
     command.add_argument("--validation", metavar="CSV", help="labelled pairs to validate on, "
                          "instead of a share of the training file")
-    command.add_argument("--validation-share", type=float, default=0.1, help="default: %(default)s")
+    command.add_argument("--validation-share", type=float, default=0.1, metavar="SHARE",
+                         help="share of the pairs that is kept back to validate on (default: %(default)s)")
     _column_options(command)
-    for name, kind in (("steps", int), ("batch-size", int), ("d-model", int), ("margin", float),
-                       ("learning-rate", float), ("warmup-steps", int), ("word-dropout", float), ("hard-from", int),
-                       ("neighbours", int), ("max-words", int), ("min-count", int), ("evaluate-every", int),
-                       ("seed", int)):
-        command.add_argument(f"--{name}", type=kind, help="see the documentation of trax_triplet.training.train")
-    command.add_argument("--pooling", choices=("last", "mean", "course"))
-    command.add_argument("--closest", choices=("semi-hard", "hardest", "shifted"))
-    command.add_argument("--anchor", choices=("first", "second", "both"))
-    command.add_argument("--tokenizer", choices=("words", "course"))
+    for name, (kind, default, text) in TRAIN_SETTINGS.items():
+        values = {"choices": kind} if isinstance(kind, tuple) else {
+            "type": _step if kind == "step" else kind, "metavar": "STEP" if kind == "step" else kind.__name__.upper()}
+        command.add_argument(f"--{name.replace('_', '-')}", default=default, help=f"{text} (default: %(default)s)",
+                             **values)
+
+
+def _step(text):
+    return None if text == "never" else int(text)
 
 
 def _evaluate_options(command):
@@ -131,14 +154,11 @@ def _train(options):
         validation = _read(options.validation, **columns)
     else:
         share = options.validation_share
-        (pairs, validation), left_out = data.split_pairs(pairs, (1 - share, share), seed=options.seed or 0)
+        (pairs, validation), left_out = data.split_pairs(pairs, (1 - share, share), seed=options.seed)
         if len(left_out):
             _say(f"{len(left_out)} pairs are in neither part: their two questions belong to different parts")
-    names = ("steps", "batch_size", "d_model", "margin", "learning_rate", "warmup_steps", "word_dropout", "hard_from",
-             "neighbours", "max_words", "min_count", "evaluate_every", "seed", "pooling", "closest", "anchor",
-             "tokenizer")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    trained, seconds = _train_on(pairs, validation, options.output, given)
+    settings = {name: getattr(options, name) for name in TRAIN_SETTINGS}
+    trained, seconds = _train_on(pairs, validation, options.output, settings)
     result = {"model": str(Path(options.output, "model")), "seconds": round(seconds, 1),
               "threshold": trained.settings["threshold"],
               **{k: trained.settings["training"][k] for k in ("step", "validation_auc", "validation_loss")}}

@@ -18,6 +18,7 @@ class QuietLoop(training.Loop):
     """A Trax Loop that is quiet, hands out its losses, and can be saved and restored as arrays."""
 
     bar = None  # a tqdm progress bar to move on
+    pairs_a_step = 0
 
     def run_quietly(self, n_steps):
         """`run`, without Trax's own lines on stdout."""
@@ -29,10 +30,15 @@ class QuietLoop(training.Loop):
         loss, stats = super()._run_one_step(task_index, task_changed)
         self._losses.append(loss)
         if self.bar is not None:
-            self.bar.update()
-            if self.step % 10 == 0:
-                self.bar.set_postfix(loss=f"{np.mean(loss):.4f}")
+            self._move_bar(loss)
         return loss, stats
+
+    def _move_bar(self, loss):
+        self.bar.update()
+        if self.step % 10 == 0:  # asking for the loss waits for the device
+            steps_a_second = self.bar.format_dict["rate"]  # None at first
+            speed = f", {steps_a_second * self.pairs_a_step:.0f} pairs/s" if steps_a_second else ""
+            self.bar.set_postfix_str(f"loss {np.mean(loss):.4f}{speed}")
 
     def take_losses(self):
         """Training losses of the steps since the last call, one float each."""
@@ -93,8 +99,12 @@ def make_loop(model, eval_model, stream, judged, settings):
     task = training.TrainTask(stream, loss, optimizers.Adam(settings["learning_rate"]), lr_schedule=schedule,
                               sample_batch=empty)
     judge = training.EvalTask(itertools.cycle(judged), [loss], n_eval_batches=len(judged), sample_batch=empty)
+
     def never(_):
         return False
+
     with contextlib.redirect_stdout(io.StringIO()):
-        return QuietLoop(model, task, eval_model=eval_model, eval_tasks=[judge], random_seed=settings["seed"],
+        loop = QuietLoop(model, task, eval_model=eval_model, eval_tasks=[judge], random_seed=settings["seed"],
                          eval_at=never, checkpoint_at=never, permanent_checkpoint_at=never)
+    loop.pairs_a_step = settings["batch_size"]
+    return loop

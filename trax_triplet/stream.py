@@ -12,14 +12,15 @@ class BatchStream:
     """Endless training batches; its place can be saved and found again.
 
     Batches are (ids1, ids2, groups1, groups2): int32 (batch_size, length) twice and int32
-    (batch_size,) twice. Within an epoch every pair comes once, but for those that would fill less
-    than half a batch: pairs of a duplicate group larger than the number of batches. They wait for
-    an epoch that draws them earlier; `waiting` counts them. A partial batch is filled up with rows
-    of padding in group -1, which the loss leaves out, so that shapes repeat.
+    (batch_size,) twice. Within an epoch every pair comes once, but for duplicate groups larger than
+    the number of batches: their pairs take turns (`whose_turn`), and `waiting` counts those whose
+    turn is another epoch. A partial batch is filled up with rows of padding in group -1, which the
+    loss leaves out, so that shapes repeat.
 
     Args:
         ids1, ids2: word ids of each pair's questions, sequences of integer arrays.
-        groups: pair of arrays, duplicate group of each question (`data.question_groups`).
+        groups: pair of arrays, duplicate group of each question (`data.question_groups`); equal on
+            both sides where the pairs are duplicates.
         batch_size, seed, max_words, neighbours: as in `train`.
         vectors: function without arguments that encodes the first questions, called at the
             start of an epoch of hard batches; or None.
@@ -55,8 +56,7 @@ class BatchStream:
         self.hard = True
         rest = self._batches[self._position:]
         if rest:
-            rest = np.sort(np.concatenate(rest))
-            self._batches, self._position = [rest[b] for b in self._plan(rest)], 0
+            self._batches, self._position = self._plan(np.sort(np.concatenate(rest))), 0
 
     def state(self):
         """Where the stream stands, as arrays; `restore` takes them."""
@@ -83,17 +83,17 @@ class BatchStream:
         return max(self._epoch, 0)
 
     def _plan(self, rows=None):
-        rows = slice(None) if rows is None else rows
         where = {"seed": self._seed, "epoch": self._epoch}
+        if rows is None:
+            rows = whose_turn(self._groups[0], self._batch_size, **where)
+            self.waiting = len(self._groups[0]) - len(rows)
         groups = [g[rows] for g in self._groups]
         if self.hard:
             batches = neighbour_batches(self._vectors()[rows], *groups, self._batch_size,
-                                        neighbours=self._neighbours, **where)
+                                        neighbours=min(self._neighbours, self._batch_size), **where)
         else:
             batches = epoch_batches(self._lengths[rows], *groups, self._batch_size, **where)
-        filled = [b for b in batches if 2 * len(b) >= self._batch_size] or batches
-        self.waiting = sum(map(len, batches)) - sum(map(len, filled))
-        return filled
+        return [rows[b] for b in batches]
 
     def _batch(self, rows):
         length = -(-max(int(self._lengths[rows].max()), 1) // STEP) * STEP
@@ -102,3 +102,38 @@ class BatchStream:
         ids = [pad([ids[i] for i in rows] + filler, length=length) for ids in self._ids]
         groups = [np.concatenate([g[rows], np.full(missing, PADDING_PAIR)]).astype(np.int32) for g in self._groups]
         return (*ids, *groups)
+
+
+def whose_turn(groups, batch_size, *, seed, epoch):
+    """The pairs that come in an epoch: all, but of a duplicate group too large for it only some.
+
+    A batch takes one pair of a group, so an epoch of k batches has room for k pairs of it; the others would
+    be left for batches of few pairs, all of the same groups. They take turns instead: the group's m pairs
+    stand in a circle, in random order, and each epoch takes the next k of them. So each pair comes at least
+    once in any ceil(m / k) epochs, and pairs of groups of at most k come in every one.
+
+    Args:
+        groups: int (n,), the duplicate group of each pair.
+        batch_size: pairs a batch.
+        seed: of the order in the circles.
+        epoch: number of the epoch, from 0.
+
+    Returns:
+        int64 array, ascending: the numbers of the pairs that come.
+
+    Example:
+        A group of three pairs, and one of one: two batches of two, with room for two of the three.
+
+        >>> [whose_turn([5, 5, 5, 6], 2, seed=0, epoch=epoch).tolist() for epoch in range(3)]
+        [[0, 2, 3], [1, 2, 3], [0, 1, 3]]
+    """
+    _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    # Room for k of each group leaves sum(min(size, k)) pairs; the largest k for which they fill k batches.
+    counts_of_sizes = np.bincount(sizes, minlength=1)
+    pairs_at = np.cumsum(np.cumsum(counts_of_sizes[::-1])[::-1][1:])
+    room = np.count_nonzero(pairs_at > np.arange(len(pairs_at)) * batch_size)
+    shuffled = np.random.default_rng(seed).permutation(len(groups))
+    order = shuffled[np.argsort(groups[shuffled], kind="stable")]  # group by group, each in random order
+    size = np.repeat(sizes, sizes)
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[(place - epoch * room) % size < room])

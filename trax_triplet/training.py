@@ -49,7 +49,7 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
         warmup_steps: steps of linear warm-up.
         hard_from: step from which batches are made of groups of similar pairs, found with the model as
             it stands; None for never.
-        neighbours: size of those groups.
+        neighbours: size of those groups; where a batch is smaller, the whole batch is one.
         max_words: longer questions are cut in training (never afterwards).
         tokenizer, min_count: as in `Vocabulary.build`.
         evaluate_every: steps from one evaluation to the next.
@@ -189,8 +189,8 @@ class _Run:
     def _tell_of_waiting(self):
         if self._stream.waiting and not self._waiting_told:
             self._waiting_told = True
-            self._say(f"{self._stream.waiting} pairs sit out this epoch: their duplicate groups are larger than the "
-                      "number of batches, and no batch takes two pairs of a group. Each epoch draws others")
+            self._say(f"{self._stream.waiting} pairs sit out this epoch: no batch takes two pairs of a duplicate "
+                      "group, and theirs are larger than the number of batches. They take turns")
 
     def _save_model(self, scores, labels):
         chosen = evaluation.best_threshold(scores, labels, metric="accuracy")
@@ -232,7 +232,8 @@ class _Run:
 
 
 def _bar(steps, done, progress):
-    return tqdm.tqdm(total=steps, initial=done, unit="step", disable=not progress, file=sys.stderr)
+    # In a file or a pipe (disable=None) the lines of the evaluations are enough.
+    return tqdm.tqdm(total=steps, initial=done, unit="step", disable=None if progress else True, file=sys.stderr)
 
 
 def _duplicates(pairs, say):
@@ -279,11 +280,15 @@ def _check_same_run(folder, state, settings, fingerprint):
 
 def _check(settings):
     check_margin(settings["margin"])
-    least = {"steps": 1, "batch_size": 2, "warmup_steps": 0, "max_words": 1, "evaluate_every": 1, "neighbours": 2}
+    least = {"steps": 1, "batch_size": 2, "warmup_steps": 0, "max_words": 1, "evaluate_every": 1, "neighbours": 1,
+             "seed": 0}
     for name, smallest in least.items():
         value = settings[name]
         if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
             raise ValueError(f"{name} must be a whole number of at least {smallest}, but it is {value!r}")
+    hard_from = settings["hard_from"]
+    if hard_from is not None and (isinstance(hard_from, bool) or not isinstance(hard_from, int) or hard_from < 0):
+        raise ValueError(f"hard_from must be a step, from 0, or None for never, but it is {hard_from!r}")
     if not 0 < settings["learning_rate"] < 10:
         raise ValueError(f"learning_rate must lie between 0 and 10, but it is {settings['learning_rate']!r}")
     devices = fastmath.local_device_count()
