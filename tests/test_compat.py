@@ -332,7 +332,7 @@ CHECKS = {
 
 def main():
     """Runs all checks in this process and prints one line of JSON."""
-    from trax_triplet import compat
+    from trax_triplet import compat, devices
 
     report = {"repairs": {repair.name: repair.applied for repair in compat.repairs()}, "checks": {}}
     progress = contextlib.redirect_stdout(io.StringIO())  # Loop prints its own
@@ -344,7 +344,7 @@ def main():
                     report["checks"][check.__name__] = check(folder)
                 except Exception as error:  # whatever Trax raises is the finding
                     report["checks"][check.__name__] = f"{type(error).__name__}: {str(error)[-400:]}"
-        report["pmap_refuses"] = compat._pmap_refuses_placed_arrays()
+        report["pmap_refuses"] = devices.pmap_refuses_placed_arrays()
     print(json.dumps(report))
 
 

@@ -17,7 +17,8 @@ FRAMEWORKS = {"jax", "keras", "matplotlib", "nltk", "tensorflow", "trax"}
 # The rooms each room may import.
 ALLOWED = {
     "quiet": set(),
-    "compat": {"quiet"},
+    "devices": set(),
+    "compat": {"quiet", "devices"},
     "similarity": {"compat"},
     "negatives": {"compat", "similarity"},
     "loss": {"compat", "similarity", "negatives"},

@@ -3,6 +3,7 @@
 The rooms, from the ground up (each is a module of this package):
 
 - `compat`      the only door to Trax, with what current JAX and NumPy broke repaired
+- `devices`     arrays on several devices, on old JAX and new
 - `similarity`  unit vectors and cosine similarity
 - `loss`        positives, mean negative, closest negative, hinges: the modified triplet loss
 - `model`       the Siamese LSTM, as in the course and with padding that never counts

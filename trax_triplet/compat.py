@@ -39,6 +39,8 @@ with quietly():
     from trax.fastmath import numpy as jnp
     from trax.supervised import lr_schedules, training
 
+    from trax_triplet import devices
+
 __all__ = ["Repair", "fastmath", "jnp", "lr_schedules", "optimizers", "provide_old_names", "repairs",
            "shapes", "tl", "training"]
 
@@ -138,12 +140,6 @@ def _gone_or_deprecated(module, name):
         return getattr(module, name, None) is None or bool(caught)
 
 
-def _over_local_devices(n_devices, axis):
-    """The sharding that gives each of the first `n_devices` local devices one row."""
-    mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:n_devices]), (axis,))
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(axis))
-
-
 def _device_put_replicated_is_gone():
     return _gone_or_deprecated(jax, "device_put_replicated")
 
@@ -161,29 +157,9 @@ def replication():
     def for_n_devices(x, n_devices):
         if n_devices < 2 or not fastmath.is_backend(fastmath.Backend.JAX):
             return original(x, n_devices)
-        sharding = _over_local_devices(n_devices, "batch")
-
-        def replicate(leaf):
-            leaf = jax.numpy.asarray(leaf)
-            return jax.device_put(jax.numpy.broadcast_to(leaf, (n_devices, *leaf.shape)), sharding)
-
-        return fastmath.nested_map(replicate, x)
+        return fastmath.nested_map(lambda leaf: devices.replicate(leaf, n_devices, "batch"), x)
 
     trax.layers.acceleration.for_n_devices = tl.for_n_devices = for_n_devices
-
-
-@functools.lru_cache(maxsize=None)
-def _pmap_refuses_placed_arrays():
-    """Whether pmap fails on an array that was put on one device; starts the backend."""
-    devices = jax.local_devices()
-    if len(devices) < 2:
-        return False
-    placed = jax.device_put(np.zeros((len(devices), 1), np.float32), devices[0])
-    try:
-        jax.pmap(lambda x: x)(placed)
-    except ValueError:
-        return True
-    return False
 
 
 def _pmap_is_jax_own():
@@ -197,31 +173,10 @@ def parallel():
     Since JAX 0.8, where it became a shard_map. Feature test: Trax takes jax.pmap itself; whether that refuses
     is tried at the first call, because trying starts the backend. Can go when Trax uses jax.shard_map.
     """
-
-    def pmap(function, axis_name=None, **options):
-        mapped = jax.pmap(function, axis_name=axis_name, **options)
-        over_devices = functools.lru_cache(maxsize=None)(_over_local_devices)
-        if set(options) - {"donate_argnums"}:  # other axes than the first: the caller places the arrays
-            return mapped
-
-        def place(x):
-            if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer) or not x.ndim:
-                return x
-            sharding = over_devices(x.shape[0], axis_name or "batch")
-            return x if x.sharding == sharding else jax.device_put(x, sharding)
-
-        @functools.wraps(mapped)
-        def placed(*arguments):
-            if _pmap_refuses_placed_arrays():
-                arguments = jax.tree_util.tree_map(place, arguments)
-            return mapped(*arguments)
-
-        return placed
-
-    trax.fastmath.jax.JAX_BACKEND["pmap"] = pmap
+    trax.fastmath.jax.JAX_BACKEND["pmap"] = devices.pmap
     # Trax mapped this one at import, over another axis name.
     average = training._make_weights_and_state_same_across_hosts
-    training._make_weights_and_state_same_across_hosts = pmap(
+    training._make_weights_and_state_same_across_hosts = devices.pmap(
         average.__wrapped__, axis_name="devices", donate_argnums=(0,))
 
 
