@@ -1,13 +1,13 @@
-"""Padding, the guarantees of an epoch's batches, and drawn negatives."""
+"""Padding, and the guarantees of an epoch's batches."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trax_triplet.batches import draw_negatives, epoch_batches, neighbour_batches, pad
-from trax_triplet.data import Pairs, question_groups, read_pairs, split_pairs
-from trax_triplet.vocabulary import PAD_ID, Vocabulary, tokenize
+from trax_triplet.batches import epoch_batches, neighbour_batches, pad
+from trax_triplet.data import question_groups, read_pairs
+from trax_triplet.vocabulary import PAD_ID, Vocabulary
 
 
 @pytest.mark.parametrize("lengths, multiple, common", [
@@ -182,48 +182,6 @@ def test_wrong_arguments():
         neighbour_batches(np.zeros((3, 2)), *good[1:], seed=0)
 
 
-def test_drawn_negatives_share_words_and_no_group():
-    pairs = Pairs(["how do i learn python", "what is the best phone", "how do i learn python fast"],
-                  ["how can i learn python", "which phone is best", "quick ways to learn python"], [1, 1, 1],
-                  [1, 2, 3], [4, 5, 6])
-    # The two questions on "learn python" in each of two groups: 4 pairs, but one has no first question
-    # of a pair; nothing shares a word with the phones.
-    drawn = draw_negatives(pairs, 3, seed=0)
-    assert drawn.is_duplicate.tolist() == [0] * 3
-    by_text = dict(zip(pairs.question1 + pairs.question2, np.concatenate(question_groups(pairs)).tolist()))
-    qid = dict(zip(pairs.question1 + pairs.question2, [1, 2, 3, 4, 5, 6]))
-    for first, second, one, two in zip(drawn.question1, drawn.question2, drawn.qid1, drawn.qid2):
-        assert first in pairs.question1 and by_text[first] != by_text[second]
-        assert set(first.split()) & set(second.split()) and (one, two) == (qid[first], qid[second])
-    # Of the questions of another group, the one with the largest overlap comes first: 5 of 6 words.
-    assert ("how do i learn python", "how do i learn python fast") in [
-        tuple(sorted(pair)) for pair in zip(drawn.question1, drawn.question2)]
-
-
-def test_drawn_negatives_are_distinct_repeatable_and_limited():
-    pairs = Pairs(["a x", "b x", "c x"], ["a x y", "b x y", "c x y"], [1, 1, 1])
-    # Each of 3 first questions with the 4 questions of the two other groups, less 3 pairs of first
-    # questions that would come in both orders: 9.
-    drawn = draw_negatives(pairs, 9, seed=0)
-    assert len({frozenset(pair) for pair in zip(drawn.question1, drawn.question2)}) == 9
-    assert draw_negatives(pairs, 9, seed=0).question2 == drawn.question2
-    assert len(set(draw_negatives(pairs, 3, seed=0).question1)) == 3  # each once before any again
-    with pytest.raises(ValueError, match="10 negatives wanted, but these 3 pairs give 9"):
-        draw_negatives(pairs, 10)
-    with pytest.raises(ValueError, match="-1 negatives wanted"):
-        draw_negatives(pairs, -1)
-    assert len(draw_negatives(pairs, 0)) == 0
-
-
-def test_questions_of_equal_words_are_never_drawn():
-    pairs = Pairs(["is a b", "b a is?", "a c"], ["x y", "z y", "c d"], [1, 1, 1])
-    drawn = draw_negatives(pairs, 2, seed=0)
-    assert set(zip(drawn.question1, drawn.question2)) <= {
-        ("is a b", "a c"), ("a c", "is a b"), ("b a is?", "a c"), ("a c", "b a is?")}
-    with pytest.raises(ValueError, match="these 3 pairs give 2"):
-        draw_negatives(pairs, 3)
-
-
 @pytest.mark.real_data
 def test_real_pairs(real_data):
     pairs = read_pairs(real_data / "quora_duplicates.csv")
@@ -236,8 +194,3 @@ def test_real_pairs(real_data):
     largest_group = int(np.bincount(groups[0]).max())
     assert len(batches) == max(largest_group, -(-len(pairs) // 256))
     assert padding_share(batches, lengths) < 0.1
-    held_back = split_pairs(pairs, (0.98, 0.02)).parts[1]
-    drawn = draw_negatives(held_back, len(held_back))
-    overlap = [len(a & b) / len(a | b) for a, b in ((set(tokenize(a)), set(tokenize(b)))
-                                                   for a, b in zip(drawn.question1, drawn.question2))]
-    assert np.mean(overlap) > 0.25  # of random questions: about 0.1

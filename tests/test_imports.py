@@ -28,16 +28,17 @@ ALLOWED = {
     "sample_words": set(),
     "evaluation": set(),
     "data": {"vocabulary"},
-    "batches": {"data", "vocabulary"},
+    "batches": {"vocabulary"},
+    "derived": {"data", "vocabulary"},
     "storage": {"model", "vocabulary", "compat"},
     "stream": {"batches"},
     "loop": {"compat", "loss", "model", "vocabulary", "stream"},
-    "training": {"compat", "loss", "model", "data", "batches", "vocabulary", "evaluation", "storage", "stream",
+    "training": {"compat", "loss", "model", "data", "derived", "vocabulary", "evaluation", "storage", "stream",
                  "loop"},
     "plots": {"evaluation"},
 }
 ANYTHING = {"__init__", "__main__", "cli"}
-NO_FRAMEWORK = {"batches", "data", "evaluation", "plots", "sample", "sample_words", "vocabulary"}
+NO_FRAMEWORK = {"batches", "data", "derived", "evaluation", "plots", "sample", "sample_words", "vocabulary"}
 
 
 def python(*arguments, **environment):

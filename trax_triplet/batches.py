@@ -1,18 +1,14 @@
-"""From pairs to the batches of an epoch, in which no two pairs share a question; from ids to padded arrays.
-
-`draw_negatives` makes pairs labelled 0 for a validation that has none.
-"""
+"""From pairs to the batches of an epoch, in which no two pairs share a question; from ids to padded arrays."""
 
 from __future__ import annotations
 
 import bisect
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from .data import Pairs, question_groups
-from .vocabulary import PAD_ID, tokenize
+from .vocabulary import PAD_ID
 
 # Pairs sorted by length together, in batches and at least: more saves padding, less mixes the epochs better.
 _WINDOW, _MIN_WINDOW = 50, 4096
@@ -289,61 +285,3 @@ class _Tail:
                         taken.update(self.sides[pair])
                         return True
         return False
-
-
-def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
-    """Draw pairs labelled 0 for a file that has only duplicates, to validate with.
-
-    Each is the first question of a pair and, of the questions of other duplicate groups found through its
-    rarer words, the one with the largest word overlap (shared words / words of both). Questions of equal
-    words are never paired, nor are two questions twice. Weaker than labels by people: some of these are
-    duplicates that nobody marked, and the others differ in other ways than judged pairs do.
-
-    Args:
-        pairs: the duplicates.
-        n: how many pairs to draw.
-        seed: of the order of first questions; each comes once before one comes again.
-
-    Returns:
-        n pairs, `is_duplicate` all 0, with qids if `pairs` has them.
-
-    Raises:
-        ValueError: fewer than n such pairs exist, or n is negative.
-    """
-    texts, groups = pairs.question1 + pairs.question2, np.concatenate(question_groups(pairs))
-    rows = {tuple(tokenize(text)): row for row, text in reversed(list(enumerate(texts)))}
-    words = {row: {word for word in tokens if word[0].isalnum()} for tokens, row in rows.items()}
-    postings = collections.defaultdict(list)
-    for row in sorted(words):
-        for word in words[row]:
-            postings[word].append(row)
-    anchors = np.array([row for row in sorted(words) if row < len(pairs)], np.int64)
-    order = np.random.default_rng(seed).permutation(anchors).tolist()
-    sources, drawn = collections.deque((row, _look_alikes(row, words, postings, groups)) for row in order), {}
-    while sources and len(drawn) < n:
-        row, others = sources.popleft()
-        for other in others:
-            if (row, other) not in drawn and (other, row) not in drawn:
-                drawn[row, other] = 0
-                sources.append((row, others))
-                break
-    if len(drawn) != n:
-        raise ValueError(f"{n} negatives wanted, but these {len(pairs)} pairs give {len(drawn)}")
-    sides = np.array(list(drawn), np.int64).reshape(-1, 2).T
-    qids = [None, None] if pairs.qid1 is None else np.concatenate([pairs.qid1, pairs.qid2])[sides]
-    return Pairs(*([texts[i] for i in side] for side in sides), np.zeros(n, np.int8), *qids)
-
-
-def _look_alikes(row, words, postings, groups) -> Iterator[int]:
-    """Questions of other groups that share rarer words with `row`, the largest word overlap first."""
-    found = []
-    for word in sorted(words[row], key=lambda word: (len(postings[word]), word)):
-        if len(found) + len(postings[word]) > 5000:
-            break
-        found += postings[word]
-    others, shared = np.unique(np.array(found, np.int64), return_counts=True)
-    elsewhere = groups[others] != groups[row]
-    others, shared = others[elsewhere], shared[elsewhere]
-    likely = others[np.argsort(-shared, kind="stable")[:100]].tolist()
-    overlap = {other: len(words[row] & words[other]) / len(words[row] | words[other]) for other in likely}
-    yield from sorted((other for other in likely if overlap[other] < 1), key=lambda other: -overlap[other])

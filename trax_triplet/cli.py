@@ -24,6 +24,7 @@ TRAIN_SETTINGS = {
     "margin": (float, 0.4, "how far a duplicate must be ahead of the negatives (alpha)"),
     "closest": (("semi-hard", "hardest", "shifted"), "semi-hard", "which negatives may be the closest one"),
     "anchor": (("first", "second", "both"), "both", "side of the pairs that is compared with the others"),
+    "implied": (bool, True, "train on duplicates that follow from the labelled ones, too: a = b, b = c, so a = c"),
     "learning_rate": (float, 0.005, "Adam's, the highest of the schedule"),
     "warmup_steps": (int, 100, "steps until it is reached"),
     "word_dropout": (float, 0.3, "share of the words that are hidden in training"),
@@ -112,6 +113,8 @@ def _train_options(command):
     for name, (kind, default, text) in TRAIN_SETTINGS.items():
         values = {"choices": kind} if isinstance(kind, tuple) else {
             "type": _step if kind == "step" else kind, "metavar": "STEP" if kind == "step" else kind.__name__.upper()}
+        if kind is bool:
+            values = {"action": argparse.BooleanOptionalAction}
         command.add_argument(f"--{name.replace('_', '-')}", default=default, help=f"{text} (default: %(default)s)",
                              **values)
 

@@ -71,6 +71,18 @@ class Pairs:
         return Pairs(*texts, *columns)
 
 
+def joined(first: Pairs, second: Pairs) -> Pairs:
+    """The pairs of both, in this order; labels and qids where both have them.
+
+    Example:
+        >>> joined(Pairs(["a"], ["b"], [1]), Pairs(["c"], ["d"], [0])).is_duplicate.tolist()
+        [1, 0]
+    """
+    columns = [(getattr(first, name), getattr(second, name)) for name in ("is_duplicate", "qid1", "qid2")]
+    return Pairs(first.question1 + second.question1, first.question2 + second.question2,
+                 *(None if a is None or b is None else np.concatenate([a, b]) for a, b in columns))
+
+
 class Split(NamedTuple):
     """What `split_pairs` returns: the parts, and the rows (int64, ascending) that fit in none."""
 
@@ -147,7 +159,7 @@ def _text(path) -> str:
 
 def _positions(header: list[str], name: str) -> list[int]:
     exact = [i for i, column in enumerate(header) if column == name]
-    return exact or [i for i, column in enumerate(header) if _key(column) == _key(name)]
+    return exact or [i for i, column in enumerate(header) if question_key(column) == question_key(name)]
 
 
 def _read_header(line: str, names: list[str], path) -> tuple[list[str], str, list[int]]:
@@ -227,7 +239,7 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """
     numbers = {}
     texts = pairs.question1 + pairs.question2
-    ids = np.array([numbers.setdefault(_key(text), len(numbers)) for text in texts], np.int64)
+    ids = np.array([numbers.setdefault(question_key(text), len(numbers)) for text in texts], np.int64)
     edges, nodes = [], len(numbers)
     if pairs.is_duplicate is not None:
         edges.append(ids.reshape(2, -1)[:, pairs.is_duplicate == 1])
@@ -242,7 +254,13 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     return groups[:len(pairs)], groups[len(pairs):]
 
 
-def _key(text: str) -> str:
+def question_key(text: str) -> str:
+    """What questions have in common that count as the same: the text without case and with single blanks.
+
+    Example:
+        >>> question_key("  Why  NOT?")
+        'why not?'
+    """
     return " ".join(text.casefold().split())
 
 

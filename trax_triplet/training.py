@@ -16,8 +16,8 @@ import numpy as np
 import tqdm
 
 from trax_triplet import data, evaluation, storage
-from trax_triplet.batches import draw_negatives
 from trax_triplet.compat import fastmath
+from trax_triplet.derived import draw_negatives, implied_duplicates
 from trax_triplet.loop import make_loop
 from trax_triplet.loss import check_margin
 from trax_triplet.model import Encoder, Siamese, get_weights, init_model, set_weights
@@ -25,7 +25,7 @@ from trax_triplet.stream import BatchStream
 from trax_triplet.vocabulary import Vocabulary
 
 def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=128, pooling="last",
-          margin=0.4, closest="semi-hard", anchor="both", learning_rate=0.005, warmup_steps=100, word_dropout=0.3,
+          margin=0.4, closest="semi-hard", anchor="both", implied=True, learning_rate=0.005, warmup_steps=100, word_dropout=0.3,
           embedding_stddev=0.1, hard_from=250, neighbours=16, max_words=32, tokenizer="words", min_count=1,
           evaluate_every=100, seed=0, progress=True):
     """Trains a Siamese LSTM on the duplicates of `pairs`, and keeps the model that validates best.
@@ -45,6 +45,7 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
         batch_size: pairs in a batch; a multiple of the number of devices.
         d_model, pooling, word_dropout, embedding_stddev: as in `Siamese`.
         margin, closest, anchor: as in `triplet_loss`.
+        implied: train on duplicates that follow from the labelled ones, too (`derived.implied_duplicates`).
         learning_rate: of Adam, reached after `warmup_steps`, then falling along half a cosine to 0 at `steps`.
         warmup_steps: steps of linear warm-up.
         hard_from: step from which batches are made of groups of similar pairs, found with the model as
@@ -82,7 +83,7 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
                 if name not in ("pairs", "output_dir", "validation", "progress")}
     _check(settings)
     say = (lambda text: tqdm.tqdm.write(text, file=sys.stderr)) if progress else (lambda text: None)
-    duplicates, validation = _duplicates(pairs, say), _labelled(validation, seed, say)
+    duplicates, validation = _duplicates(pairs, settings, say), _labelled(validation, seed, say)
     output_dir = Path(output_dir)
     vocabulary = Vocabulary.build((q for both in zip(pairs.question1, pairs.question2) for q in both),
                                   tokenizer=tokenizer, min_count=min_count)
@@ -236,13 +237,15 @@ def _bar(steps, done, progress):
     return tqdm.tqdm(total=steps, initial=done, unit="step", disable=None if progress else True, file=sys.stderr)
 
 
-def _duplicates(pairs, say):
+def _duplicates(pairs, settings, say):
     if pairs.is_duplicate is None or not pairs.is_duplicate.any():
         raise ValueError(f"training needs pairs labelled as duplicates (1), but none of these {len(pairs)} is")
     duplicates = pairs.select(np.flatnonzero(pairs.is_duplicate))
+    implied = implied_duplicates(duplicates, seed=settings["seed"]) if settings["implied"] else duplicates.select([])
     say(f"training on {len(duplicates)} duplicate pairs"
+        + (f" and {len(implied)} that follow from them" if len(implied) else "")
         + (f"; the {len(pairs) - len(duplicates)} other pairs are not used" if len(duplicates) < len(pairs) else ""))
-    return duplicates
+    return data.joined(duplicates, implied)
 
 
 def _labelled(validation, seed, say):
@@ -257,8 +260,7 @@ def _labelled(validation, seed, say):
     say(f"validating on {n_duplicates} duplicate pairs; the file has no pairs labelled 0, so {len(drawn)} were made "
         "from questions of different pairs that share many words. They are easier than pairs that people "
         "chose to label: expect a lower AUC on such pairs")
-    return data.Pairs([*validation.question1, *drawn.question1], [*validation.question2, *drawn.question2],
-                      np.concatenate([validation.is_duplicate, drawn.is_duplicate]))
+    return data.joined(validation, drawn)
 
 
 def _fingerprint(settings, vocabulary, *pairs):
