@@ -154,16 +154,38 @@ def test_pooling_layers():
     assert np.asarray(MeanOfWords()((states, count))).tolist() == [[(0 + 2) / 2, (1 + 3) / 2], [8, 9]]
 
 
-def test_word_dropout_makes_words_unknown_and_leaves_padding():
-    layer = WordDropout(0.25)
-    layer.rng = fastmath.random.get_prng(0)
-    ids = np.full((100, 100), 7, np.int32)
-    ids[:, 50:] = 1
-    out = np.asarray(layer(ids))
-    assert set(np.unique(out[:, :50])) == {0, 7} and (out[:, 50:] == 1).all()
-    # 5 000 draws of probability 1/4: the standard deviation of the share is 0.006
-    assert abs((out[:, :50] == 0).mean() - 0.25) < 0.03
-    assert str(layer) == "WordDropout_0.25"
+def dropped(layer, ids1, ids2, seed=0):
+    layer.rng = fastmath.random.get_prng(seed)
+    return [np.asarray(ids) for ids in layer((ids1, ids2))]
+
+
+def test_word_dropout_hides_a_word_wherever_it_stands():
+    every = np.arange(4000, dtype=np.int32).reshape(40, 100)
+    first, second = dropped(WordDropout(4000, 0.25), every, every[::-1])
+    np.testing.assert_array_equal(first, second[::-1])  # the same words on both sides
+    hidden = first != every
+    assert (first[hidden] == 0).all() and first.dtype == np.int32 and first[0, 1] == 1
+    # 4 000 draws of probability 1/4: the standard deviation of the share is 0.007
+    assert abs(hidden.mean() - 0.25) < 0.035
+    assert (dropped(WordDropout(4000, 0.25), every, every, seed=1)[0] != first).any()
+    assert str(WordDropout(4000, 0.25)) == "WordDropout_0.25_in2_out2"
+
+
+def test_padding_is_never_dropped():
+    padding = np.ones((3, 5), np.int32)
+    for seed in range(10):
+        assert all((ids == 1).all() for ids in dropped(WordDropout(2 + 6, 0.9, buckets=2), padding, padding, seed))
+
+
+def test_hidden_words_read_as_buckets():
+    every = np.arange(4000, dtype=np.int32).reshape(40, 100)
+    first, second = dropped(WordDropout(4000, 0.25, buckets=50), every, every)
+    np.testing.assert_array_equal(first, second)
+    hidden = first != every
+    assert set(first[hidden].tolist()) == set(range(3950, 4000))  # about 1 000 words, 50 buckets
+    other = dropped(WordDropout(4000, 0.25, buckets=50), every, every, seed=1)[0]
+    again = hidden & (other != every)
+    assert (other[again] != first[again]).mean() > 0.9  # a word's bucket is drawn anew each time
 
 
 def test_words_are_dropped_in_training_alone():
@@ -200,9 +222,10 @@ def test_encoder_sees_new_weights():
     assert np.abs(encode([[5, 6]]) - before).max() > 1e-3
 
 
-def test_encoder_refuses_a_model_that_drops_words():
-    with pytest.raises(ValueError, match="mode='eval'"):
-        Encoder(Siamese(20, 4, "train", pooling="last", word_dropout=0.5))
+def test_encoder_drops_no_words():
+    model = small(mode="train", word_dropout=0.9)
+    plain = set_weights(small(), get_weights(model))
+    np.testing.assert_array_equal(Encoder(model)([[5, 6, 7]]), Encoder(plain)([[5, 6, 7]]))
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -212,6 +235,8 @@ def test_encoder_refuses_a_model_that_drops_words():
     ({"mode": "test"}, "mode must be one of 'train', 'eval', 'predict', but it is 'test'"),
     ({"pooling": "max"}, "pooling must be one of 'course', 'mean', 'last'"),
     ({"word_dropout": 1.0, "pooling": "last"}, r"\[0, 1\), but it is 1.0"),
+    ({"buckets": -1}, "buckets must be a whole number of at least 0"),
+    ({"buckets": 19}, "buckets are among the 20 ids of vocab_size, behind 0 and 1, but there are 19"),
     ({"word_dropout": 0.5}, "the course's model has no word dropout"),
 ])
 def test_wrong_settings(arguments, message):

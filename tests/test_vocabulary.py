@@ -144,6 +144,20 @@ def test_lookups_never_grow():
         built.words = ("b",)
 
 
+def test_buckets_tell_unknown_words_apart():
+    built = Vocabulary(["a", "b"], buckets=4)
+    # CRC-32 of "c" is 0x06b9df6f and of "d" 0x98dd4acc, so their buckets are 0xf % 4 = 3 and 0xc % 4 = 0
+    assert built.encode("a b c d c").tolist() == [2, 3, 4 + 3, 4 + 0, 4 + 3] and built["c"] == 7
+    assert len(built) == 2 + 2 + 4 and "c" not in built and built.words == ("a", "b")
+    assert built["half \ud800"] in range(4, 8)
+    many = Vocabulary(["a"], buckets=50).encode(" ".join(f"new{i}" for i in range(2000)))
+    assert set(many.tolist()) == set(range(3, 53))
+    with pytest.raises(ValueError, match="buckets must be at least 0, got -1"):
+        Vocabulary(["a"], buckets=-1)
+    with pytest.raises(TypeError):
+        Vocabulary(["a"], buckets=2.0)
+
+
 @pytest.mark.parametrize("text", ["<PAD>", "<pad>", "a<PAD>a", "<PAD> <PAD>"])
 def test_pad_in_text_never_becomes_padding(text):
     built = Vocabulary.build([text, "a"])
@@ -165,9 +179,9 @@ def test_min_count_and_max_size():
 
 
 @settings(deadline=None)
-@given(st.lists(TEXT, max_size=8), st.lists(TEXT, max_size=8))
-def test_encode_all_is_encode_one_by_one(known, asked):
-    built = Vocabulary.build(known)
+@given(st.lists(TEXT, max_size=8), st.lists(TEXT, max_size=8), st.integers(0, 3))
+def test_encode_all_is_encode_one_by_one(known, asked, buckets):
+    built = Vocabulary.build(known, buckets=buckets)
     encoded = built.encode_all(asked + known)
     assert len(encoded) == len(asked + known)
     for ids, question in zip(encoded, asked + known):
@@ -189,6 +203,7 @@ def test_equality():
     assert Vocabulary(["a"]) == Vocabulary(["a"]) and hash(Vocabulary(["a"])) == hash(Vocabulary(["a"]))
     assert Vocabulary(["a", "b"]) != Vocabulary(["b", "a"])
     assert Vocabulary(["a"]) != Vocabulary(["a"], tokenizer="course")
+    assert Vocabulary(["a"]) != Vocabulary(["a"], buckets=1)
     assert Vocabulary(["a"]) != ("a",)
 
 
@@ -205,10 +220,10 @@ def test_words_must_be_distinct_lines(words, error, phrase):
 
 
 @settings(deadline=None)
-@given(words=WORDS, tokenizer=st.sampled_from(sorted(TOKENIZER_VERSIONS)))
-def test_file_round_trip(tmp_path_factory, words, tokenizer):
+@given(words=WORDS, tokenizer=st.sampled_from(sorted(TOKENIZER_VERSIONS)), buckets=st.integers(0, 300))
+def test_file_round_trip(tmp_path_factory, words, tokenizer, buckets):
     path = tmp_path_factory.getbasetemp() / "round_trip.txt"
-    saved = Vocabulary(words, tokenizer=tokenizer)
+    saved = Vocabulary(words, tokenizer=tokenizer, buckets=buckets)
     saved.save(path)
     assert Vocabulary.load(path) == saved
 
@@ -217,7 +232,7 @@ def test_file_is_readable_text_and_keeps_characters_that_splitlines_cuts_at(tmp_
     path, saved = tmp_path / "vocabulary.txt", Vocabulary(["é", "a\u2028b", "c\x85", "d\r"])
     saved.save(path)
     assert path.read_bytes() == (
-        "# trax-triplet vocabulary 1 tokenizer=words/1 words=4\né\na\u2028b\nc\x85\nd\r\n".encode("utf-8"))
+        "# trax-triplet vocabulary 1 tokenizer=words/1 words=4 buckets=0\né\na\u2028b\nc\x85\nd\r\n".encode("utf-8"))
     assert Vocabulary.load(str(path)) == saved
     assert os.listdir(tmp_path) == ["vocabulary.txt"]
 
@@ -235,7 +250,7 @@ def test_save_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
     assert Vocabulary.load(path).words == ("old",) and os.listdir(tmp_path) == ["vocabulary.txt"]
 
 
-HEADER = "# trax-triplet vocabulary 1 tokenizer=words/1 words=2\n"
+HEADER = "# trax-triplet vocabulary 1 tokenizer=words/1 words=2 buckets=0\n"
 
 
 @pytest.mark.parametrize("content, phrase", [

@@ -32,7 +32,8 @@ TRAIN_SETTINGS = {
     "neighbours": (int, 16, "size of these groups"),
     "max_words": (int, 32, "longer questions are cut in training"),
     "tokenizer": (("words", "course"), "words", "lower-cased words, or the course's tokens (needs NLTK's punkt)"),
-    "min_count": (int, 1, "words that come fewer times are read as out of vocabulary"),
+    "min_count": (int, 1, "words that come fewer times are read as unknown"),
+    "buckets": (int, 256, "ids by which unknown words are told apart; 0: all are read as one word"),
     "evaluate_every": (int, 100, "steps from one evaluation to the next"),
     "seed": (int, 0, "of the split, the weights, the batches"),
 }

@@ -11,7 +11,7 @@ WEIGHT_NAMES = ("embedding", "lstm/kernel", "lstm/bias")
 
 
 def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", word_dropout=0.0,
-            embedding_stddev=None):
+            buckets=0, embedding_stddev=None):
     """Returns a model that turns two batches of questions into two batches of unit vectors.
 
     The layer takes two inputs, word ids (batch, length) of the first and of the second questions,
@@ -29,13 +29,14 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
         mode: 'train', 'eval' or 'predict'; word dropout acts in 'train' alone.
         pooling: what becomes of the LSTM's states: 'course' (mean over all steps, padding too),
             'mean' (over the words), or 'last' (the state after the last word).
-        word_dropout: share of the words that read as out of vocabulary, drawn anew each time, in
-            [0, 1). The model learns to do without any one word, and learns what id 0 means.
+        word_dropout: share of the vocabulary that reads as unknown in a batch, in [0, 1), see
+            `WordDropout`. The model learns to do without any one word, and what unknown words mean.
+        buckets: how many of the ids, the last ones, are for unknown words (`Vocabulary`).
         embedding_stddev: standard deviation of the normal distribution that the embedding starts
             from; None for Trax's own initialiser.
 
     Returns:
-        A `tl.Parallel` layer of the two towers.
+        A `tl.Parallel` layer of the two towers; with 'mean' or 'last' behind a `WordDropout` layer.
 
     Raises:
         ValueError: a size, mode, pooling or share outside its range.
@@ -57,7 +58,7 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
           ]
         ]
     """
-    _check_settings(vocab_size, d_model, mode, pooling, word_dropout)
+    _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets)
     initializer = {} if embedding_stddev is None else {
         "kernel_initializer": tl.RandomNormalInitializer(embedding_stddev)}
     embedding = tl.Embedding(vocab_size, d_model, **initializer)
@@ -67,11 +68,12 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
             raise ValueError("the course's model has no word dropout; take pooling='mean' or 'last' with it")
         tower = tl.Serial(embedding, tl.LSTM(d_model, mode=mode), tl.Mean(axis=1), normalize)
     else:
-        # Every mode has the same layers, so that a Loop can hand weights from one to the other.
-        dropout = WordDropout(word_dropout if mode == "train" else 0.0)
         pool = MeanOfWords() if pooling == "mean" else LastWord()
         states = tl.Serial(embedding, SpreadLSTM(d_model, mode))
-        tower = tl.Serial(dropout, PaddingLast(), tl.Branch(states, WordCount()), pool, normalize)
+        tower = tl.Serial(PaddingLast(), tl.Branch(states, WordCount()), pool, normalize)
+        # Every mode has the same layers, so that a Loop can hand weights from one to the other.
+        dropout = WordDropout(vocab_size, word_dropout if mode == "train" else 0.0, buckets=buckets)
+        return tl.Serial(dropout, tl.Parallel(tower, tower))
     return tl.Parallel(tower, tower)
 
 
@@ -101,26 +103,40 @@ def SpreadLSTM(d_model, mode="train"):
 
 
 class WordDropout(tl.Layer):
-    """Layer: word ids (batch, length) with a random share of the words replaced by id 0.
+    """Layer: two arrays of word ids, in which a random share of the vocabulary reads as unknown.
 
+    A word that is hidden is hidden wherever it stands, on both sides of all pairs of the batch, as a word
+    is that the vocabulary lacks. With buckets it reads as one of them, drawn for it anew each time. So the
+    model learns what unknown words mean: equal ones on both sides speak for a duplicate, others against.
     Padding stays padding. Each call with another random key draws anew.
 
+    Args:
+        vocab_size: number of word ids.
+        rate: the share, in [0, 1); at 0 the ids pass as they are.
+        buckets: how many of the ids, the last ones, are for unknown words; 0: id 0 is.
+
     Example:
-        >>> WordDropout(0.25)
-        WordDropout_0.25
+        >>> WordDropout(100, 0.25)
+        WordDropout_0.25_in2_out2
     """
 
-    def __init__(self, rate):
-        super().__init__(name=f"WordDropout_{rate:g}")
-        self._rate = rate
+    def __init__(self, vocab_size, rate, *, buckets=0):
+        super().__init__(n_in=2, n_out=2, name=f"WordDropout_{rate:g}")
+        self._vocab_size, self._rate, self._buckets = vocab_size, rate, buckets
 
-    def forward(self, ids):
-        """Args: ids (batch, length), integers. Returns: the same shape and dtype."""
+    def forward(self, both):
+        """Args: two arrays (batch, length), integers. Returns: two of the same shape and dtype."""
         if not self._rate:
-            return ids
-        drop = fastmath.random.bernoulli(self.rng, self._rate, ids.shape)
-        drop = jnp.logical_and(drop, ids != PAD_ID)
-        return jnp.where(drop, jnp.full_like(ids, OOV_ID), ids)
+            return both
+        key1, key2 = fastmath.random.split(self.rng)
+        hidden = fastmath.random.bernoulli(key1, self._rate, (self._vocab_size,))
+        if self._buckets:
+            unknown = fastmath.random.randint(key2, (self._vocab_size,), self._vocab_size - self._buckets,
+                                              self._vocab_size)
+        else:
+            unknown = jnp.full((self._vocab_size,), OOV_ID)
+        reads_as = jnp.where(hidden, unknown, jnp.arange(self._vocab_size))
+        return tuple(jnp.where(ids == PAD_ID, ids, reads_as[ids].astype(ids.dtype)) for ids in both)
 
 
 def PaddingLast():
@@ -262,11 +278,8 @@ class Encoder:
     The model's weights are read at each call, so one encoder serves a model while it trains.
 
     Args:
-        model: from `Siamese` in mode 'eval'.
+        model: from `Siamese`; no words are dropped, whatever its mode.
         batch_size: questions computed at once.
-
-    Raises:
-        ValueError: a model in mode 'train' with word dropout.
 
     Example:
         >>> encode = Encoder(init_model(Siamese(vocab_size=10, d_model=4, mode="eval", pooling="last")))
@@ -275,9 +288,8 @@ class Encoder:
     """
 
     def __init__(self, model, batch_size=512):
-        self._tower = model.sublayers[0]
-        if any(isinstance(layer, WordDropout) and layer._rate for layer in self._tower.sublayers):
-            raise ValueError("this model drops words; to encode, build it with mode='eval'")
+        towers = model if isinstance(model, tl.Parallel) else model.sublayers[-1]
+        self._tower = towers.sublayers[0]
         self._batch_size = batch_size
         self._forward = fastmath.jit(self._tower.pure_fn)
 
@@ -314,8 +326,8 @@ def _padded(questions, n_rows):
     return ids
 
 
-def _check_settings(vocab_size, d_model, mode, pooling, word_dropout):
-    for name, value, least in (("vocab_size", vocab_size, 2), ("d_model", d_model, 1)):
+def _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets):
+    for name, value, least in (("vocab_size", vocab_size, 2), ("d_model", d_model, 1), ("buckets", buckets, 0)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, but it is {value!r}")
     for name, value, allowed in (("mode", mode, ("train", "eval", "predict")), ("pooling", pooling, POOLINGS)):
@@ -323,3 +335,5 @@ def _check_settings(vocab_size, d_model, mode, pooling, word_dropout):
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but it is {value!r}")
     if not 0 <= word_dropout < 1:
         raise ValueError(f"word_dropout is a share of words in [0, 1), but it is {word_dropout!r}")
+    if buckets > vocab_size - 2:
+        raise ValueError(f"buckets are among the {vocab_size} ids of vocab_size, behind 0 and 1, but there are {buckets}")

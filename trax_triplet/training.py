@@ -25,9 +25,9 @@ from trax_triplet.stream import BatchStream
 from trax_triplet.vocabulary import Vocabulary
 
 def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=128, pooling="last",
-          margin=0.4, closest="semi-hard", anchor="both", implied=True, learning_rate=0.005, warmup_steps=100, word_dropout=0.3,
-          embedding_stddev=0.1, hard_from=250, neighbours=16, max_words=32, tokenizer="words", min_count=1,
-          evaluate_every=100, seed=0, progress=True):
+          margin=0.4, closest="semi-hard", anchor="both", implied=True, learning_rate=0.005, warmup_steps=100,
+          word_dropout=0.3, embedding_stddev=0.1, hard_from=250, neighbours=16, max_words=32, tokenizer="words",
+          min_count=1, buckets=256, evaluate_every=100, seed=0, progress=True):
     """Trains a Siamese LSTM on the duplicates of `pairs`, and keeps the model that validates best.
 
     Only pairs labelled 1 train (each other's questions are the negatives); pairs labelled 0 serve
@@ -52,7 +52,7 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
             it stands; None for never.
         neighbours: size of those groups; where a batch is smaller, the whole batch is one.
         max_words: longer questions are cut in training (never afterwards).
-        tokenizer, min_count: as in `Vocabulary.build`.
+        tokenizer, min_count, buckets: as in `Vocabulary.build`.
         evaluate_every: steps from one evaluation to the next.
         seed: of weights, batches and word dropout; the same seed gives the same model.
         progress: show a progress bar and say what is done, on stderr.
@@ -86,7 +86,7 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
     duplicates, validation = _duplicates(pairs, settings, say), _labelled(validation, seed, say)
     output_dir = Path(output_dir)
     vocabulary = Vocabulary.build((q for both in zip(pairs.question1, pairs.question2) for q in both),
-                                  tokenizer=tokenizer, min_count=min_count)
+                                  tokenizer=tokenizer, min_count=min_count, buckets=buckets)
     run = _Run(settings, vocabulary, duplicates, validation, output_dir, say)
     run.resume()
     with contextlib.closing(_bar(steps, run.loop.step, progress)) as bar:
@@ -108,7 +108,7 @@ class _Run:
         self._validation = validation
         self._history, self._collapse_told, self._waiting_told = [], False, False
         shape = {"pooling": settings["pooling"], "embedding_stddev": settings["embedding_stddev"],
-                 "word_dropout": settings["word_dropout"]}
+                 "word_dropout": settings["word_dropout"], "buckets": settings["buckets"]}
         sizes = (len(vocabulary), settings["d_model"])
         model = init_model(Siamese(*sizes, "train", **shape), settings["seed"])
         self._eval_model = set_weights(Siamese(*sizes, "eval", **shape), get_weights(model))
@@ -283,7 +283,7 @@ def _check_same_run(folder, state, settings, fingerprint):
 def _check(settings):
     check_margin(settings["margin"])
     least = {"steps": 1, "batch_size": 2, "warmup_steps": 0, "max_words": 1, "evaluate_every": 1, "neighbours": 1,
-             "seed": 0}
+             "seed": 0, "buckets": 0}
     for name, smallest in least.items():
         value = settings[name]
         if isinstance(value, bool) or not isinstance(value, int) or value < smallest:

@@ -12,7 +12,9 @@ import os
 import re
 import sys
 import unicodedata
+import zlib
 from collections.abc import Iterable
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,8 @@ TOKENIZER_VERSIONS = {"words": 1, "course": 1}
 _FORMAT = 1
 _MAX_BYTES = 256 * 2**20
 _NUMBER = "([0-9]{1,9})"
-_HEADER = re.compile(rf"# trax-triplet vocabulary {_NUMBER} tokenizer=(\S+)/{_NUMBER} words={_NUMBER}")
+_HEADER = re.compile(rf"# trax-triplet vocabulary {_NUMBER} tokenizer=(\S+)/{_NUMBER} words={_NUMBER} "
+                     rf"buckets={_NUMBER}")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|\S")
 _SENTENCE_END = re.compile(r"[.?!]")
 
@@ -137,16 +140,19 @@ def _with_re(rules: Iterable[tuple]) -> list[tuple]:
 class Vocabulary:
     """The ids of the words of a set of questions; immutable.
 
-    Id 0 is any word unknown to the vocabulary, id 1 padding, id 2 the first word. `len` counts all ids, 0 and
-    1 too: it is the `vocab_size` of a model. Equal vocabularies have the same words, order and tokenizer.
+    Id 0 is any word unknown to the vocabulary, id 1 padding, id 2 the first word. With `buckets` unknown words
+    are told apart: each reads as one of that many ids behind the words', by a hash of its text (CRC-32), the
+    same in every process. `len` counts all ids, 0, 1 and buckets too: it is the `vocab_size` of a model. Equal
+    vocabularies have the same words, order, tokenizer and buckets.
 
     Args:
         words: the words in id order, id 2 first.
         tokenizer: the name of the rule that cut them, see `tokenize`.
+        buckets: ids for unknown words; 0: all of them read as id 0.
 
     Raises:
         TypeError: a word is no str.
-        ValueError: an unknown tokenizer; a word that is empty, double, ``'<PAD>'``, holds a line feed, or
+        ValueError: an unknown tokenizer; buckets below 0; a word that is empty, double, ``'<PAD>'``, holds a line feed, or
             cannot be written as UTF-8 (half of a surrogate pair).
 
     Example:
@@ -157,13 +163,17 @@ class Vocabulary:
         [2, 6, 0, 0, 5]
         >>> len(vocabulary), "is" in vocabulary, vocabulary["is"]
         (7, False, 0)
+        >>> Vocabulary(["how", "old"], buckets=4).encode("how old are dogs").tolist()
+        [2, 3, 6, 7]
     """
 
-    __slots__ = ("_ids", "_words", "_tokenizer")
+    __slots__ = ("_ids", "_words", "_tokenizer", "_buckets")
 
-    def __init__(self, words: Iterable[str], *, tokenizer: str = "words"):
+    def __init__(self, words: Iterable[str], *, tokenizer: str = "words", buckets: int = 0):
         _tokenizer_named(tokenizer)
-        self._tokenizer = tokenizer
+        if index(buckets) < 0:
+            raise ValueError(f"buckets must be at least 0, got {buckets}")
+        self._tokenizer, self._buckets = tokenizer, index(buckets)
         self._words = tuple(words)
         for word in self._words:
             if not isinstance(word, str):
@@ -178,7 +188,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, questions: Iterable[str], *, tokenizer: str = "words", min_count: int = 1,
-              max_size: int | None = None) -> Vocabulary:
+              max_size: int | None = None, buckets: int = 0) -> Vocabulary:
         """Number the words of `questions` in order of first appearance.
 
         Args:
@@ -187,10 +197,11 @@ class Vocabulary:
             min_count: leave out words that come fewer times than this in all questions together.
             max_size: keep at most this many words (ids 0 and 1 not counted), the most frequent ones, of
                 equally frequent ones those that came first; None keeps all.
+            buckets: see `Vocabulary`.
 
         Raises:
             TypeError: `questions` is one str, or holds something else than str.
-            ValueError: an unknown tokenizer, `min_count` or `max_size` below 1, a word as above.
+            ValueError: an unknown tokenizer, `min_count` or `max_size` below 1, buckets or a word as above.
             FileNotFoundError: see `tokenize`.
         """
         if min_count < 1 or (max_size is not None and max_size < 1):
@@ -203,7 +214,7 @@ class Vocabulary:
         if max_size is not None and len(words) > max_size:
             kept = set(sorted(words, key=counts.get, reverse=True)[:max_size])  # stable: ties by appearance
             words = [word for word in words if word in kept]
-        return cls(words, tokenizer=tokenizer)
+        return cls(words, tokenizer=tokenizer, buckets=buckets)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -215,8 +226,13 @@ class Vocabulary:
         """The name of the rule that cuts text for this vocabulary."""
         return self._tokenizer
 
+    @property
+    def buckets(self) -> int:
+        """How many ids unknown words share; 0: they all read as id 0. These are the last ids."""
+        return self._buckets
+
     def __len__(self) -> int:
-        return len(self._words) + PAD_ID + 1
+        return len(self._words) + PAD_ID + 1 + self._buckets
 
     def __contains__(self, word: object) -> bool:
         return isinstance(word, str) and word in self._ids
@@ -224,15 +240,22 @@ class Vocabulary:
     def __getitem__(self, word: str) -> int:
         if not isinstance(word, str):
             raise TypeError(f"a vocabulary is asked for words (str), got {type(word).__name__}: {word!r:.60}")
-        return self._ids.get(word, OOV_ID)
+        id_ = self._ids.get(word)
+        return self._unknown(word) if id_ is None else id_
+
+    def _unknown(self, word: str) -> int:
+        if not self._buckets:
+            return OOV_ID
+        number = zlib.crc32(word.encode("utf-8", "surrogatepass")) % self._buckets
+        return len(self._words) + PAD_ID + 1 + number
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
             return NotImplemented
-        return self._tokenizer == other._tokenizer and self._words == other._words
+        return (self._tokenizer, self._buckets, self._words) == (other._tokenizer, other._buckets, other._words)
 
     def __hash__(self) -> int:
-        return hash((self._tokenizer, self._words))
+        return hash((self._tokenizer, self._buckets, self._words))
 
     def __repr__(self) -> str:
         return f"<Vocabulary of {len(self)} ids, tokenizer {self._tokenizer!r}>"
@@ -252,12 +275,12 @@ class Vocabulary:
         Returns:
             One int32 array (n_tokens,) a question, in order: read-only, as equal questions share one.
         """
-        questions, cut, look_up = _checked(questions), _tokenizer_named(self._tokenizer), self._ids.get
+        questions, cut, known = _checked(questions), _tokenizer_named(self._tokenizer), self._ids
         flat, starts = [], {}
         for question in questions:
             if question not in starts:
                 start = len(flat)
-                flat.extend([look_up(word, OOV_ID) for word in cut(question)])
+                flat.extend([known[word] if word in known else self._unknown(word) for word in cut(question)])
                 starts[question] = slice(start, len(flat))
         ids = np.array(flat, np.int32)
         ids.flags.writeable = False
@@ -266,12 +289,12 @@ class Vocabulary:
     def save(self, path: str | os.PathLike) -> None:
         """Write the vocabulary as UTF-8 text: one header line, then one word a line in id order.
 
-        The header reads ``# trax-triplet vocabulary 1 tokenizer=words/1 words=25369``: number of the format,
-        tokenizer and its version, number of words. The file is written beside `path` and then renamed.
+        The header reads ``# trax-triplet vocabulary 1 tokenizer=words/1 words=25369 buckets=256``: number of the
+        format, tokenizer and its version, number of words, buckets. The file is written beside `path` and then renamed.
         """
         path = Path(path)
         header = (f"# trax-triplet vocabulary {_FORMAT} tokenizer={self._tokenizer}"
-                  f"/{TOKENIZER_VERSIONS[self._tokenizer]} words={len(self._words)}")
+                  f"/{TOKENIZER_VERSIONS[self._tokenizer]} words={len(self._words)} buckets={self._buckets}")
         data = _encode_utf8([header, *self._words])
         if len(data) > _MAX_BYTES:
             raise ValueError(f"a vocabulary file holds at most {_MAX_BYTES:,} bytes, this one would have "
@@ -305,29 +328,29 @@ class Vocabulary:
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: a vocabulary is UTF-8 text, but byte {error.start} is not: "
                              "truncated, or another kind of file") from None
-        tokenizer, expected = _read_header(header, path)
+        tokenizer, expected, buckets = _read_header(header, path)
         if len(words) != expected + 1 or words.pop() != "":
             raise ValueError(f"{path}: the header promises {expected} words, each ended by a line feed, but "
                              "that is not what follows; the file is truncated or was edited")
         try:
-            return cls(words, tokenizer=tokenizer)
+            return cls(words, tokenizer=tokenizer, buckets=buckets)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
 
-def _read_header(header: str, path) -> tuple[str, int]:
-    """The tokenizer and the number of words that a file's first line names."""
+def _read_header(header: str, path) -> tuple[str, int, int]:
+    """The tokenizer, the number of words and of buckets that a file's first line names."""
     if not (match := _HEADER.fullmatch(header)):
         raise ValueError(f"{path}: not a vocabulary file; its first line must read '# trax-triplet "
-                         f"vocabulary {_FORMAT} tokenizer=NAME/VERSION words=COUNT', not {header!r:.80}")
-    found_format, tokenizer, version, count = match.groups()
+                         f"vocabulary {_FORMAT} tokenizer=NAME/VERSION words=COUNT buckets=COUNT', not {header!r:.80}")
+    found_format, tokenizer, version, count, buckets = match.groups()
     if int(found_format) != _FORMAT:
         raise ValueError(f"{path}: vocabulary format {found_format}, but this release reads format {_FORMAT}")
     if int(version) != TOKENIZER_VERSIONS.get(tokenizer):
         known = ", ".join(f"{name}/{number}" for name, number in TOKENIZER_VERSIONS.items())
         raise ValueError(f"{path}: made with tokenizer {tokenizer}/{version}, but this release has {known}; "
                          "it would cut other words: build the vocabulary anew or use the right release")
-    return tokenizer, int(count)
+    return tokenizer, int(count), int(buckets)
 
 
 def _checked(questions: Iterable[str]) -> list[str]:
