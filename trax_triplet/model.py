@@ -67,14 +67,13 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
         if word_dropout:
             raise ValueError("the course's model has no word dropout; take pooling='mean' or 'last' with it")
         tower = tl.Serial(embedding, tl.LSTM(d_model, mode=mode), tl.Mean(axis=1), normalize)
-    else:
-        pool = MeanOfWords() if pooling == "mean" else LastWord()
-        states = tl.Serial(embedding, SpreadLSTM(d_model, mode))
-        tower = tl.Serial(PaddingLast(), tl.Branch(states, WordCount()), pool, normalize)
-        # Every mode has the same layers, so that a Loop can hand weights from one to the other.
-        dropout = WordDropout(vocab_size, word_dropout if mode == "train" else 0.0, buckets=buckets)
-        return tl.Serial(dropout, tl.Parallel(tower, tower))
-    return tl.Parallel(tower, tower)
+        return tl.Parallel(tower, tower)
+    pool = MeanOfWords() if pooling == "mean" else LastWord()
+    states = tl.Serial(embedding, SpreadLSTM(d_model, mode))
+    tower = tl.Serial(PaddingLast(), tl.Branch(states, WordCount()), pool, normalize)
+    # Every mode has the same layers, so that a Loop can hand weights from one to the other.
+    dropout = WordDropout(vocab_size, word_dropout if mode == "train" else 0.0, buckets=buckets)
+    return tl.Serial(dropout, tl.Parallel(tower, tower))
 
 
 def SpreadLSTM(d_model, mode="train"):
