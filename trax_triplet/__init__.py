@@ -9,6 +9,7 @@ The rooms, from the ground up (each is a module of this package):
 - `model`       the Siamese LSTM, as in the course and with padding that never counts
 - `vocabulary`  text to tokens to ids
 - `data`        CSV to pairs, duplicate groups, and parts that share no question
+- `derived`     pairs that nobody labelled, made from those that somebody did
 - `batches`     pairs to batches without known false negatives; `stream` makes them endless
 - `sample`      generated question pairs in Quora's format
 - `training`    `train`: from pairs to a model folder; `loop` is the Trax Loop it runs

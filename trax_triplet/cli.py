@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 DEMO_PAIRS = 12_000
-DEMO_SETTINGS = {"steps": 400, "batch_size": 128, "d_model": 64, "hard_from": 150, "evaluate_every": 100}
+DEMO_SETTINGS = {"steps": 800, "batch_size": 128, "d_model": 64, "word_dropout": 0.15, "hard_from": 250}
 COURSE_THRESHOLD = 0.7
 
 # Settings of `training.train` as options: (type or choices, default, what it is). A test holds the defaults equal.
@@ -27,7 +27,7 @@ TRAIN_SETTINGS = {
     "implied": (bool, True, "train on duplicates that follow from the labelled ones, too: a = b, b = c, so a = c"),
     "learning_rate": (float, 0.005, "Adam's, the highest of the schedule"),
     "warmup_steps": (int, 100, "steps until it is reached"),
-    "word_dropout": (float, 0.3, "share of the words that are hidden in training"),
+    "word_dropout": (float, 0.4, "share of the vocabulary that is hidden in each batch"),
     "hard_from": ("step", 250, "step from which batches are made of groups of similar pairs, or 'never'"),
     "neighbours": (int, 16, "size of these groups"),
     "max_words": (int, 32, "longer questions are cut in training"),

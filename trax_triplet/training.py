@@ -26,7 +26,7 @@ from trax_triplet.vocabulary import Vocabulary
 
 def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=128, pooling="last",
           margin=0.4, closest="semi-hard", anchor="both", implied=True, learning_rate=0.005, warmup_steps=100,
-          word_dropout=0.3, embedding_stddev=0.1, hard_from=250, neighbours=16, max_words=32, tokenizer="words",
+          word_dropout=0.4, embedding_stddev=0.1, hard_from=250, neighbours=16, max_words=32, tokenizer="words",
           min_count=1, buckets=256, evaluate_every=100, seed=0, progress=True):
     """Trains a Siamese LSTM on the duplicates of `pairs`, and keeps the model that validates best.
 
