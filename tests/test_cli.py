@@ -59,6 +59,7 @@ def test_train_with_a_validation_file(run, tmp_path, capsys):
     assert cli.main(["train", str(run / "pairs.csv"), "--output", str(tmp_path / "out"), "--steps", "1",
                      "--batch-size", "8", "--d-model", "4", "--validation", str(tmp_path / "v.csv")]) == 0
     captured = capsys.readouterr()
+    assert re.search(r"\d+ of 60 validation pairs have a question that is in .*pairs.csv, too", captured.err)
     assert "read 60 pairs" in captured.err and "best model: step 1, validation AUC" in captured.out
 
 

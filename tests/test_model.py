@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trax_triplet import model as model_room
 from trax_triplet.compat import fastmath, tl
 from trax_triplet.loss import triplet_loss
 from trax_triplet.model import (
@@ -211,6 +212,19 @@ def test_encoder_gives_the_models_vectors_in_the_order_asked():
     for batch_size in (2, 4, 512):
         np.testing.assert_allclose(Encoder(model, batch_size)(questions), expected, atol=1e-6)
     assert Encoder(model)([]).shape == (0, D)
+
+
+def test_long_questions_go_in_smaller_batches(monkeypatch):
+    shapes = []
+    monkeypatch.setattr(model_room, "_padded", lambda *arguments, made=model_room._padded: (
+        shapes.append(made(*arguments).shape), made(*arguments))[1])
+    questions = [[2] * 3] * 5 + [[3] * 70] * 3 + [[4] * 5000]
+    monkeypatch.setattr(model_room, "_WORDS_AT_ONCE", 256)
+    vectors = Encoder(small())(questions)
+    # 8 rows of 8 words are 64; of the longer ones two rows of 128 are 256; 5 000 words are above it alone.
+    assert shapes == [(4, 8), (2, 128), (2, 128), (1, 8192)]
+    monkeypatch.undo()
+    np.testing.assert_allclose(vectors[[0, 5]], Encoder(small())([questions[0], questions[5]]), atol=1e-6)
 
 
 def test_encoder_sees_new_weights():

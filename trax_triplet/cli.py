@@ -156,6 +156,12 @@ def _train(options):
     pairs = _read(options.csv, **columns)
     if options.validation:
         validation = _read(options.validation, **columns)
+        known = {data.question_key(text) for text in pairs.question1 + pairs.question2}
+        shared = sum(data.question_key(a) in known or data.question_key(b) in known
+                     for a, b in zip(validation.question1, validation.question2))
+        if shared:
+            _say(f"{shared} of {len(validation)} validation pairs have a question that is in {options.csv}, too: "
+                 "expect a better result on them than on new questions")
     else:
         share = options.validation_share
         (pairs, validation), left_out = data.split_pairs(pairs, (1 - share, share), seed=options.seed)

@@ -96,7 +96,8 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
                 sources.append((row, others))
                 break
     if len(drawn) != n:
-        raise ValueError(f"{n} negatives wanted, but these {len(pairs)} pairs give {len(drawn)}")
+        raise ValueError(f"{n} negatives wanted, but these {len(pairs)} pairs give {len(drawn)}: too few of their "
+                         "questions share words; take more pairs, or pairs labelled 0")
     return _pairs_of_rows(pairs, list(drawn), label=0)
 
 

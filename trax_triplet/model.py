@@ -8,6 +8,7 @@ from trax_triplet.vocabulary import OOV_ID, PAD_ID
 
 POOLINGS = ("course", "mean", "last")
 WEIGHT_NAMES = ("embedding", "lstm/kernel", "lstm/bias")
+_WORDS_AT_ONCE = 512 * 64  # a bound on memory: one question of a whole book must not meet 511 others
 
 
 def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", word_dropout=0.0,
@@ -303,22 +304,34 @@ class Encoder:
         """
         d_model = int(fastmath.tree_leaves(self._tower.weights)[0].shape[1])
         vectors = np.zeros((len(questions), d_model), np.float32)
-        order = np.argsort([len(q) for q in questions], kind="stable")
-        # A few questions, a small batch; powers of two, so that few shapes are ever compiled.
-        size = min(self._batch_size, 1 << max(0, len(questions) - 1).bit_length())
-        waiting = []
-        for start in range(0, len(order), size):
-            rows = order[start:start + size]
-            ids = _padded([questions[i] for i in rows], size)
+        lengths = np.array([_rounded_length(len(q)) for q in questions], np.int64)
+        order = np.argsort(lengths, kind="stable")
+        waiting, start = [], 0
+        while start < len(order):
+            size = self._rows_at_once(lengths[order[start:]])
+            rows, start = order[start:start + size], start + size
+            ids = _padded([questions[i] for i in rows], size, lengths[rows[-1]])
             waiting.append((rows, self._forward(ids, self._tower.weights, self._tower.state, None)[0]))
         for rows, encoded in waiting:
             vectors[rows] = np.asarray(encoded)[:len(rows)]
         return vectors
 
+    def _rows_at_once(self, lengths):
+        """How many of these, from the shortest on, go into one batch: fewer where they are long."""
+        # A few questions, a small batch; powers of two, so that few shapes are ever compiled.
+        size = min(self._batch_size, 1 << (len(lengths) - 1).bit_length())
+        while size > 1 and size * lengths[:size][-1] > _WORDS_AT_ONCE:
+            size //= 2
+        return size
 
-def _padded(questions, n_rows):
-    """int32 (n_rows, length): the questions, then rows of padding; length a multiple of 8."""
-    length = max(8, -(-max(len(q) for q in questions) // 8) * 8)
+
+def _rounded_length(n_words):
+    """The length to pad to: a multiple of 8 up to 64, then a power of two, so that few shapes are compiled."""
+    return max(8, -(-n_words // 8) * 8) if n_words <= 64 else 1 << (n_words - 1).bit_length()
+
+
+def _padded(questions, n_rows, length):
+    """int32 (n_rows, length): the questions, then rows of padding."""
     ids = np.full((n_rows, length), PAD_ID, np.int32)
     for row, question in zip(ids, questions):
         row[:len(question)] = question

@@ -252,7 +252,8 @@ def _labelled(validation, seed, say):
     """Validation pairs of both labels; negatives are drawn where there are none."""
     n_duplicates = int(validation.is_duplicate.sum()) if validation.is_duplicate is not None else 0
     if n_duplicates < 2:
-        raise ValueError(f"validation needs at least 2 pairs labelled as duplicates, but has {n_duplicates}")
+        raise ValueError(f"validation needs at least 2 pairs labelled as duplicates, but has {n_duplicates}; keep "
+                         "back a larger share, or give a file of its own")
     if n_duplicates < len(validation):
         say(f"validating on {n_duplicates} duplicate pairs and {len(validation) - n_duplicates} others")
         return validation
