@@ -36,6 +36,8 @@ ALLOWED = {
     "training": {"compat", "loss", "model", "data", "derived", "vocabulary", "evaluation", "storage", "stream",
                  "loop"},
     "plots": {"evaluation"},
+    "course": {"compat", "loss", "model", "vocabulary"},
+    "checks": {"compat", "loss", "model", "course", "similarity", "vocabulary", "evaluation"},
 }
 ANYTHING = {"__init__", "__main__", "cli"}
 NO_FRAMEWORK = {"batches", "data", "derived", "evaluation", "plots", "sample", "sample_words", "vocabulary"}
