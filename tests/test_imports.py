@@ -36,11 +36,14 @@ ALLOWED = {
     "training": {"compat", "loss", "model", "data", "derived", "vocabulary", "evaluation", "storage", "stream",
                  "loop"},
     "plots": {"evaluation"},
+    "plots_loss": {"plots"},
+    "explorer": {"compat", "loss", "plots_loss"},
     "course": {"compat", "loss", "model", "vocabulary"},
     "checks": {"compat", "loss", "model", "course", "similarity", "vocabulary", "evaluation"},
 }
 ANYTHING = {"__init__", "__main__", "cli"}
-NO_FRAMEWORK = {"batches", "data", "derived", "evaluation", "plots", "sample", "sample_words", "vocabulary"}
+NO_FRAMEWORK = {"batches", "data", "derived", "evaluation", "plots", "plots_loss", "sample", "sample_words",
+                "vocabulary"}
 
 
 def python(*arguments, **environment):

@@ -1,11 +1,11 @@
-"""Pictures of scores and of training: arrays in, a matplotlib Axes out.
+"""Pictures of scores and of training: arrays in, a matplotlib Axes out. `plots_loss` has those of the loss.
 
 Nothing here shows or saves, and nothing touches pyplot's current figure: without `ax` a function makes a
 Figure of its own. Save with `axes.figure.savefig("scores.png")`; in a notebook, `axes.figure` at the end of a
-cell shows it. Importing this room loads matplotlib, so import it where you draw.
+cell shows it (after `%matplotlib inline`). Importing this room loads matplotlib, so import it where you draw.
 
-Colours are blue, orange and green of Okabe and Ito (https://jfly.uni-koeln.de/color/), which readers of any
-colour vision tell apart; hatching, line styles and markers do the same in black and white.
+Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which readers of any colour vision tell
+apart; hatching, line styles, markers and numbers do the same in black and white.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike
 
 from trax_triplet.evaluation import check_scores
 
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#E69F00", "#009E73"
-_BINS = 32
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+BINS = 32
 
 
 def score_histogram(scores: ArrayLike, labels: ArrayLike, *, threshold: float | None = None,
@@ -50,23 +50,16 @@ def score_histogram(scores: ArrayLike, labels: ArrayLike, *, threshold: float | 
     """
     scores, labels = check_scores(scores, labels)
     if threshold is not None:
-        threshold = _finite(threshold, "threshold")
-    ax = _axes(ax)
+        threshold = finite(threshold, "threshold")
+    ax = axes_for(ax)
     scores = scores.astype(np.float64)
-    edges = np.histogram_bin_edges(scores, bins=_BINS)
-    looks = ((False, "other pairs", {"facecolor": _ORANGE + "66", "edgecolor": _ORANGE}),
-             (True, "duplicates", {"facecolor": "none", "edgecolor": _BLUE, "hatch": "////"}))
-    for kind, name, look in looks:
-        chosen = scores[labels == kind]
-        if chosen.size:
-            ax.hist(chosen, bins=edges, weights=np.full(chosen.size, 100 / chosen.size), linewidth=1.5,
-                    histtype="stepfilled", label=f"{name} (n = {chosen.size:,})", **look)
+    edges = np.histogram_bin_edges(scores, bins=BINS)
+    two_histograms(ax, edges, {"other pairs": scores[~labels], "duplicates": scores[labels]})
     if threshold is not None:
         ax.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3g}")
     ax.set_title("Similarity of question pairs")
     ax.set_xlabel("cosine similarity of the two questions")
     ax.set_ylabel("share of the pairs of its class (%)")
-    ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax
 
@@ -98,17 +91,17 @@ def learning_curve(history: Sequence[Mapping[str, float]], *, margin: float | No
     """
     _check(history)
     loss, validation_loss, auc = (_points(history, k) for k in ("loss", "validation_loss", "validation_auc"))
-    if margin is not None and _finite(margin, "margin") <= 0:
+    if margin is not None and finite(margin, "margin") <= 0:
         raise ValueError(f"margin: expected a number above 0, got {margin}; pass the margin of the training")
-    ax = _axes(ax)
-    lines = [_line(ax, loss, "training loss", _BLUE, "o-")]
+    ax = axes_for(ax)
+    lines = [_line(ax, loss, "training loss", BLUE, "o-")]
     if validation_loss[0]:
-        lines.append(_line(ax, validation_loss, "validation loss", _ORANGE, "s--"))
+        lines.append(_line(ax, validation_loss, "validation loss", ORANGE, "s--"))
     if auc[0]:
         right = ax.twinx()
-        lines.append(_line(right, auc, "validation ROC AUC (right)", _GREEN, "^-."))
-        right.set_ylabel("ROC AUC", color=_GREEN)
-        right.tick_params(axis="y", colors=_GREEN)
+        lines.append(_line(right, auc, "validation ROC AUC (right)", GREEN, "^-."))
+        right.set_ylabel("ROC AUC", color=GREEN)
+        right.tick_params(axis="y", colors=GREEN)
     if margin is not None:
         lines.append(ax.axhline(2 * margin, color="black", linestyle=":", linewidth=1.5,
                                 label=f"collapse: 2 × margin = {2 * margin:.3g}"))
@@ -121,26 +114,68 @@ def learning_curve(history: Sequence[Mapping[str, float]], *, margin: float | No
     return ax
 
 
-def _line(ax: Axes, points: tuple[list[float], list[float]], label: str, colour: str, style: str) -> Line2D:
-    every = max(1, len(points[0]) // 20)  # markers of a long run would hide its line
-    return ax.plot(*points, style, color=colour, label=label, markersize=5, markevery=every)[0]
+def two_histograms(ax: Axes, edges: np.ndarray, kinds: Mapping[str, np.ndarray]) -> None:
+    """Two kinds of numbers as shares in per cent: the first filled, the second hatched, to be told apart.
+
+    Args:
+      ax: the Axes to draw in.
+      edges: of the bins, ascending.
+      kinds: name -> numbers, two of them; a kind without numbers is not drawn.
+
+    Example:
+      >>> axes = axes_for(None)
+      >>> two_histograms(axes, np.linspace(0, 1, 5), {"low": np.array([0.1]), "high": np.array([0.9])})
+      >>> [patch.get_label() for patch in axes.patches]
+      ['low (n = 1)', 'high (n = 1)']
+    """
+    looks = ({"facecolor": ORANGE + "66", "edgecolor": ORANGE},
+             {"facecolor": "none", "edgecolor": BLUE, "hatch": "////"})
+    for (name, chosen), look in zip(kinds.items(), looks):
+        if chosen.size:
+            ax.hist(chosen, bins=edges, weights=np.full(chosen.size, 100 / chosen.size), linewidth=1.5,
+                    histtype="stepfilled", label=f"{name} (n = {chosen.size:,})", **look)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
-def _axes(ax: Axes | None) -> Axes:
+def axes_for(ax: Axes | None, size: tuple[float, float] = (7, 4.2)) -> Axes:
+    """`ax`, or where it is None the Axes of a new Figure of `size`, in inches.
+
+    Raises:
+      TypeError: something else than an Axes.
+
+    Example:
+      >>> axes_for(None, (3, 2)).figure.get_size_inches().tolist()
+      [3.0, 2.0]
+    """
     if ax is None:
-        return Figure(figsize=(7, 4.2), layout="constrained").add_subplot()
+        return Figure(figsize=size, layout="constrained").add_subplot()
     if not isinstance(ax, Axes):
         raise TypeError(f"ax: expected one matplotlib Axes, got {type(ax).__name__}; pass e.g. axes[0, 1]")
     return ax
 
 
-def _finite(value: float, name: str) -> float:
+def finite(value: float, name: str) -> float:
+    """`value` as a float; an error that calls it `name` unless it is one finite number.
+
+    Raises:
+      TypeError: not a number.
+      ValueError: infinite or NaN.
+
+    Example:
+      >>> finite(np.float32(0.5), "margin")
+      0.5
+    """
     number = np.asarray(value)
     if number.ndim != 0 or number.dtype.kind not in "iuf":
         raise TypeError(f"{name}: expected a number, got {value!r}")
     if not np.isfinite(number):
         raise ValueError(f"{name}: expected a finite number, got {value}")
     return float(number)
+
+
+def _line(ax: Axes, points: tuple[list[float], list[float]], label: str, colour: str, style: str) -> Line2D:
+    every = max(1, len(points[0]) // 20)  # markers of a long run would hide its line
+    return ax.plot(*points, style, color=colour, label=label, markersize=5, markevery=every)[0]
 
 
 def _check(history: Sequence[Mapping[str, float]]) -> None:
@@ -152,7 +187,7 @@ def _check(history: Sequence[Mapping[str, float]]) -> None:
             raise TypeError(f"history: expected a list of dicts, got {type(row).__name__} at index {i}")
         if row.get("step") is None or row.get("loss") is None:
             raise ValueError(f"history[{i}]: expected 'step' and 'loss', got {dict(row)}")
-        step = _finite(row["step"], f"history[{i}]['step']")
+        step = finite(row["step"], f"history[{i}]['step']")
         if step <= before:
             raise ValueError(f"history[{i}]: expected a step above {before:g}, got {step:g}; sort by step")
         before = step
@@ -161,4 +196,4 @@ def _check(history: Sequence[Mapping[str, float]]) -> None:
 def _points(history: Sequence[Mapping[str, float]], key: str) -> tuple[list[float], list[float]]:
     """Steps and values of the rows that have `key`."""
     rows = [(i, row) for i, row in enumerate(history) if row.get(key) is not None]
-    return [row["step"] for _, row in rows], [_finite(row[key], f"history[{i}][{key!r}]") for i, row in rows]
+    return [row["step"] for _, row in rows], [finite(row[key], f"history[{i}][{key!r}]") for i, row in rows]
