@@ -4,13 +4,14 @@ Each calls the package; what the course leaves to chance is settled here, and it
 closest negative and mean are the assignment's (`triplet_loss` with closest='hardest', normalize=False).
 """
 
+import os
 import random
 
 import numpy as np
 
 from trax_triplet import loss as _loss
 from trax_triplet import model as _model
-from trax_triplet.compat import jnp, lr_schedules, optimizers, training
+from trax_triplet.compat import jnp, lr_schedules, optimizers, tl, training
 from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID, tokenize
 
 __all__ = ["Siamese", "TripletLoss", "TripletLossFn", "classify", "data_generator", "predict", "train_model"]
@@ -48,10 +49,12 @@ def data_generator(Q1, Q2, batch_size, pad=1, shuffle=True):
 
 
 def _batches(Q1, Q2, batch_size, pad, shuffle):
-    waiting = []
+    order, waiting = list(range(len(Q1))), []
     while True:
         while len(waiting) < batch_size:
-            waiting += random.sample(range(len(Q1)), len(Q1)) if shuffle else range(len(Q1))
+            if shuffle:
+                random.shuffle(order)  # in place, round after round: the assignment's order for a seed
+            waiting += order
         rows, waiting = waiting[:batch_size], waiting[batch_size:]
         sides = [[Q[i] for i in rows] for Q in (Q1, Q2)]
         longest = max(len(question) for side in sides for question in side)
@@ -152,11 +155,29 @@ def train_model(Siamese, TripletLoss, train_generator, val_generator, output_dir
     task = training.TrainTask(labeled_data=train_generator, loss_layer=TripletLoss(), optimizer=optimizers.Adam(0.01),
                               lr_schedule=lr_schedules.warmup_and_rsqrt_decay(400, 0.01))
     evaluation = training.EvalTask(labeled_data=val_generator, metrics=[TripletLoss()])
+    model, slots = Siamese(), _saved_shapes(output_dir, "opt_slots0")
+    # Adam keeps two arrays a weight. Trax would take up fewer (SGD's none, Momentum's one) without a word.
+    if slots is not None and slots != [shape for shape in _saved_shapes(output_dir, "weights") for _ in range(2)]:
+        raise _other_checkpoint(output_dir)
     try:
-        return training.Loop(Siamese(), task, eval_tasks=[evaluation], output_dir=output_dir)
-    except IndexError as error:  # what Trax ends in when it finds more or fewer arrays than it has slots
-        raise ValueError(f"the folder {output_dir} holds a checkpoint of another model or optimizer than this one, "
-                         "Adam; name another output_dir, or move what is there away") from error
+        return training.Loop(model, task, eval_tasks=[evaluation], output_dir=output_dir)
+    except IndexError as error:  # what Trax ends in when arrays of the checkpoint fit nowhere
+        if slots is None:
+            raise
+        raise _other_checkpoint(output_dir) from error
+
+
+def _saved_shapes(output_dir, part):
+    """Shapes of the arrays in this part of the checkpoint in `output_dir`; None where there is none."""
+    path = os.path.join(os.path.expanduser(output_dir or ""), f"model.{part}.npy.gz")
+    if output_dir is None or not os.path.isfile(path):
+        return None
+    return [array.shape for array in tl.np_from_file(path, compresslevel=2)]  # the level matters in writing only
+
+
+def _other_checkpoint(output_dir):
+    return ValueError(f"the folder {output_dir} holds a checkpoint of another model or optimizer than this one, "
+                      "Adam; name another output_dir, or move what is there away")
 
 
 def classify(test_Q1, test_Q2, y, threshold, model, vocab, data_generator=data_generator, batch_size=64):
@@ -214,7 +235,7 @@ def predict(question1, question2, threshold, model, vocab, data_generator=data_g
         FileNotFoundError: NLTK's punkt parameters are not installed.
         TypeError: a question that is no str.
     """
-    ids = [[_id_of(vocab, word, OOV_ID) for word in tokenize(question, "course")] for question in (question1, question2)]
+    ids = [[_id_of(vocab, word, OOV_ID) for word in tokenize(text, "course")] for text in (question1, question2)]
     similarity = _similarities(ids[:1], ids[1:], model, _id_of(vocab, PAD, PAD_ID), data_generator)[0]
     answer = similarity > threshold
     if verbose:
