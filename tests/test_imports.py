@@ -39,11 +39,15 @@ ALLOWED = {
     "plots_loss": {"plots"},
     "explorer": {"compat", "loss", "plots_loss"},
     "course": {"compat", "loss", "model", "vocabulary"},
-    "checks": {"compat", "loss", "model", "course", "similarity", "vocabulary", "evaluation"},
+    "checks_step": set(),
+    "checks_lecture": {"checks_step"},
+    "checks_questions": {"checks_step", "course"},
+    "checks_model": {"checks_step", "checks_lecture", "course", "compat", "model"},
+    "checks": {"checks_step", "checks_lecture", "checks_questions", "checks_model"},
 }
 ANYTHING = {"__init__", "__main__", "cli"}
-NO_FRAMEWORK = {"batches", "data", "derived", "evaluation", "plots", "plots_loss", "sample", "sample_words",
-                "vocabulary"}
+NO_FRAMEWORK = {"batches", "checks_lecture", "checks_step", "data", "derived", "evaluation", "plots", "plots_loss",
+                "sample", "sample_words", "vocabulary"}
 
 
 def python(*arguments, **environment):

@@ -1,0 +1,202 @@
+"""A step that a student writes, as data, and the comparing of answers: what `checks` and its two tables stand on."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+TOLERANCE = 1e-4  # absolute and relative: what float32 keeps of a loss of a few anchors
+RAGGED = "rows of different lengths"
+
+
+class Step(NamedTuple):
+    """One step that a student writes.
+
+    Attributes:
+        cases: name of the case -> arguments, name -> value.
+        right: functions that are right; a student's function has to agree with one of them in all cases.
+        mistakes: (sentence, function that makes this mistake).
+        observe: (function, arguments) -> what is compared: arrays, strings, numbers, or dicts of them.
+        signs: (sentence, test), for mistakes read from what was seen: test(case name -> observation).
+        probes: (name, probe), asked once all cases are right: probe(function) -> a sentence, or None.
+        changed: argument -> what to say where the function changes it; others are called changed in place.
+    """
+
+    cases: dict
+    right: tuple
+    mistakes: tuple
+    observe: Callable
+    signs: tuple = ()
+    probes: tuple = ()
+    changed: Mapping = {}
+
+
+# --- calling, and reading what comes back ------------------------------------------------------------------
+
+
+def call(function, arguments):
+    """The function's answer; arguments by position, a margin by its name where the function has that name.
+
+    Example:
+        >>> call(lambda sim, alpha: sim + alpha, {"sim": 1, "margin": 2})
+        3
+    """
+    values = dict(arguments)
+    margin = {"margin": values.pop("margin")} if "margin" in values else {}
+    if margin and not _takes(function, "margin"):
+        return function(*values.values(), *margin.values())
+    return function(*values.values(), **margin)
+
+
+def _takes(function, name):
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # Python cannot tell, as for some built-in functions
+        return False
+
+
+def seen_as(view):
+    """An `observe` that looks at the function's answer through `view`."""
+    return lambda function, arguments: view(call(function, arguments))
+
+
+def array(value):
+    """The answer as a float64 array, if it is made of numbers; None as it is.
+
+    Example:
+        >>> array([1, 2]).tolist(), array([[1], [2, 3]])
+        ([1.0, 2.0], 'rows of different lengths')
+    """
+    if value is None:
+        return None
+    try:
+        found = np.asarray(value)
+    except ValueError:  # NumPy makes no array of rows of different lengths
+        return RAGGED
+    return found.astype(np.float64) if found.dtype.kind in "biuf" else str(value)
+
+
+def scalar(value):
+    """A number, also where it comes as an array of one.
+
+    Example:
+        >>> scalar([[0.5]]).tolist()
+        0.5
+    """
+    found = array(value)
+    return found.reshape(()) if np.size(found) == 1 and isinstance(found, np.ndarray) else found
+
+
+def vector(value):
+    """One number a row; the lab keeps its vectors as columns (batch, 1), which count as well.
+
+    Example:
+        >>> vector([[1], [2]]).tolist()
+        [1.0, 2.0]
+    """
+    found = array(value)
+    return found[:, 0] if np.ndim(found) == 2 and found.shape[1] == 1 else found
+
+
+def pair(value):
+    """Two vectors as one array (2, batch).
+
+    Example:
+        >>> pair(([1, 2], [[3], [4]])).tolist()
+        [[1.0, 2.0], [3.0, 4.0]]
+    """
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        value = [vector(part) for part in value]
+    return array(value)
+
+
+# --- comparing ---------------------------------------------------------------------------------------------
+
+
+def same(a, b):
+    """Whether two observations agree; one exception counts as any other.
+
+    Example:
+        >>> same({"loss": np.array(0.5)}, {"loss": np.array(0.50001)}), same(np.zeros(2), np.zeros((2, 1)))
+        (True, False)
+    """
+    return next(_differences(a, b), None) is None
+
+
+def identical(a, b):
+    """Whether arguments are still what they were: exactly, down to every entry.
+
+    Example:
+        >>> identical([np.zeros(2)], [np.zeros(2)]), identical({"a": 1}, {"a": 1, "b": 0})
+        (True, False)
+    """
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(identical(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        # By `list`'s own methods: a list that counts its readers must not count this.
+        a, b = (x[:] if type(x) in (list, tuple) else list.copy(x) for x in (a, b))
+        return len(a) == len(b) and all(map(identical, a, b))
+    return np.array_equal(a, b) if isinstance(a, np.ndarray) else a is b or a == b
+
+
+def difference(expected, got):
+    """Where two observations first differ, in words.
+
+    Example:
+        >>> difference(np.zeros(2), np.zeros((2, 2)))
+        'expected shape (2,), got shape (2, 2)'
+        >>> difference({"accuracy": np.array(0.5)}, {"accuracy": np.array(1.0)})
+        'accuracy: expected 0.5, got 1.0'
+    """
+    where, a, b = next(_differences(expected, got))
+    place = f"{where}: " if where else ""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape != b.shape:
+        return f"{place}expected shape {a.shape}, got shape {b.shape}"
+    return f"{place}expected {text(a)}, got {text(b)}"
+
+
+def _differences(a, b, where=""):
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in [*a, *(key for key in b if key not in a)]:
+            yield from _differences(a.get(key), b.get(key), key)
+    elif isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        if a.shape != b.shape or not np.allclose(a, b, TOLERANCE, TOLERANCE, equal_nan=True):
+            yield where, a, b
+    elif isinstance(a, Exception) or isinstance(b, Exception):
+        if not (isinstance(a, Exception) and isinstance(b, Exception)):
+            yield where, a, b
+    elif type(a) is not type(b) or a != b:
+        yield where, a, b
+
+
+def leaves(observation):
+    """The parts of an observation, down to the last.
+
+    Example:
+        >>> list(leaves({"a": 1, "b": {"c": None}}))
+        [1, None]
+    """
+    if isinstance(observation, dict):
+        for part in observation.values():
+            yield from leaves(part)
+    else:
+        yield observation
+
+
+def text(value):
+    """An observation in one line.
+
+    Example:
+        >>> text(np.array([1 / 3, -2.0])), text(ValueError("no"))
+        ('[0.33333, -2]', 'ValueError: no')
+    """
+    if isinstance(value, Exception):
+        said = [line for line in str(value).splitlines() if any(map(str.isalnum, line))]
+        value = f"{type(value).__name__}: {' ... '.join(said if len(said) < 3 else [said[0], said[-1]])}"
+    elif isinstance(value, dict):
+        value = ", ".join(f"{name} {text(part)}" for name, part in value.items())
+    elif isinstance(value, np.ndarray) and value.ndim:
+        value = np.array2string(value, separator=", ", threshold=60, formatter={"float_kind": "{:.5g}".format})
+    line = " ".join(str(value).split())
+    return line if len(line) <= 300 else f"{line[:297]}..."
