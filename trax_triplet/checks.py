@@ -8,6 +8,7 @@ that make one known mistake each: the mistake whose answers agree in all cases i
 """
 
 import copy
+import functools
 import html
 import warnings
 from dataclasses import dataclass
@@ -125,20 +126,23 @@ def check(step, student_function):
 
 def _judge(name, step, function):
     seen, changed = _run(step, function)
-    expected = max((_run(step, right)[0] for right in step.right),
-                   key=lambda answers: sum(same(answers[case], seen[case]) for case in seen))
-    right = {case: same(expected[case], seen[case]) for case in seen}
-    cases = [CaseResult(case, right[case], text(expected[case]), text(seen[case])) for case in seen]
+    expected = max(_answers(name, "right"), key=lambda answers: sum(same(answers[case], seen[case]) for case in seen))
+    cases = [_case_result(case, expected[case], seen[case]) for case in seen]
     hint = step.changed.get(changed, IN_PLACE.format(changed)) if changed else None
-    if all(right.values()) and not hint:
+    if hint is None and all(case.passed for case in cases):
         for probe, ask in step.probes:
             finding = ask(function)
             cases.append(CaseResult(probe, finding is None, "no complaint", finding or "no complaint"))
             hint = hint or finding
         message = hint or f"right ({len(cases)} case{'s' * (len(cases) > 1)})"
         return CheckResult(name, hint is None, message, hint, tuple(cases))
-    hint = hint or _recognise(step, seen)
-    return CheckResult(name, False, _message(hint, expected, seen, right), hint, tuple(cases))
+    hint = hint or _recognise(name, step, seen, expected)
+    return CheckResult(name, False, _message(hint, cases, seen), hint, tuple(cases))
+
+
+def _case_result(name, expected, got):
+    passed = same(expected, got)
+    return CaseResult(name, passed, *((text(expected), text(got)) if passed else difference(expected, got)))
 
 
 def _run(step, function):
@@ -154,24 +158,32 @@ def _run(step, function):
     return seen, changed
 
 
-def _recognise(step, seen):
+@functools.cache
+def _answers(name, which):
+    """What the functions of a step that are right, or those with a mistake, give: run once in a process."""
+    step = _STEPS[name]
+    functions = step.right if which == "right" else [wrong for _, wrong in step.mistakes]
+    return [_run(step, function)[0] for function in functions]
+
+
+def _recognise(name, step, seen, expected):
     """The sentence of the mistake that explains all that was seen, or None."""
     if any(leaf is None for answer in seen.values() for leaf in leaves(answer)):
         return NO_RETURN
     for sentence, test in step.signs:
-        if test(seen):
+        if test(seen, expected):
             return sentence
-    for sentence, wrong in step.mistakes:
-        if all(same(answer, seen[case]) for case, answer in _run(step, wrong)[0].items()):
+    for (sentence, _), answers in zip(step.mistakes, _answers(name, "wrong")):
+        if all(same(answers[case], seen[case]) for case in seen):
             return sentence
     return None
 
 
-def _message(hint, expected, seen, right):
+def _message(hint, cases, seen):
     """One line: the hint, or the first case that is wrong; and what was raised, with the case."""
     raised = [(case, leaf) for case, answer in seen.items() for leaf in leaves(answer) if isinstance(leaf, Exception)]
     if raised:
         report = f"in the case '{raised[0][0]}' it raises {text(raised[0][1])}"
         return f"{hint} ({report})" if hint else report
-    case = next((case for case in seen if not right[case]), None)
-    return hint or f"wrong in the case '{case}': {difference(expected[case], seen[case])}"
+    return hint or next(f"wrong in the case '{case.name}': expected {case.expected}, got {case.got}"
+                        for case in cases if not case.passed)

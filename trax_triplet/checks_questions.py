@@ -12,7 +12,7 @@ from collections import defaultdict
 import numpy as np
 
 from trax_triplet import course
-from trax_triplet.checks_step import RAGGED, Step, array, scalar
+from trax_triplet.checks_step import RAGGED, Step, array, leaves, scalar
 
 # --- data_generator ------------------------------------------------------------------------------------------
 
@@ -116,6 +116,10 @@ def _observe_generator(function, arguments):
         end = "it ended"
     except NeverYields:
         end = "it read on without an end"
+    except Exception as error:  # whatever the student's generator raises is the finding, with what it gave before
+        end = error
+    if isinstance(end, Exception) and summary:
+        raise end
     if summary:
         return _in_short(batches, arguments.get("pad", 1))
     seen = {}
@@ -129,7 +133,8 @@ def _observe_generator(function, arguments):
 
 def _questions(n):
     """n pairs; the first word of a question tells which it is."""
-    lengths = (4, 1, 5, 2, 3, 7, 2, 6, 4, 1, 2, 3), (2, 2, 4, 6, 4, 3, 1, 2, 5, 2, 1, 8)
+    # Batches of two have longest questions of 4 (a power, on the first side), 3 (on the second) and 6.
+    lengths = (4, 1, 2, 1, 3, 5, 2, 6, 4, 1, 2, 3), (2, 2, 3, 2, 6, 1, 1, 2, 5, 2, 1, 8)
     return [CountedList([start + i, *range(2, 1 + side[i])] for i in range(n))
             for start, side in zip((100, 200), lengths)]
 
@@ -140,8 +145,8 @@ def _in_short(batches, pad):
     firsts, padding = ([], []), True
     for batch in batches:
         sides = [[words.get(int(row[0]), [0]) for row in side] for side in batch]
-        width = _power(*sides)[0]
-        padding &= all([*map(int, row)] == question + [pad] * (width - len(question))
+        # Of any length: whether it is right depends on the order, and the other cases see to it.
+        padding &= all([*map(int, row)] == question + [pad] * (len(row) - len(question))
                        for rows, side in zip(batch, sides) for row, question in zip(rows, side))
         for found, side, start in zip(firsts, sides, (100, 200)):
             found += [question[0] - start for question in side]
@@ -164,13 +169,13 @@ def _generator_cases():
     }
 
 
-def _holds_the_first(seen):
+def _holds_the_first(seen, expected):
     """Whether some second batch begins with the first, or never came."""
     for answer in seen.values():
         if not isinstance(answer, dict) or "batches" not in answer:
             continue
         first, second = (answer.get(f"batch {number}, first questions") for number in (1, 2))
-        if answer["batches"] == "it read on without an end" and first is not None:
+        if str(answer["batches"]) == "it read on without an end" and first is not None:
             return True
         if all(np.ndim(batch) == 2 for batch in (first, second)) and len(second) > len(first):
             if np.array_equal(second[:len(first), 0], first[:, 0]):
@@ -178,7 +183,13 @@ def _holds_the_first(seen):
     return False
 
 
-def _shuffles_always(seen):
+def _is_uneven(seen, expected):
+    """Whether NumPy refused to make an array of rows of different lengths."""
+    return any(isinstance(leaf, Exception) and "inhomogeneous" in str(leaf)
+               for answer in seen.values() for leaf in leaves(answer))
+
+
+def _shuffles_always(seen, expected):
     answer = seen["a round of 12 pairs, not shuffled"]
     return isinstance(answer, dict) and [*answer.values()] == [True, True, True, False]
 
@@ -236,7 +247,11 @@ def _observe_classify(function, arguments):
     return {"asks for shuffled batches": any(shuffled), "accuracy": scalar(accuracy)}
 
 
-def _classify(compare=np.greater, part="whole", divide="pairs", shuffle=False):
+def _asks_for_shuffled(seen, expected):
+    return any(isinstance(answer, dict) and answer["asks for shuffled batches"] for answer in seen.values())
+
+
+def _classify(compare=np.greater, part="whole", divide="pairs"):
     """A classify; each argument other than the default is one mistake."""
     def classify(Q1, Q2, y, threshold, model, vocab, data_generator, batch_size):
         right, shares = [], []
@@ -245,7 +260,7 @@ def _classify(compare=np.greater, part="whole", divide="pairs", shuffle=False):
             labels = y[rows]
             if part == "full" and len(labels) < batch_size:
                 continue
-            batch = next(data_generator(Q1[rows], Q2[rows], batch_size, vocab["<PAD>"], shuffle=shuffle))
+            batch = next(data_generator(Q1[rows], Q2[rows], batch_size, vocab["<PAD>"], shuffle=False))
             d = (np.multiply(*model(batch))).sum(axis=1)
             size = batch_size if part == "past" else len(labels)
             hits = [bool(compare(d[j], threshold)) == bool(labels[j]) for j in range(size)]
@@ -273,8 +288,9 @@ def _classify_cases():
         return {"test_Q1": [[2, 3, 4][:1 + i % 3] for i in range(n)], "test_Q2": [[2 + i, 3] for i in range(n)],
                 "y": np.array(labels[:n]), "threshold": threshold, "batch_size": batch_size,
                 "vocab": defaultdict(int, {"<PAD>": 1, "word": 2})}
-    return {"7 pairs in batches of 3": case(7, 3, 0.7), "6 pairs in batches of 3, one level with the threshold":
-            case(6, 3, 0.5), "7 pairs in batches of 5": case(7, 5, 0.7), "4 pairs in a batch of 8": case(4, 8, 0.7)}
+    return {"7 pairs in batches of 3": case(7, 3, 0.7), "7 pairs in batches of 5": case(7, 5, 0.7),
+            "6 pairs in batches of 3, one level with the threshold": case(6, 3, 0.5),
+            "4 pairs in a batch of 8": case(4, 8, 0.7)}
 
 
 # --- predict -----------------------------------------------------------------------------------------------------
@@ -339,9 +355,9 @@ def _predict_cases():
 
 QUESTION_STEPS = {
     "data_generator": Step(_generator_cases(), (_generator(), _generator("partial")), _GENERATOR_MISTAKES,
-                           _observe_generator, ((NEVER_RESET, _holds_the_first), (ALWAYS_SHUFFLES, _shuffles_always))),
+                           _observe_generator, ((NEVER_RESET, _holds_the_first), (NO_PADDING, _is_uneven),
+                            (ALWAYS_SHUFFLES, _shuffles_always))),
     "classify": Step(_classify_cases(), (_classify(),), _CLASSIFY_MISTAKES, _observe_classify,
-                     ((SHUFFLED, lambda seen: any(isinstance(answer, dict) and answer["asks for shuffled batches"]
-                                                  for answer in seen.values())),), changed={"vocab": GROWS}),
+                     ((SHUFFLED, _asks_for_shuffled),), changed={"vocab": GROWS}),
     "predict": Step(_predict_cases(), (_predict(),), _PREDICT_MISTAKES, _observe_predict, changed={"vocab": GROWS}),
 }

@@ -18,7 +18,8 @@ class Step(NamedTuple):
         right: functions that are right; a student's function has to agree with one of them in all cases.
         mistakes: (sentence, function that makes this mistake).
         observe: (function, arguments) -> what is compared: arrays, strings, numbers, or dicts of them.
-        signs: (sentence, test), for mistakes read from what was seen: test(case name -> observation).
+        signs: (sentence, test), for mistakes read from what was seen: test(seen, expected), both case name ->
+            observation; what was seen may be an exception.
         probes: (name, probe), asked once all cases are right: probe(function) -> a sentence, or None.
         changed: argument -> what to say where the function changes it; others are called changed in place.
     """
@@ -84,7 +85,7 @@ def scalar(value):
         >>> scalar([[0.5]]).tolist()
         0.5
     """
-    found = array(value)
+    found = vector(value)
     return found.reshape(()) if np.size(found) == 1 and isinstance(found, np.ndarray) else found
 
 
@@ -141,19 +142,18 @@ def identical(a, b):
 
 
 def difference(expected, got):
-    """Where two observations first differ, in words.
+    """Where two observations first differ, in words: what was expected there, and what came.
 
     Example:
         >>> difference(np.zeros(2), np.zeros((2, 2)))
-        'expected shape (2,), got shape (2, 2)'
+        ('shape (2,)', 'shape (2, 2)')
         >>> difference({"accuracy": np.array(0.5)}, {"accuracy": np.array(1.0)})
-        'accuracy: expected 0.5, got 1.0'
+        ('accuracy 0.5', 'accuracy 1')
     """
-    where, a, b = next(_differences(expected, got))
-    place = f"{where}: " if where else ""
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape != b.shape:
-        return f"{place}expected shape {a.shape}, got shape {b.shape}"
-    return f"{place}expected {text(a)}, got {text(b)}"
+    where, *values = next(_differences(expected, got))
+    shapes = {value.shape if isinstance(value, np.ndarray) else None for value in values}
+    shown = [f"shape {value.shape}" if len(shapes) == 2 and None not in shapes else text(value) for value in values]
+    return tuple(f"{where} {value}".strip() for value in shown)
 
 
 def _differences(a, b, where=""):
@@ -192,11 +192,13 @@ def text(value):
         ('[0.33333, -2]', 'ValueError: no')
     """
     if isinstance(value, Exception):
-        said = [line for line in str(value).splitlines() if any(map(str.isalnum, line))]
+        # Trax wraps what a layer raises into many lines, the first of which says where and the last one what.
+        said = [line for line in str(value).splitlines()
+                if any(map(str.isalnum, line)) and not line.startswith("For simplicity, JAX has removed")]
         value = f"{type(value).__name__}: {' ... '.join(said if len(said) < 3 else [said[0], said[-1]])}"
     elif isinstance(value, dict):
         value = ", ".join(f"{name} {text(part)}" for name, part in value.items())
-    elif isinstance(value, np.ndarray) and value.ndim:
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
         value = np.array2string(value, separator=", ", threshold=60, formatter={"float_kind": "{:.5g}".format})
     line = " ".join(str(value).split())
     return line if len(line) <= 300 else f"{line[:297]}..."
