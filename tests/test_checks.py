@@ -425,6 +425,8 @@ MISTAKES = [
     ("mean_negative", "the function returns None", lambda sim: None),
     ("closest_negative", "the hardest negative is taken where the lecture asks for the semi-hard one", hardest_of),
     ("closest_negative", "the maximum is taken along the columns", lambda sim: closest_of(sim.T)),
+    ("closest_negative", "the maximum is taken along the columns",
+     lambda sim: np.where((sim > np.diag(sim)[:, None]) | (np.eye(len(sim)) == 1), -2, sim).max(axis=0)),
     ("closest_negative", "the diagonal is not excluded from the maximum",
      lambda sim: np.where(sim > np.diag(sim)[:, None], -2, sim).max(axis=1)),
     ("closest_negative", "the diagonal is not excluded from the maximum", lambda sim: sim.max(axis=1)),

@@ -21,6 +21,7 @@ _TIES = np.array([[.5, .5, .25], [.75, .25, -.5], [-.25, -.5, -.25]])  # an anch
 
 
 def random_matrix(rows, columns, seed):
+    """Numbers from -1 to 1, the same for the same seed."""
     return np.random.default_rng(seed).uniform(-1, 1, (rows, columns))
 
 
@@ -43,10 +44,12 @@ _MARGINS = (0.25, 0.8, 1.5, 0.5, 2.5)
 
 
 def unit(x, axis=-1):
+    """Vectors of length 1: rows, unless another axis is summed."""
     return x / np.sqrt((x * x).sum(axis=axis, keepdims=True))
 
 
 def scores(v1, v2, first=unit, second=None):
+    """Similarities of every row with every row; `first` and `second` normalise, `second` as `first` does."""
     return first(v1) @ (second or first)(v2).T
 
 
@@ -94,6 +97,7 @@ SCORES = (
 
 
 def mean(sim):
+    """The mean negative of each anchor."""
     return _square(sim, 0).sum(axis=1) / (len(sim) - 1)
 
 
@@ -114,17 +118,19 @@ MEAN = (
 )
 
 
-def _masked(sim, level=np.less_equal, lowest=-2.0, positive=None):
+def _masked(sim, level=np.less_equal, lowest=-2.0, positive=None, axis=1):
     """The largest of each row of those negatives that qualify, others reading as `lowest`."""
     positive = np.diag(sim)[:, None] if positive is None else positive
-    return np.where(level(sim, positive) & (np.eye(len(sim)) == 0), sim, lowest).max(axis=1)
+    return np.where(level(sim, positive) & (np.eye(len(sim)) == 0), sim, lowest).max(axis=axis)
 
 
 def semi_hard(sim):
+    """The lecture's closest negative: the largest not above the positive, -2 where there is none."""
     return _masked(sim)
 
 
 def hardest(sim):
+    """The assignment's closest negative."""
     return _square(sim, -2).max(axis=1)
 
 
@@ -139,6 +145,7 @@ EYE = ("2 x eye is left out, so the positive may be the largest of its row; take
 ZERO = "masked entries are 0, which may be the largest of a row; mask with -2, below every cosine"
 CLOSEST_SEMI_HARD = (
     (HARDEST, hardest),
+    (CLOSEST_COLUMNS, partial(_masked, axis=0)),
     (CLOSEST_COLUMNS, lambda sim: semi_hard(sim.T)),
     (CLOSEST_DIAGONAL, np.diag),
     (CLOSEST_DIAGONAL, lambda sim: sim.max(axis=1)),
@@ -168,6 +175,7 @@ CLOSEST_HARDEST = (
 
 
 def hinge(positive, negative, margin):
+    """What an anchor pays for one of its negatives."""
     return np.maximum(negative - positive + margin, 0)
 
 
@@ -232,6 +240,7 @@ def loss_mistakes(right, closest_mistakes, reduce, columns=COLUMNS):
 
 
 def loss(right, reduce):
+    """(sim, margin) -> loss, with the right mean and hinge and this closest negative."""
     return lambda sim, margin=0.25: reduce(np.add(*_both(sim, margin, closest=right)))
 
 
