@@ -112,14 +112,13 @@ class Explorer:
         """The marked matrix and the numbers beside it, as a matplotlib Figure.
 
         Example:
-            >>> len(explore([[0.9, 0.8], [0.3, 0.4]]).picture().axes)  # matrix, numbers, colour bar
-            3
+            >>> explore([[0.9, 0.8], [0.3, 0.4]]).picture().axes[0].get_title()
+            'Similarity matrix'
         """
-        figure = Figure(figsize=(11, 4.6), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(4, 6))
-        similarity_heatmap(self.scores, closest=self.closest, margin=self.margin, ax=left)
-        right.axis("off")
-        right.text(0, 0.5, f"margin {self.margin:.3g}\n\n{self.table()}", family="monospace", va="center", fontsize=9)
+        figure = Figure(figsize=(10.5, 5.2), layout="constrained")
+        matrix, numbers = figure.subfigures(1, 2, width_ratios=(5, 6))
+        similarity_heatmap(self.scores, closest=self.closest, margin=self.margin, ax=matrix.subplots())
+        numbers.text(0.02, 0.6, self.table(), family="monospace", va="center", fontsize=9.5)
         return figure
 
     def _build(self, widgets):
@@ -128,12 +127,11 @@ class Explorer:
         for i in range(n):
             children.append(widgets.Label(f"v1[{i}]"))
             for j in range(n):
-                field = widgets.FloatText(self.scores[i, j], step=0.1, layout=widgets.Layout(width="74px"))
-                if i == j:
-                    field.layout.border = "2px solid black"
+                field = widgets.FloatText(self.scores[i, j], step=0.1, layout=widgets.Layout(width="78px"))
+                field.layout.border = "2px solid black" if i == j else "2px solid transparent"
                 self.fields[i, j] = field
                 children.append(field)
-        grid = widgets.GridBox(children, layout=widgets.Layout(grid_template_columns=f"48px repeat({n}, 82px)"))
+        grid = widgets.GridBox(children, layout=widgets.Layout(grid_template_columns=f"48px repeat({n}, 84px)"))
         self.fields["margin"] = widgets.FloatSlider(
             self.margin, min=0, max=max(1, 2 * self.margin), step=0.05, description="margin")
         self.fields["closest"] = widgets.Dropdown(options=CLOSEST, value=self.closest, description="closest")
@@ -161,5 +159,5 @@ class Explorer:
 
 def _png(figure):
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=80)
+    figure.savefig(file, format="png", dpi=72)
     return file.getvalue()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import withStroke
@@ -53,7 +54,7 @@ def stacked_batches(v1: ArrayLike, v2: ArrayLike, *, ax: Axes | None = None) -> 
         colour = _PAIRS[pair % len(_PAIRS)]
         ax.add_patch(Rectangle((-0.5, top - 0.5), d, 1, facecolor=colour + "40", edgecolor="white"))
         ax.add_patch(Rectangle((-1, top - 0.5), 0.5, 1, facecolor=colour, edgecolor="white"))
-        ax.text(-0.75, top, pair, ha="center", va="center", weight="bold")
+        ax.text(-0.75, top, pair, ha="center", va="center", weight="bold", color=_text_colour(colour))
         for column, entry in enumerate(row if d <= _MOST_NUMBERS else ()):
             ax.text(column, top, f"{entry:.2f}", ha="center", va="center")
     ax.set(xlim=(-1, d - 0.5), ylim=(tops[-1] + 0.5, -0.5), title="Two batches: a colour and a number for each pair",
@@ -104,9 +105,9 @@ def similarity_heatmap(scores: ArrayLike, *, closest: str = "semi-hard", margin:
         ax.add_patch(Circle((column, row), 0.36, **outline))
     violators = np.argwhere(negative & (scores > np.diagonal(scores)[:, None] - margin))
     ax.plot(violators[:, 1] + 0.35, violators[:, 0] - 0.33, "^", color=ORANGE, markeredgecolor="black",
-            markersize=min(9, 36 / len(scores)))
+            markersize=min(9, 48 / len(scores)))
     for (row, column), score in np.ndenumerate(scores) if len(scores) <= _MOST_NUMBERS else ():
-        ax.text(column, row, f"{score:.2f}", ha="center", va="center", fontsize=min(10, 72 / len(scores)),
+        ax.text(column, row, f"{score:.2f}", ha="center", va="center", fontsize=min(10, 60 / len(scores)),
                 color="white" if image.norm(score) > 0.65 else "black")
     ax.set(title="Similarity matrix", xlabel="j: row of v2", ylabel="i: anchor, row of v1")
     if len(scores) <= _MOST_NUMBERS:
@@ -190,6 +191,11 @@ def positives_and_negatives(scores: ArrayLike, *, ax: Axes | None = None) -> Axe
     ax.set_ylabel("share of its kind (%)")
     ax.legend(frameon=False)
     return ax
+
+
+def _text_colour(background: str) -> str:
+    red, green, blue = to_rgb(background)
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
 
 
 def _closest(scores: np.ndarray, closest: str) -> np.ndarray:
