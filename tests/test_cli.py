@@ -115,7 +115,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["train", "missing.csv", "--output", "x"], "missing.csv"),
+    (["train", "missing.csv", "--output", "x"], "error: missing.csv: No such file or directory$"),
     (["evaluate", "{csv}", "--model", "nowhere"], "no model.json in nowhere"),
     (["predict", "--model", "{model}", "only one"], "predict takes two questions, or --csv.*got 1 questions"),
     (["predict", "--model", "{model}", "a", "b", "--csv", "{csv}"], "got 2 questions and --csv"),

@@ -76,6 +76,7 @@ def test_another_seed_another_model(whole, parts, tmp_path):
 
 KILLED = """
     import os, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits "ignored"
     from trax_triplet import loop, training
     sys.path.insert(0, {tests!r})
     from test_training import SMALL, data, sample_pairs

@@ -56,7 +56,7 @@ def main(arguments=None):
     try:
         result = options.run(options)
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"trax-triplet {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"trax-triplet {options.command}: error: {' '.join(_what(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"trax-triplet {options.command}: stopped", file=sys.stderr)
@@ -64,6 +64,12 @@ def main(arguments=None):
     if options.json:
         print(json.dumps(result, indent=1))
     return 0
+
+
+def _what(error):
+    if isinstance(error, OSError) and error.filename is not None:  # "[Errno 2] ..." says less to a person
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _parser():
