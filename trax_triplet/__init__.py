@@ -15,7 +15,9 @@ The rooms, from the ground up (each is a module of this package):
 - `training`    `train`: from pairs to a model folder; `loop` is the Trax Loop it runs
 - `storage`     model folders and checkpoints
 - `evaluation`  scores and labels to metrics and a threshold
-- `plots`       pictures of scores and of learning
+- `plots`       pictures of scores and of learning; `plots_loss` of the loss; `explorer` is one to play with
+- `course`      the seven names of the assignment
+- `checks`      checks for functions that a student wrote
 - `cli`         the command `trax-triplet`
 
 The names below are loaded on first use, so that `import trax_triplet` is quick and loads no framework.
