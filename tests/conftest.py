@@ -16,3 +16,18 @@ def real_data():
     if not folder.is_dir():
         pytest.skip("the real question pairs are not beside this checkout")
     return folder
+
+
+@pytest.fixture
+def punkt(monkeypatch):
+    """Sets the only folder NLTK looks for parameters in; nothing built before or here is kept."""
+    import nltk.data
+
+    from trax_triplet import vocabulary
+
+    def use(folder):
+        monkeypatch.setattr(nltk.data, "path", [str(folder)])
+        vocabulary._course_tokenizers.cache_clear()
+
+    yield use
+    vocabulary._course_tokenizers.cache_clear()

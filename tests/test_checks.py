@@ -114,9 +114,8 @@ def test_every_step_has_right_functions():
 
 
 @pytest.mark.real_data
-def test_the_package_s_predict_passes(real_data, monkeypatch):
-    nltk_data = pytest.importorskip("nltk").data
-    monkeypatch.setattr(nltk_data, "path", [str(real_data / "nltk_data")])
+def test_the_package_s_predict_passes(real_data, punkt):
+    punkt(real_data / "nltk_data")
     assert checks.check("predict", course.predict)
 
 

@@ -11,26 +11,13 @@ import numpy as np
 import oracles
 import pytest
 
-from trax_triplet import course, vocabulary
+from trax_triplet import course
 from trax_triplet.compat import fastmath, lr_schedules, optimizers, tl, training
 from trax_triplet.course import Siamese, TripletLoss, TripletLossFn, classify, data_generator, predict, train_model
 from trax_triplet.model import init_model
 
 Q1 = [[30, 87, 78, 134, 2132, 1981, 28, 78, 594, 21], [30, 55, 78], [12, 9], [3, 4, 5, 6, 7]]
 Q2 = [[30, 156, 78, 134, 2132, 9508, 21], [30, 156, 78, 3541], [12, 9, 8], [5, 6]]
-
-
-@pytest.fixture
-def punkt(monkeypatch):
-    """Sets the only folder NLTK looks for parameters in; nothing built before or here is kept."""
-    nltk_data = pytest.importorskip("nltk.data")
-
-    def use(folder):
-        monkeypatch.setattr(nltk_data, "path", [str(folder)])
-        vocabulary._course_tokenizers.cache_clear()
-
-    yield use
-    vocabulary._course_tokenizers.cache_clear()
 
 
 def small_siamese():

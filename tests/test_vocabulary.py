@@ -15,19 +15,6 @@ LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\n")
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=8).filter(PAD.__ne__), unique=True, max_size=12)
 
 
-@pytest.fixture
-def punkt(monkeypatch):
-    """Sets the only folder NLTK looks for parameters in; nothing built before or here is kept."""
-    nltk_data = pytest.importorskip("nltk.data")
-
-    def use(folder):
-        monkeypatch.setattr(nltk_data, "path", [str(folder)])
-        vocabulary._course_tokenizers.cache_clear()
-
-    yield use
-    vocabulary._course_tokenizers.cache_clear()
-
-
 @pytest.mark.parametrize("text, tokens", [
     ("How ARE you?", ["how", "are", "you", "?"]),
     ("don't don’t 'tis dogs'", ["don't", "don't", "'", "tis", "dogs", "'"]),
