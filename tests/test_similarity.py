@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import oracles
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -26,6 +27,13 @@ LAB = [[0.92318164, 0.82121858, -0.58311118, -0.03325245], [0.65914413, 0.992807
 def backend(request):
     with fastmath.use_backend(request.param):
         yield request.param
+
+
+def cast(v, dtype, backend):
+    """`v` in this dtype; as a tensor where TensorFlow 2.13 knows bfloat16 arrays of its own only."""
+    if backend == "tensorflow-numpy" and dtype is ml_dtypes.bfloat16:
+        return tf.cast(v, "bfloat16")
+    return v.astype(dtype)
 
 
 def test_two_vectors_of_the_lecture(backend):
@@ -51,9 +59,9 @@ def test_rows_are_normalised_each_on_its_own(backend):
 
 @pytest.mark.parametrize("dtype", ["float16", ml_dtypes.bfloat16, "float32"])
 def test_results_have_the_dtype_of_the_input(backend, dtype):
-    v = np.array([[3.0, 4.0], [0.0, 2.0]]).astype(dtype)
+    v = cast(np.array([[3.0, 4.0], [0.0, 2.0]]), dtype, backend)
     for result in (l2_normalize(v), similarity_matrix(v, v), cosine_similarity(v, v)):
-        assert np.asarray(result).dtype == np.dtype(dtype)
+        assert np.asarray(result).dtype.name == np.dtype(dtype).name
 
 
 def test_float64_stays_float64_where_the_backend_has_it(backend):
