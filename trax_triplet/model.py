@@ -306,9 +306,9 @@ class Encoder:
         vectors = np.zeros((len(questions), d_model), np.float32)
         lengths = np.array([_rounded_length(len(q)) for q in questions], np.int64)
         order = np.argsort(lengths, kind="stable")
-        waiting, start = [], 0
+        ascending, waiting, start = lengths[order], [], 0
         while start < len(order):
-            size = self._rows_at_once(lengths[order[start:]])
+            size = self._rows_at_once(ascending[start:])
             rows, start = order[start:start + size], start + size
             ids = _padded([questions[i] for i in rows], size, lengths[rows[-1]])
             waiting.append((rows, self._forward(ids, self._tower.weights, self._tower.state, None)[0]))
