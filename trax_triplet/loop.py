@@ -11,6 +11,7 @@ from trax_triplet.compat import fastmath, optimizers, training
 from trax_triplet.loss import TripletLoss
 from trax_triplet.model import get_weights, set_weights
 from trax_triplet.stream import STEP
+from trax_triplet.trainer import PackedTrainer
 from trax_triplet.vocabulary import PAD_ID
 
 
@@ -23,8 +24,13 @@ class QuietLoop(training.Loop):
     def run_quietly(self, n_steps):
         """`run`, without Trax's own lines on stdout."""
         self._losses = getattr(self, "_losses", [])
-        with contextlib.redirect_stdout(io.StringIO()):
-            self.run(n_steps)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.run(n_steps)
+        finally:
+            if isinstance(self._trainer, PackedTrainer):
+                self._trainer.settle()
+                self.update_weights_and_state(weights=self.model.weights)
 
     def _run_one_step(self, task_index, task_changed):
         loss, stats = super()._run_one_step(task_index, task_changed)
@@ -81,7 +87,8 @@ def make_loop(model, eval_model, stream, judged, settings):
         stream: endless training batches, (ids1, ids2, groups1, groups2).
         judged: list of validation batches of the same form; each evaluation goes through all of them.
         settings: dict with batch_size, margin, closest, anchor, learning_rate, warmup_steps, steps and
-            seed, as in `training.train`.
+            seed, as in `training.train`; where it has pooling 'last' as well, with word_dropout and buckets,
+            and there is one device, `PackedTrainer` does the steps.
 
     Returns:
         The loop, at step 0. It evaluates and saves when asked, not by itself.
@@ -106,5 +113,9 @@ def make_loop(model, eval_model, stream, judged, settings):
     with contextlib.redirect_stdout(io.StringIO()):
         loop = QuietLoop(model, task, eval_model=eval_model, eval_tasks=[judge], random_seed=settings["seed"],
                          eval_at=never, checkpoint_at=never, permanent_checkpoint_at=never)
+    if settings.get("pooling") == "last" and fastmath.local_device_count() == 1:
+        trainer = loop._trainer
+        packed = PackedTrainer(trainer.model_with_loss, trainer.optimizer, model, settings)
+        loop._trainer_per_task = (packed,)
     loop.pairs_a_step = settings["batch_size"]
     return loop

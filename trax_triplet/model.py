@@ -3,6 +3,7 @@
 import numpy as np
 
 from trax_triplet.compat import fastmath, jnp, shapes, tl
+from trax_triplet.lstm import LSTM
 from trax_triplet.similarity import l2_normalize
 from trax_triplet.vocabulary import OOV_ID, PAD_ID
 
@@ -12,7 +13,7 @@ _WORDS_AT_ONCE = 512 * 64  # a bound on memory: one question of a whole book mus
 
 
 def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", word_dropout=0.0,
-            buckets=0, embedding_stddev=None):
+            buckets=0, embedding_stddev=None, lstm="closed form"):
     """Returns a model that turns two batches of questions into two batches of unit vectors.
 
     The layer takes two inputs, word ids (batch, length) of the first and of the second questions,
@@ -35,6 +36,8 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
         buckets: how many of the ids, the last ones, are for unknown words (`Vocabulary`).
         embedding_stddev: standard deviation of the normal distribution that the embedding starts
             from; None for Trax's own initialiser.
+        lstm: 'closed form' (`lstm.LSTM`, faster), or 'trax' (`tl.Scan` and autodiff, which has derivatives of
+            any order). Both give the same, and print alike.
 
     Returns:
         A `tl.Parallel` layer of the two towers; with 'mean' or 'last' behind a `WordDropout` layer.
@@ -59,7 +62,7 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
           ]
         ]
     """
-    _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets)
+    _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm)
     initializer = {} if embedding_stddev is None else {
         "kernel_initializer": tl.RandomNormalInitializer(embedding_stddev)}
     embedding = tl.Embedding(vocab_size, d_model, **initializer)
@@ -67,17 +70,18 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
     if pooling == "course":
         if word_dropout:
             raise ValueError("the course's model has no word dropout; take pooling='mean' or 'last' with it")
-        tower = tl.Serial(embedding, tl.LSTM(d_model, mode=mode), tl.Mean(axis=1), normalize)
+        states = tl.LSTM(d_model, mode=mode) if lstm == "trax" else LSTM(d_model, mode)
+        tower = tl.Serial(embedding, states, tl.Mean(axis=1), normalize)
         return tl.Parallel(tower, tower)
     pool = MeanOfWords() if pooling == "mean" else LastWord()
-    states = tl.Serial(embedding, SpreadLSTM(d_model, mode))
+    states = tl.Serial(embedding, SpreadLSTM(d_model, mode, lstm=lstm))
     tower = tl.Serial(PaddingLast(), tl.Branch(states, WordCount()), pool, normalize)
     # Every mode has the same layers, so that a Loop can hand weights from one to the other.
     dropout = WordDropout(vocab_size, word_dropout if mode == "train" else 0.0, buckets=buckets)
     return tl.Serial(dropout, tl.Parallel(tower, tower))
 
 
-def SpreadLSTM(d_model, mode="train"):
+def SpreadLSTM(d_model, mode="train", *, lstm="closed form"):
     """Returns `tl.LSTM` with another first bias: 1 for the forget gate, 0 for the others.
 
     `tl.LSTM` starts with 1 in every gate, the new value's too. That adds the same to every state, so
@@ -86,6 +90,7 @@ def SpreadLSTM(d_model, mode="train"):
     Args:
         d_model: width of input and state.
         mode: 'train', 'eval' or 'predict'.
+        lstm: as in `Siamese`.
 
     Returns:
         A layer that takes (batch, length, d_model) to the states after each step, of the same shape.
@@ -98,6 +103,8 @@ def SpreadLSTM(d_model, mode="train"):
         gate = jnp.arange(shape[0]) // d_model  # input, new, forget, output
         return jnp.where(gate == 2, jnp.ones(shape, "float32"), jnp.zeros(shape, "float32"))
     cell = tl.LSTMCell(d_model, forget_bias=0.0, bias_initializer=bias)
+    if lstm == "closed form":
+        return LSTM(d_model, mode, cell=cell)
     return tl.Serial(tl.Branch([], tl.MakeZeroState(depth_multiplier=2)), tl.Scan(cell, axis=1, mode=mode),
                      tl.Select([0], n_in=2), name=f"LSTM_{d_model}", sublayers_to_print=[])
 
@@ -338,11 +345,12 @@ def _padded(questions, n_rows, length):
     return ids
 
 
-def _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets):
+def _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm):
     for name, value, least in (("vocab_size", vocab_size, 2), ("d_model", d_model, 1), ("buckets", buckets, 0)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, but it is {value!r}")
-    for name, value, allowed in (("mode", mode, ("train", "eval", "predict")), ("pooling", pooling, POOLINGS)):
+    for name, value, allowed in (("mode", mode, ("train", "eval", "predict")), ("pooling", pooling, POOLINGS),
+                                 ("lstm", lstm, ("closed form", "trax"))):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but it is {value!r}")
     if not 0 <= word_dropout < 1:

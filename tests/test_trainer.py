@@ -1,0 +1,73 @@
+"""The packed step against Trax's own."""
+
+import jax
+import numpy as np
+import pytest
+
+from trax_triplet.compat import fastmath
+from trax_triplet.loop import make_loop
+from trax_triplet.model import Siamese, get_weights, init_model
+from trax_triplet.recurrence import rung_sizes
+from trax_triplet.stream import PADDING_PAIR
+from trax_triplet.trainer import PackedTrainer, hide_words, pack_batch
+
+VOCAB, BUCKETS, BATCH = 300, 7, 8
+SETTINGS = {"batch_size": BATCH, "margin": 0.4, "closest": "semi-hard", "anchor": "both", "learning_rate": 0.01,
+            "warmup_steps": 5, "steps": 300, "seed": 3, "word_dropout": 0.0, "buckets": BUCKETS}
+
+
+def batches(seed):
+    """Endless batches of random questions of 0 to 8 words, with padding anywhere and one filled row."""
+    rng = np.random.default_rng(seed)
+    while True:
+        ids = rng.integers(2, VOCAB, (2, BATCH, 8))
+        ids = np.where(rng.random(ids.shape) < rng.random((2, BATCH, 1)), 1, ids).astype(np.int32)
+        ids[:, -1] = 1
+        groups = np.arange(BATCH, dtype=np.int32)
+        groups[-1] = PADDING_PAIR
+        groups[1] = groups[0]
+        yield (*ids, groups, groups)
+
+
+def loop_of(settings):
+    sizes = (VOCAB, 6)
+    shape = {"pooling": "last", "embedding_stddev": 0.1, "buckets": BUCKETS}
+    model = init_model(Siamese(*sizes, "train", **shape), 1)
+    return make_loop(model, Siamese(*sizes, "eval", **shape), batches(5), [next(batches(6))], settings)
+
+
+def test_two_hundred_steps_are_those_of_trax():
+    packed, dense = loop_of({**SETTINGS, "pooling": "last"}), loop_of(SETTINGS)
+    assert isinstance(packed._trainer, PackedTrainer) and not isinstance(dense._trainer, PackedTrainer)
+    for n_steps in (1, 2, 30, 67, 100):  # it settles after each, at steps that are no multiples of 16
+        packed.run_quietly(n_steps)
+        dense.run_quietly(n_steps)
+        np.testing.assert_allclose(packed.take_losses(), dense.take_losses(), rtol=1e-4, atol=1e-5)
+        for name, expected in get_weights(dense.model).items():
+            np.testing.assert_allclose(get_weights(packed.model)[name], expected, rtol=0, atol=2e-4, err_msg=name)
+        slots = (fastmath.tree_leaves(loop._trainer.slots) for loop in (packed, dense))
+        for found, expected in zip(*slots, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert packed.validation_loss() == pytest.approx(dense.validation_loss(), abs=1e-4)
+
+
+def test_packing_and_unpacking_gives_the_words_back():
+    ids1, ids2, *groups = next(batches(0))
+    batch = pack_batch((ids1, ids2, *groups), VOCAB, BUCKETS)
+    questions = [q[q != 1].tolist() for q in (*ids1, *ids2)]
+    rows, start = [[] for _ in questions], 0
+    for count in batch.packed.counts[batch.packed.counts > 0]:
+        for row, place in zip(batch.packed.order[:count], batch.packed.index[start:]):
+            rows[row].append(int(batch.words[place]))
+        start += min(size for size in rung_sizes(len(questions)) if size >= count)
+    assert rows == questions
+    assert batch.packed.order[batch.back].tolist() == list(range(len(questions)))
+    assert len(np.unique(batch.words[batch.words < VOCAB])) == (batch.words < VOCAB).sum()
+
+
+def test_hidden_words_read_as_unknown_ones_and_no_others():
+    words = np.arange(1000.0, dtype=np.float32)[:, None]
+    read = np.asarray(hide_words(words, jax.random.PRNGKey(0), 0.4, 5))[:, 0]
+    hidden = read != words[:, 0]
+    assert 0.35 < hidden.mean() < 0.45
+    assert set(read[hidden]) == {995.0, 996.0, 997.0, 998.0, 999.0}

@@ -1,0 +1,99 @@
+"""Adam over a table of which each step touches few rows: the others wait, and catch up exactly; plain JAX.
+
+Adam moves every row at every step, also those without a gradient, by their decaying momentum. A row that waits is
+behind by such idle steps alone, and takes them, one by one, before it is read: the result is that of the
+dense form. `RowsBehind` says how far each row has come.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+MOST_BEHIND = 16  # steps after which all rows catch up: a row never has more to make up for
+
+
+class RowsBehind(NamedTuple):
+    """A table, its Adam moments, and the step up to which each row has them; all JAX arrays."""
+
+    table: jax.Array   # (rows, d)
+    first: jax.Array   # (rows, d), moving mean of the gradients
+    second: jax.Array  # (rows, d), moving mean of their squares
+    at: jax.Array      # int32 (rows,): steps that the row has taken
+
+
+def adam(step, gradient, weights, moments, options):
+    """One step of Trax's Adam: decoupled weight decay, bias correction, epsilon outside the root.
+
+    Args:
+        step: number of the step, from 0.
+        gradient, weights: arrays of one shape.
+        moments: pair of arrays of that shape.
+        options: dict with learning_rate, weight_decay_rate, b1, b2 and eps, numbers or scalar arrays.
+
+    Returns:
+        (weights, moments) after the step.
+
+    Example:
+        >>> options = {"learning_rate": 0.5, "weight_decay_rate": 0.0, "b1": 0.0, "b2": 0.0, "eps": 0.0}
+        >>> float(adam(0, jnp.float32(4), jnp.float32(1), (jnp.float32(0),) * 2, options)[0])
+        0.5
+    """
+    b1, b2 = options["b1"], options["b2"]
+    first = (1 - b1) * gradient + b1 * moments[0]
+    second = (1 - b2) * gradient**2 + b2 * moments[1]
+    unbiased_first, unbiased_second = first / (1 - b1 ** (step + 1)), second / (1 - b2 ** (step + 1))
+    moved = options["learning_rate"] * unbiased_first / (jnp.sqrt(unbiased_second) + options["eps"])
+    return (1 - options["weight_decay_rate"]) * weights - moved, (first, second)
+
+
+def caught_up(rows, step, rates, options):
+    """`rows` after all steps before `step`, none of which had a gradient for them.
+
+    Args:
+        rows: `RowsBehind`, each row at most MOST_BEHIND steps behind.
+        step: number of steps to have taken.
+        rates: float (MOST_BEHIND,): the learning rate of step s stands at s % MOST_BEHIND.
+        options: as in `adam`; its learning_rate plays no part.
+
+    Returns:
+        `RowsBehind`, all at `step`.
+    """
+    def idle(s, state):
+        table, first, second = state
+        late = (rows.at <= s)[:, None]
+        moved, moments = adam(s, jnp.zeros_like(table), table, (first, second),
+                              {**options, "learning_rate": rates[s % MOST_BEHIND]})
+        return tuple(jnp.where(late, new, old) for new, old in zip((moved, *moments), state))
+
+    table, first, second = lax.fori_loop(jnp.min(rows.at), step, idle, rows[:3])
+    return RowsBehind(table, first, second, jnp.full_like(rows.at, step))
+
+
+def take(rows, numbers):
+    """The rows of these numbers; a number beyond the table gives its last row.
+
+    Args:
+        rows: `RowsBehind`.
+        numbers: int32 (n,).
+
+    Returns:
+        `RowsBehind` of n rows.
+    """
+    return RowsBehind(*(array.at[numbers].get(mode="clip") for array in rows))
+
+
+def put(rows, numbers, new):
+    """`rows` with these rows replaced; numbers are distinct, and those beyond the table are left out.
+
+    Args:
+        rows: `RowsBehind`.
+        numbers: int32 (n,).
+        new: `RowsBehind` of n rows.
+
+    Returns:
+        `RowsBehind`.
+    """
+    return RowsBehind(*(array.at[numbers].set(part, mode="drop", unique_indices=True)
+                        for array, part in zip(rows, new)))
