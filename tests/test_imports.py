@@ -21,7 +21,9 @@ ALLOWED = {
     "compat": {"quiet", "devices"},
     "similarity": {"compat"},
     "negatives": {"compat", "similarity"},
-    "loss": {"compat", "similarity", "negatives"},
+    "panels": set(),
+    "blockwise": {"panels"},
+    "loss": {"compat", "similarity", "negatives", "blockwise", "devices"},
     "model": {"compat", "similarity", "vocabulary"},
     "vocabulary": set(),
     "sample": {"sample_words"},
@@ -49,6 +51,8 @@ ANYTHING = {"__init__", "__main__", "cli"}
 NO_FRAMEWORK = {"batches", "checks_lecture", "checks_step", "data", "derived", "evaluation", "plots", "plots_loss",
                 "sample", "sample_words", "vocabulary"}
 
+JAX_ALONE = {"blockwise"}  # so that they can be measured where there is no Trax
+
 
 def python(*arguments, **environment):
     """Runs Python in a process that knows nothing of ours but where the package is."""
@@ -72,6 +76,11 @@ def loaded_by(statement):
 
 def test_the_package_loads_no_framework():
     assert loaded_by("import trax_triplet") == set()
+
+
+@pytest.mark.parametrize("room", sorted(JAX_ALONE))
+def test_room_loads_jax_alone(room):
+    assert loaded_by(f"import trax_triplet.{room}") == {"jax"}
 
 
 def test_that_test_can_fail():
