@@ -73,6 +73,7 @@ def blockwise_losses(v1, v2, groups=None, *, margin=0.25, closest="semi-hard", a
     return (sum(losses) / len(losses)).astype(dtype)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _losses(rule, anchors, others, groups):
     """Losses (m,) of the anchors, in a tuple; with rule.both also those of the others."""
@@ -109,7 +110,7 @@ def _backward(rule, kept, cotangents):
     return *floats, None if groups is None else tuple(jnp.zeros(g.shape, jax.dtypes.float0) for g in groups)
 
 
-_losses.defvjp(_forward, _backward)
+_losses.__wrapped__.defvjp(_forward, _backward)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
