@@ -37,20 +37,11 @@ def siamese():
     return tl.Parallel(question, question)
 
 
-def hinges(v1, v2, first=0):
-    """Each row's two hinges; row i of v1 belongs to row first + i of v2."""
-    from trax_triplet.compat import jnp
-
-    scores = jnp.dot(v1, v2.T)
-    own = (jnp.arange(v2.shape[0])[None] == first + jnp.arange(v1.shape[0])[:, None]).astype(scores.dtype)
-    positive = jnp.sum(scores * own, axis=1)
-    closest = jnp.max(scores - 2.0 * own, axis=1)
-    mean = jnp.sum((1 - own) * scores, axis=1) / (v2.shape[0] - 1)
-    return jnp.maximum(0.0, 0.25 - positive + closest) + jnp.maximum(0.0, 0.25 - positive + mean)
-
-
 def local_loss(v1, v2):
-    return hinges(v1, v2).mean()
+    """The package's loss where each device sees its own rows only."""
+    from trax_triplet.loss import triplet_loss
+
+    return triplet_loss(v1, v2, normalize=False, axis_name=False)
 
 
 def quarters_loss(v1, v2):
@@ -62,14 +53,10 @@ def quarters_loss(v1, v2):
 
 
 def global_loss(v1, v2):
-    """Negatives from all devices."""
-    import jax
+    """Negatives from all devices, without the matrix."""
+    from trax_triplet.loss import triplet_loss
 
-    try:
-        first = jax.lax.axis_index("batch") * v1.shape[0]
-    except NameError:  # not on several devices
-        return local_loss(v1, v2)
-    return hinges(v1, jax.lax.all_gather(v2, "batch", axis=0, tiled=True), first).mean()
+    return triplet_loss(v1, v2, normalize=False, block=4)
 
 
 def batches(start=0):

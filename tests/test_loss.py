@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_similarity import BACKENDS, V1, V2, cast
 
-from trax_triplet import loss
+from trax_triplet import loss, steps
 from trax_triplet.compat import fastmath, jnp, tl
-from trax_triplet.loss import (
-    TripletLoss, closest_negative, hinge, hinges, mean_negative, positives, triplet_loss)
+from trax_triplet.loss import TripletLoss, triplet_loss
+from trax_triplet.steps import closest_negative, hinge, hinges, mean_negative, positives
 
 LAB = {"closest": "semi-hard", "anchor": "first", "reduction": "sum", "normalize": True}
 TRAX = {"closest": "hardest", "anchor": "first", "reduction": "mean", "normalize": False}
@@ -112,7 +112,7 @@ def test_keras_numbers_on_jax_in_float64(x64):
 
 # --- against plain loops ----------------------------------------------------------------------------
 
-CHOICES = {"closest": st.sampled_from(loss.CLOSEST), "anchor": st.sampled_from(loss.ANCHORS),
+CHOICES = {"closest": st.sampled_from(steps.CLOSEST), "anchor": st.sampled_from(loss.ANCHORS),
            "reduction": st.sampled_from(loss.REDUCTIONS), "normalize": st.booleans(),
            "margin": st.sampled_from([0.0, 0.25, 0.8, 2.0])}
 
@@ -201,7 +201,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("batch", ODD)
-@pytest.mark.parametrize("closest", loss.CLOSEST)
+@pytest.mark.parametrize("closest", steps.CLOSEST)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_values_and_gradients_stay_finite(batch, closest, dtype):
     v1, v2 = (v.astype(dtype) for v in ODD[batch])

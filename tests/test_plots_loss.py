@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from trax_triplet.loss import closest_negative
+from trax_triplet.steps import closest_negative
 from trax_triplet.plots_loss import hinge_curves, positives_and_negatives, similarity_heatmap, stacked_batches
 
 SIM = [[0.9, -0.8, 0.3, -0.5], [-0.4, 0.5, 0.1, -0.1], [0.3, 0.1, -0.4, -0.8], [-0.5, -0.2, -0.7, 0.5]]

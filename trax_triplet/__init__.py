@@ -29,7 +29,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "cosine_similarity": "similarity", "l2_normalize": "similarity", "similarity_matrix": "similarity",
-    "closest_negative": "loss", "hinge": "loss", "hinges": "loss", "mean_negative": "loss", "positives": "loss",
+    "closest_negative": "steps", "hinge": "steps", "hinges": "steps", "mean_negative": "steps", "positives": "steps",
     "triplet_loss": "loss", "TripletLoss": "loss",
     "Siamese": "model",
     "Vocabulary": "vocabulary",

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trax_triplet.compat import fastmath
-from trax_triplet.loss import CLOSEST, check_margin, closest_negative, hinges, mean_negative, positives
 from trax_triplet.plots_loss import similarity_heatmap
+from trax_triplet.steps import CLOSEST, check_margin, closest_negative, hinges, mean_negative, positives
 
 _MOST_PAIRS = 8  # a field for each entry: more of them fit no screen
 _COLUMNS = ("positive", "mean neg", "closest neg", "L1", "L2", "L1 + L2")

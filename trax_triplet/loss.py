@@ -1,178 +1,31 @@
-"""The modified triplet loss, step by step: positives, mean negative, closest negative, two hinges.
+"""The modified triplet loss as a function of a batch and as a layer; `steps` has it step by step.
 
-For a batch of pairs, `scores[i, j]` is the similarity of anchor i and the other side of pair j. The
-diagonal holds the positives, everything else negatives, unless ids say that two rows belong together.
-Like `similarity`, this runs on JAX, NumPy and TensorFlow through `trax.fastmath.numpy`.
+Small batches are computed from their similarity matrix; large ones on JAX by `blockwise`, without it.
 """
 
 import functools
-import math
-import numbers
 import warnings
 
 import numpy as np
 
-from trax_triplet.compat import jnp, tl
-from trax_triplet.negatives import negative_mask
-from trax_triplet.similarity import as_float, similarity_matrix, widen, widen_both
+from trax_triplet import devices
+from trax_triplet.blockwise import blockwise_losses
+from trax_triplet.compat import fastmath, jnp, tl
+from trax_triplet.negatives import group_ids, real_pairs
+from trax_triplet.similarity import as_float, l2_normalize, similarity_matrix, widen_both
+from trax_triplet.steps import CLOSEST, anchor_hinges, check_margin, one_of
 
-NO_NEGATIVE = -2.0  # below every cosine; what the lecture writes where no negative qualifies
-CLOSEST = ("semi-hard", "shifted", "hardest")
 ANCHORS = ("first", "second", "both")
 REDUCTIONS = ("mean", "sum", "none")
+TRAX_AXIS = "batch"  # the axis over devices in Trax's training and evaluation
 
-
-def positives(scores):
-    """Similarity of each anchor to its own duplicate: the diagonal.
-
-    Args:
-        scores: similarities (batch, batch), floating point.
-
-    Returns:
-        Array (batch,).
-
-    Raises:
-        TypeError: integer dtype.
-        ValueError: not a square matrix.
-
-    Example:
-        >>> positives([[0.5, -0.25], [0.0, 1.0]]).tolist()
-        [0.5, 1.0]
-    """
-    return jnp.diagonal(_square(scores))
-
-
-def mean_negative(scores, *, groups=None):
-    """Mean similarity of each anchor to its negatives: off-diagonal row sum / (batch - 1).
-
-    Args:
-        scores: similarities (batch, batch), floating point.
-        groups: known duplicates, as in `triplet_loss`; they leave the sum and the count.
-
-    Returns:
-        Array (batch,); 0 where an anchor has no negatives.
-
-    Raises:
-        TypeError: `scores` of integer dtype, or groups that are not integers.
-        ValueError: not a square matrix, or groups of another length.
-
-    Example:
-        >>> mean_negative([[0.5, -0.25], [0.0, 1.0]]).tolist()
-        [-0.25, 0.0]
-    """
-    scores = _square(scores)
-    wide = widen(scores)
-    negative, _ = negative_mask(wide, groups)
-    total = jnp.sum(jnp.where(negative, wide, jnp.zeros_like(wide)), axis=1)
-    count = jnp.sum(jnp.where(negative, jnp.ones_like(wide), jnp.zeros_like(wide)), axis=1)
-    return jnp.asarray(total / jnp.maximum(count, jnp.ones_like(count)), scores.dtype)
-
-
-def closest_negative(scores, *, closest="semi-hard", groups=None):
-    """The hard negative of each anchor: the largest similarity to a negative that qualifies.
-
-    Args:
-        scores: similarities (batch, batch), floating point.
-        closest: which negatives qualify. 'semi-hard': those not above the anchor's positive (the
-            lecture); 'hardest': all of them; 'shifted': all, but one above the positive counts as
-            itself minus 2 (how the Keras assignment writes semi-hard).
-        groups: known duplicates, as in `triplet_loss`; they never qualify.
-
-    Returns:
-        Array (batch,); -2, below every cosine, where none qualifies.
-
-    Raises:
-        TypeError: `scores` of integer dtype, or groups that are not integers.
-        ValueError: not a square matrix, an unknown rule, or groups of another length.
-
-    Example:
-        The first anchor's positive is 0.5, so 0.75 is too hard to be semi-hard.
-
-        >>> scores = [[0.5, 0.75, 0.25], [0.0, 1.0, -0.5], [0.5, 0.25, 0.0]]
-        >>> closest_negative(scores).tolist()
-        [0.25, 0.0, -2.0]
-        >>> closest_negative(scores, closest="hardest").tolist()
-        [0.75, 0.0, 0.5]
-    """
-    _one_of("closest", closest, CLOSEST)
-    scores = _square(scores)
-    wide = widen(scores)
-    negative, _ = negative_mask(wide, groups)
-    none = jnp.full_like(wide, NO_NEGATIVE)
-    too_hard = wide > jnp.expand_dims(jnp.diagonal(wide), 1)
-    if closest == "semi-hard":
-        negative = jnp.logical_and(negative, jnp.logical_not(too_hard))
-    lowest = jnp.full_like(wide, float(np.finfo("float32").min))
-    candidates = jnp.where(negative, wide, lowest)
-    if closest == "shifted":
-        candidates = jnp.where(negative, jnp.where(too_hard, wide - 2.0, wide), none)
-    highest = jnp.max(candidates, axis=1)
-    exists = jnp.any(negative, axis=1)
-    return jnp.asarray(jnp.where(exists, highest, none[:, 0]), scores.dtype)
-
-
-def hinge(positive, negative, *, margin=0.25):
-    """max(negative - positive + margin, 0): zero once the positive is ahead by the margin.
-
-    Where the two sides of the maximum are equal the gradient is 0, on every backend.
-
-    Args:
-        positive: similarity of each anchor to its duplicate, (batch,).
-        negative: its mean or closest negative, (batch,).
-        margin: how far the positive must be ahead (alpha in the lecture), finite, not negative.
-
-    Returns:
-        Array (batch,), not negative.
-
-    Raises:
-        TypeError: integer dtype, or a margin that is no number.
-        ValueError: a margin that is negative, infinite or NaN.
-
-    Example:
-        >>> hinge([1.0, 0.5], [0.5, 0.5], margin=0.25).tolist()
-        [0.0, 0.25]
-    """
-    check_margin(margin)
-    positive, negative = as_float(positive, "positive"), as_float(negative, "negative")
-    wide_positive, wide_negative, dtype = widen_both(positive, negative)
-    behind = wide_negative - wide_positive + margin
-    return jnp.asarray(jnp.where(behind > 0, behind, jnp.zeros_like(behind)), dtype)
-
-
-def hinges(scores, *, margin=0.25, closest="semi-hard", groups=None):
-    """Both hinges of every anchor: against its mean negative, and against its closest negative.
-
-    Args:
-        scores, closest, groups: as in `closest_negative`.
-        margin: as in `hinge`.
-
-    Returns:
-        Two arrays (batch,), L1 (mean negative) and L2 (closest negative), to be added; both 0 for an
-        anchor without negatives.
-
-    Raises:
-        TypeError, ValueError: as in `closest_negative` and `hinge`.
-
-    Example:
-        >>> l1, l2 = hinges([[0.5, 0.5], [0.0, 1.0]], margin=0.25)
-        >>> l1.tolist(), l2.tolist()
-        ([0.25, 0.0], [0.25, 0.0])
-        >>> [losses.tolist() for losses in hinges([[0.5]])]
-        [[0.0], [0.0]]
-    """
-    scores = _square(scores)
-    wide = widen(scores)
-    negative, _ = negative_mask(wide, groups)
-    positive, zero = jnp.diagonal(wide), jnp.zeros_like(jnp.diagonal(wide))
-    has_negatives = jnp.any(negative, axis=1)
-    both = (mean_negative(wide, groups=groups), closest_negative(wide, closest=closest, groups=groups))
-    return tuple(
-        jnp.asarray(jnp.where(has_negatives, hinge(positive, compared, margin=margin), zero), scores.dtype)
-        for compared in both)
+# Value and gradient, compiled, d = 128, two cores (AVX2): the matrix takes less time up to 128 pairs, twice as much
+# at 256, three times as much at 1024; with anchor='both' and ids of groups less up to 256, and as much at 512.
+BLOCKWISE_FROM = 512
 
 
 def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", reduction="mean",
-                 normalize=True, groups=None):
+                 normalize=True, groups=None, block=None, axis_name=None):
     """The modified triplet loss of a batch of duplicate pairs.
 
     With s(A, P) an anchor's positive, its mean negative and its closest negative among the batch:
@@ -195,6 +48,10 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
     gradients are finite at zero vectors and at equal rows; among equally close negatives the
     gradient is shared out as the backend's `max` does it (JAX and TensorFlow: evenly).
 
+    On several devices, inside `pmap` or `shard_map`, the negatives come from all of them: each device
+    passes its own rows, and the mean over the devices of what is returned is the loss of the whole batch.
+    So it is for the gradients, which Trax averages over the devices, too.
+
     Args:
         v1: vectors (batch, d) of the first questions; float16, bfloat16, float32 or float64.
         v2: vectors (batch, d) of the second questions; row i is a duplicate of row i of `v1`.
@@ -208,17 +65,26 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
         groups: pair of integer arrays (batch,), one id for each row of `v1` and of `v2`. Rows with
             equal ids are known duplicates: never each other's negatives, neither in the mean (its
             count shrinks too) nor as the closest. A pair with a negative id on either side is
-            padding: not an anchor, nobody's negative, not counted in the mean over the batch.
+            padding: not an anchor, nobody's negative, not counted in the mean over the batch. On
+            several devices the ids are those of the whole batch.
+        block: None: from 512 pairs on JAX never makes the (batch, batch) similarities, see `blockwise`:
+            less time and memory, the same results; its gradient cannot be differentiated again. A
+            positive integer: so for any batch, that many anchors at a time. 0: never.
+        axis_name: the axis over devices from all of which negatives come, where one of that name is in
+            use. None: 'batch', Trax's. False: each device looks at its own rows only.
 
     Returns:
-        A scalar array, or (batch,) for reduction 'none', in the dtype of the inputs. Half precision
+        A scalar array, or (batch,) for reduction 'none' (on several
+        devices: of the device's own pairs), in the dtype of the inputs. Half precision
         is computed in float32. (JAX reads float64 as float32 unless `jax_enable_x64` is set.)
 
     Raises:
         TypeError: vectors that are not floating point, group ids that are not integers, a margin
-            that is no number.
+            that is no number, a block that is no integer, an axis_name that is no text.
         ValueError: vectors that are not two matrices of one shape, group ids of another length, a
-            margin that is negative or not finite, an unknown setting.
+            margin that is negative or not finite, a negative block, a block on another backend than
+            JAX, an unknown setting.
+        NotImplementedError: second derivatives of the form without the matrix.
 
     Example:
         Anchor 1: positive 1, negative 0.6; anchor 2: positive 0.8, negative 0; both ahead by 0.25.
@@ -231,7 +97,7 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
         >>> float(triplet_loss([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]))
         0.5
     """
-    _check_rule(margin, closest, anchor, reduction)
+    _check_rule(margin, closest, anchor, reduction, block, axis_name)
     v1, v2 = as_float(v1, "v1"), as_float(v2, "v2")
     if len(v1.shape) != 2 or len(v2.shape) != 2 or tuple(v1.shape) != tuple(v2.shape):
         raise ValueError(
@@ -240,20 +106,29 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
     if not normalize:
         _warn_unless_unit(v1, v2)
     wide1, wide2, dtype = widen_both(v1, v2)
-    scores = similarity_matrix(wide1, wide2, normalize=normalize)
-    losses = _anchor_losses(scores, anchor, groups, margin=margin, closest=closest)
-    return jnp.asarray(_reduce(losses, reduction, negative_mask(scores, groups)[1]), dtype)
+    if normalize:
+        wide1, wide2 = l2_normalize(wide1), l2_normalize(wide2)
+    groups = None if groups is None else group_ids(groups, v1.shape[0])
+    axis, n_devices = _axis(axis_name)
+    whole1, whole2, groups = (wide1, wide2, groups) if axis is None else devices.own_rows_first(
+        (wide1, wide2, groups), axis)
+    rule = {"margin": margin, "closest": closest}
+    if _without_matrix(block, whole1.shape[0]):
+        losses = _blockwise_losses((wide1, whole1), (wide2, whole2), anchor, groups, block=block or None, **rule)
+    else:
+        losses = _plain_losses((wide1, whole1), (wide2, whole2), anchor, groups, **rule)
+    return jnp.asarray(_reduce(losses, reduction, groups, whole1, n_devices), dtype)
 
 
 def TripletLoss(margin=0.25, *, closest="semi-hard", anchor="first", reduction="mean", normalize=True,
-                with_groups=False):
+                with_groups=False, block=None, axis_name=None):
     """Returns a layer that computes `triplet_loss`, to train with or to use as a metric of a Loop.
 
     The layer takes two inputs, the vectors (v1, v2), and prints as `TripletLoss_in2`. With
     `with_groups=True` it takes four, (v1, v2, ids1, ids2), and prints as `TripletLoss_in4`.
 
     Args:
-        margin, closest, anchor, reduction, normalize: as in `triplet_loss`.
+        margin, closest, anchor, reduction, normalize, block, axis_name: as in `triplet_loss`.
         with_groups: whether the group ids of both sides come as inputs three and four.
 
     Returns:
@@ -266,68 +141,86 @@ def TripletLoss(margin=0.25, *, closest="semi-hard", anchor="first", reduction="
         >>> TripletLoss(margin=0.5)
         TripletLoss_in2
     """
-    _check_rule(margin, closest, anchor, reduction)
+    _check_rule(margin, closest, anchor, reduction, block, axis_name)
     loss = functools.partial(triplet_loss, margin=margin, closest=closest, anchor=anchor,
-                             reduction=reduction, normalize=normalize)
+                             reduction=reduction, normalize=normalize, block=block, axis_name=axis_name)
     if with_groups:
         return tl.Fn("TripletLoss", lambda v1, v2, ids1, ids2: loss(v1, v2, groups=(ids1, ids2)))
     return tl.Fn("TripletLoss", lambda v1, v2: loss(v1, v2))
 
 
-def check_margin(margin):
-    """Refuses a margin that is not a finite number of at least 0.
-
-    Raises:
-        TypeError: not a number.
-        ValueError: negative, infinite or NaN.
-
-    Example:
-        >>> check_margin(0.25)
-    """
-    if isinstance(margin, bool) or not isinstance(margin, numbers.Real):
-        raise TypeError(f"margin must be a number such as 0.25, but it is {margin!r}")
-    if not math.isfinite(margin) or margin < 0:
-        raise ValueError(f"margin must be finite and at least 0, such as 0.25, but it is {margin!r}")
-
-
-def _check_rule(margin, closest, anchor, reduction):
+def _check_rule(margin, closest, anchor, reduction, block, axis_name):
     check_margin(margin)
     for name, value, allowed in (("closest", closest, CLOSEST), ("anchor", anchor, ANCHORS),
                                  ("reduction", reduction, REDUCTIONS)):
-        _one_of(name, value, allowed)
+        one_of(name, value, allowed)
+    if block is not None and (isinstance(block, bool) or not isinstance(block, int)):
+        raise TypeError(f"block must be None (automatic), 0 (the whole matrix) or a number of anchors, not {block!r}")
+    if block is not None and block < 0:
+        raise ValueError(f"block must be None (automatic), 0 (the whole matrix) or positive, but it is {block}")
+    if axis_name is not None and axis_name is not False and not isinstance(axis_name, str):
+        raise TypeError("axis_name must be the name of an axis over devices, None (Trax's, 'batch') or False (each "
+                        f"device on its own), but it is {axis_name!r}")
 
 
-def _anchor_losses(scores, anchor, groups, **rule):
-    """Loss of each pair (batch,), anchored on one side or as the mean of both."""
-    turned = None if groups is None else (groups[1], groups[0])
-    first = sum(hinges(scores, groups=groups, **rule)) if anchor != "second" else None
-    second = sum(hinges(jnp.transpose(scores), groups=turned, **rule)) if anchor != "first" else None
-    return {"first": first, "second": second}.get(anchor) if anchor != "both" else (first + second) / 2
+def _on_jax():
+    return fastmath.is_backend(fastmath.Backend.JAX)
 
 
-def _reduce(losses, reduction, present):
-    """`losses` (batch,) reduced; the mean counts the pairs that are not padding."""
+def _without_matrix(block, batch):
+    if not _on_jax():
+        if block:
+            raise ValueError(f"block={block} needs the JAX backend; on this one leave it out, or pass 0")
+        return False
+    return batch >= BLOCKWISE_FROM if block is None else block > 0
+
+
+def _axis(axis_name):
+    """The axis over devices if it is in use here, else None; and how many devices there are along it."""
+    name = TRAX_AXIS if axis_name is None else axis_name
+    size = devices.axis_size(name) if name and _on_jax() else None
+    return (None, 1) if size is None else (name, size)
+
+
+def _plain_losses(first, second, anchor, groups, **rule):
+    """Loss of each own pair from the similarity matrix; a side is (own rows, all rows with the own ones first)."""
+    (v1, whole1), (v2, whole2) = first, second
+    turned = None if groups is None else groups[::-1]
+    scores = similarity_matrix(v1, whole2, normalize=False) if anchor != "second" or whole1 is v1 else None
+    losses = []
+    if anchor != "second":
+        losses.append(sum(anchor_hinges(scores, groups=groups, **rule)))
+    if anchor != "first":
+        scores = jnp.transpose(scores) if whole1 is v1 else similarity_matrix(v2, whole1, normalize=False)
+        losses.append(sum(anchor_hinges(scores, groups=turned, **rule)))
+    return sum(losses) / len(losses)
+
+
+def _blockwise_losses(first, second, anchor, groups, **rule):
+    (v1, whole1), (v2, whole2) = first, second
+    if whole1 is v1:
+        return blockwise_losses(v1, v2, groups, anchor=anchor, **rule)
+    losses = []
+    if anchor != "second":
+        losses.append(blockwise_losses(v1, whole2, groups, **rule))
+    if anchor != "first":
+        losses.append(blockwise_losses(v2, whole1, None if groups is None else groups[::-1], **rule))
+    return sum(losses) / len(losses)
+
+
+def _reduce(losses, reduction, groups, whole, n_devices):
+    """`losses` of the own pairs reduced, so that the mean over the devices is that of the whole batch.
+
+    The mean counts the pairs that are not padding, on all devices.
+    """
     if reduction == "none":
         return losses
-    total = jnp.sum(losses)
+    total = jnp.sum(losses) * n_devices if n_devices > 1 else jnp.sum(losses)
     if reduction == "sum":
         return total
-    ones = jnp.ones_like(losses)
-    count = jnp.sum(jnp.where(present, ones, jnp.zeros_like(ones)))
+    ones = jnp.ones_like(whole[:, 0])
+    count = jnp.sum(ones if groups is None else jnp.where(real_pairs(groups), ones, jnp.zeros_like(ones)))
     return total / jnp.maximum(count, jnp.ones_like(count))
-
-
-def _square(scores):
-    scores = as_float(scores, "scores")
-    if len(scores.shape) != 2 or scores.shape[0] != scores.shape[1]:
-        raise ValueError("scores must be a square matrix (batch, batch), anchors down and the other "
-                         f"sides of the pairs across, but its shape is {tuple(scores.shape)}")
-    return scores
-
-
-def _one_of(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but it is {value!r}")
 
 
 _warned = []  # the warning about lengths is given once in a process

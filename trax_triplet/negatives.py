@@ -10,13 +10,14 @@ def negative_mask(scores, groups=None):
     """Which entries of a similarity matrix are negatives, and which pairs are real.
 
     Args:
-        scores: similarities (batch, batch); only the shape counts.
+        scores: similarities (batch, batch); only the shape counts. With fewer rows, the anchors are the first
+            pairs of the batch.
         groups: pair of integer arrays (batch,), ids of the anchors' and of the other side's rows. Rows
             with equal ids are known duplicates, so no negatives. A pair with a negative id on either
             side is padding: it has no negatives and is nobody's. None: all but the diagonal.
 
     Returns:
-        Two boolean arrays: (batch, batch), entry [i, j] true where j is a negative of anchor i; and
+        Two boolean arrays: of scores' shape, entry [i, j] true where j is a negative of anchor i; and
         (batch,), true where the pair is no padding.
 
     Raises:
@@ -33,17 +34,34 @@ def negative_mask(scores, groups=None):
     scores = jnp.asarray(scores)
     # Row numbers by a running sum: inside tf.function the batch may have no length yet.
     row = jnp.cumsum(jnp.asarray(jnp.ones_like(scores[:, 0]), "int32"))
-    other = jnp.expand_dims(row, 1) != jnp.expand_dims(row, 0)
+    column = jnp.cumsum(jnp.asarray(jnp.ones_like(scores[0]), "int32"))
+    other = jnp.expand_dims(row, 1) != jnp.expand_dims(column, 0)
     if groups is None:
         return other, row > 0
-    ids1, ids2 = _group_ids(groups, scores.shape[0])
-    present = jnp.logical_and(ids1 >= 0, ids2 >= 0)
-    apart = jnp.expand_dims(ids1, 1) != jnp.expand_dims(ids2, 0)
-    both_present = jnp.logical_and(jnp.expand_dims(present, 1), jnp.expand_dims(present, 0))
+    ids1, ids2 = groups = group_ids(groups, scores.shape[1])
+    present, anchors = real_pairs(groups), scores.shape[0]
+    apart = jnp.expand_dims(ids1[:anchors], 1) != jnp.expand_dims(ids2, 0)
+    both_present = jnp.logical_and(jnp.expand_dims(present[:anchors], 1), jnp.expand_dims(present, 0))
     return jnp.logical_and(jnp.logical_and(other, apart), both_present), present
 
 
-def _group_ids(groups, batch):
+def real_pairs(ids):
+    """Which pairs are no padding: those whose two ids are not negative.
+
+    Example:
+        >>> real_pairs(group_ids(([4, 4, -1], [4, 5, 2]), 3)).tolist()
+        [True, True, False]
+    """
+    return jnp.logical_and(ids[0] >= 0, ids[1] >= 0)
+
+
+def group_ids(groups, batch):
+    """The two arrays of ids on the current backend; an error in words unless they fit a batch of that size.
+
+    Example:
+        >>> [ids.tolist() for ids in group_ids(([4, 4], [4, 5]), 2)]
+        [[4, 4], [4, 5]]
+    """
     if not isinstance(groups, (tuple, list)) or len(groups) != 2:
         raise ValueError("groups must be a pair of arrays, (ids of v1's rows, ids of v2's rows); "
                          "pass the same array twice if both sides share their ids")
