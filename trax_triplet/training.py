@@ -18,9 +18,10 @@ import tqdm
 from trax_triplet import data, evaluation, storage
 from trax_triplet.compat import fastmath
 from trax_triplet.derived import draw_negatives, implied_duplicates
+from trax_triplet.encoder import Encoder
 from trax_triplet.loop import make_loop
 from trax_triplet.loss import check_margin
-from trax_triplet.model import Encoder, Siamese, get_weights, init_model, set_weights
+from trax_triplet.model import Siamese, get_weights, init_model, set_weights
 from trax_triplet.stream import BatchStream
 from trax_triplet.vocabulary import Vocabulary
 
