@@ -13,7 +13,7 @@ from trax_triplet import model as model_room
 from trax_triplet.compat import fastmath, tl
 from trax_triplet.loss import triplet_loss
 from trax_triplet.model import (
-    Encoder, LastWord, MeanOfWords, PaddingLast, Siamese, WordCount, WordDropout, get_weights, init_model, set_weights)
+    LastWord, MeanOfWords, PaddingLast, Siamese, WordCount, WordDropout, get_weights, init_model, set_weights)
 
 COURSE = """Parallel_in2_out2[
   Serial[
@@ -202,44 +202,6 @@ def test_same_seed_same_weights():
     a, b, c = (get_weights(small(seed=s)) for s in (1, 1, 2))
     assert all((a[name] == b[name]).all() for name in a)
     assert (a["embedding"] != c["embedding"]).any()
-
-
-def test_encoder_gives_the_models_vectors_in_the_order_asked():
-    model = small()
-    rng = np.random.default_rng(0)
-    questions = [rng.integers(2, 20, n).astype(np.int32) for n in (3, 11, 0, 1, 8, 30, 5)]
-    expected = np.concatenate([vector(model, padded(q, 32)) for q in questions])
-    for batch_size in (2, 4, 512):
-        np.testing.assert_allclose(Encoder(model, batch_size)(questions), expected, atol=1e-6)
-    assert Encoder(model)([]).shape == (0, D)
-
-
-def test_long_questions_go_in_smaller_batches(monkeypatch):
-    shapes = []
-    monkeypatch.setattr(model_room, "_padded", lambda *arguments, made=model_room._padded: (
-        shapes.append(made(*arguments).shape), made(*arguments))[1])
-    questions = [[2] * 3] * 5 + [[3] * 70] * 3 + [[4] * 5000]
-    monkeypatch.setattr(model_room, "_WORDS_AT_ONCE", 256)
-    vectors = Encoder(small())(questions)
-    # 8 rows of 8 words are 64; of the longer ones two rows of 128 are 256; 5 000 words are above it alone.
-    assert shapes == [(4, 8), (2, 128), (2, 128), (1, 8192)]
-    monkeypatch.undo()
-    np.testing.assert_allclose(vectors[[0, 5]], Encoder(small())([questions[0], questions[5]]), atol=1e-6)
-
-
-def test_encoder_sees_new_weights():
-    model = small(seed=1)
-    encode = Encoder(model)
-    before = encode([[5, 6]])
-    set_weights(model, get_weights(small(seed=2)))
-    np.testing.assert_allclose(encode([[5, 6]]), vector(model, padded([5, 6], 8)), atol=1e-6)
-    assert np.abs(encode([[5, 6]]) - before).max() > 1e-3
-
-
-def test_encoder_drops_no_words():
-    model = small(mode="train", word_dropout=0.9)
-    plain = set_weights(small(), get_weights(model))
-    np.testing.assert_array_equal(Encoder(model)([[5, 6, 7]]), Encoder(plain)([[5, 6, 7]]))
 
 
 @pytest.mark.parametrize("arguments, message", [

@@ -112,6 +112,23 @@ def test_course_shortcut_for_single_sentences_changes_nothing(punkt, real_data):
         assert tokenize(question, "course") == plain
 
 
+PIECES = st.sampled_from(["can", "not", "gon", "na", "Wan", "GOT", "ta", "a", "B", "3", "é", "\u0131", "?", "!", "/", "-", "_",
+                          " ", ".", ",", "'", "\n"])
+
+
+def test_course_shortcuts_change_nothing(punkt, tmp_path):
+    _write_punkt(tmp_path)
+    punkt(tmp_path)
+    sentences, words = vocabulary._course_tokenizers()
+
+    @settings(deadline=None, max_examples=300)
+    @given(st.lists(PIECES, max_size=12).map("".join))
+    def check(text):
+        assert tokenize(text, "course") == [
+            token for sentence in sentences.tokenize(text) for token in words.tokenize(sentence)]
+    check()
+
+
 def test_ids_count_up_from_two_in_order_of_first_appearance():
     built = Vocabulary.build(["b a", "a c b"])
     assert (OOV_ID, PAD_ID) == (0, 1)
@@ -165,6 +182,28 @@ def test_min_count_and_max_size():
             Vocabulary.build(questions, **wrong)
 
 
+def words_by_a_plain_loop(questions, min_count, max_size):
+    counts = {}
+    for question in questions:
+        for word in tokenize(question):
+            counts[word] = counts.get(word, 0) + 1
+    words = [word for word in counts if counts[word] >= min_count]
+    kept = sorted(words, key=lambda word: (-counts[word], words.index(word)))[:max_size]
+    return tuple(word for word in words if word in kept)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=6).map(" ".join), max_size=9), st.integers(1, 4),
+       st.none() | st.integers(1, 6), st.integers(0, 3))
+def test_build_is_a_plain_loop_and_build_encoded_is_build_and_encode_all(questions, min_count, max_size, buckets):
+    wanted = {"min_count": min_count, "max_size": max_size, "buckets": buckets}
+    built, ids = Vocabulary.build_encoded(questions, **wanted)
+    assert built.words == words_by_a_plain_loop(questions, min_count, max_size)
+    assert built == Vocabulary.build(questions, **wanted)
+    assert [row.tolist() for row in ids] == [row.tolist() for row in built.encode_all(questions)]
+    assert all(row.dtype == np.int32 and not row.flags.writeable for row in ids)
+
+
 @settings(deadline=None)
 @given(st.lists(TEXT, max_size=8), st.lists(TEXT, max_size=8), st.integers(0, 3))
 def test_encode_all_is_encode_one_by_one(known, asked, buckets):
@@ -179,7 +218,7 @@ def test_encode_all_is_encode_one_by_one(known, asked, buckets):
 
 
 def test_questions_must_be_a_list_of_texts():
-    for call in (Vocabulary.build, Vocabulary.build(["a"]).encode_all):
+    for call in (Vocabulary.build, Vocabulary.build_encoded, Vocabulary.build(["a"]).encode_all):
         with pytest.raises(TypeError, match="got one str"):
             call("abc")
         with pytest.raises(TypeError, match="number 1 is a float"):

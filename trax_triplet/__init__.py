@@ -7,6 +7,7 @@ The rooms, from the ground up (each is a module of this package):
 - `similarity`  unit vectors and cosine similarity
 - `loss`        positives, mean negative, closest negative, hinges: the modified triplet loss
 - `model`       the Siamese LSTM, as in the course and with padding that never counts
+- `encoder`     questions to vectors in bulk
 - `vocabulary`  text to tokens to ids
 - `data`        CSV to pairs, duplicate groups, and parts that share no question
 - `derived`     pairs that nobody labelled, made from those that somebody did

@@ -9,7 +9,6 @@ from trax_triplet.vocabulary import OOV_ID, PAD_ID
 
 POOLINGS = ("course", "mean", "last")
 WEIGHT_NAMES = ("embedding", "lstm/kernel", "lstm/bias")
-_WORDS_AT_ONCE = 512 * 64  # a bound on memory: one question of a whole book must not meet 511 others
 
 
 def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", word_dropout=0.0,
@@ -72,13 +71,28 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
             raise ValueError("the course's model has no word dropout; take pooling='mean' or 'last' with it")
         states = tl.LSTM(d_model, mode=mode) if lstm == "trax" else LSTM(d_model, mode)
         tower = tl.Serial(embedding, states, tl.Mean(axis=1), normalize)
-        return tl.Parallel(tower, tower)
+        return _pooled(tl.Parallel(tower, tower), pooling)
     pool = MeanOfWords() if pooling == "mean" else LastWord()
     states = tl.Serial(embedding, SpreadLSTM(d_model, mode, lstm=lstm))
     tower = tl.Serial(PaddingLast(), tl.Branch(states, WordCount()), pool, normalize)
     # Every mode has the same layers, so that a Loop can hand weights from one to the other.
     dropout = WordDropout(vocab_size, word_dropout if mode == "train" else 0.0, buckets=buckets)
-    return tl.Serial(dropout, tl.Parallel(tower, tower))
+    return _pooled(tl.Serial(dropout, tl.Parallel(tower, tower)), pooling)
+
+
+def _pooled(model, pooling):
+    model._pooling = pooling  # Trax's layers take no public attribute
+    return model
+
+
+def pooling_of(model):
+    """The `pooling` that `Siamese` made a model with.
+
+    Example:
+        >>> pooling_of(Siamese(vocab_size=10, d_model=4, pooling="last"))
+        'last'
+    """
+    return model._pooling
 
 
 def SpreadLSTM(d_model, mode="train", *, lstm="closed form"):
@@ -277,72 +291,6 @@ def set_weights(model, weights):
 
     model.weights = replaced(model.weights)
     return model
-
-
-class Encoder:
-    """Questions, as word ids, to unit vectors, in bulk: sorted by length, padded little, compiled once a shape.
-
-    The model's weights are read at each call, so one encoder serves a model while it trains.
-
-    Args:
-        model: from `Siamese`; no words are dropped, whatever its mode.
-        batch_size: questions computed at once.
-
-    Example:
-        >>> encode = Encoder(init_model(Siamese(vocab_size=10, d_model=4, mode="eval", pooling="last")))
-        >>> encode([[2, 3, 4], [5], []]).shape
-        (3, 4)
-    """
-
-    def __init__(self, model, batch_size=512):
-        towers = model if isinstance(model, tl.Parallel) else model.sublayers[-1]
-        self._tower = towers.sublayers[0]
-        self._batch_size = batch_size
-        self._forward = fastmath.jit(self._tower.pure_fn)
-
-    def __call__(self, questions):
-        """Encodes questions.
-
-        Args:
-            questions: sequence of n integer arrays (words,), without padding; may be empty arrays.
-
-        Returns:
-            NumPy float32 array (n, d_model).
-        """
-        d_model = int(fastmath.tree_leaves(self._tower.weights)[0].shape[1])
-        vectors = np.zeros((len(questions), d_model), np.float32)
-        lengths = np.array([_rounded_length(len(q)) for q in questions], np.int64)
-        order = np.argsort(lengths, kind="stable")
-        ascending, waiting, start = lengths[order], [], 0
-        while start < len(order):
-            size = self._rows_at_once(ascending[start:])
-            rows, start = order[start:start + size], start + size
-            ids = _padded([questions[i] for i in rows], size, lengths[rows[-1]])
-            waiting.append((rows, self._forward(ids, self._tower.weights, self._tower.state, None)[0]))
-        for rows, encoded in waiting:
-            vectors[rows] = np.asarray(encoded)[:len(rows)]
-        return vectors
-
-    def _rows_at_once(self, lengths):
-        """How many of these, from the shortest on, go into one batch: fewer where they are long."""
-        # A few questions, a small batch; powers of two, so that few shapes are ever compiled.
-        size = min(self._batch_size, 1 << (len(lengths) - 1).bit_length())
-        while size > 1 and size * lengths[:size][-1] > _WORDS_AT_ONCE:
-            size //= 2
-        return size
-
-
-def _rounded_length(n_words):
-    """The length to pad to: a multiple of 8 up to 64, then a power of two, so that few shapes are compiled."""
-    return max(8, -(-n_words // 8) * 8) if n_words <= 64 else 1 << (n_words - 1).bit_length()
-
-
-def _padded(questions, n_rows, length):
-    """int32 (n_rows, length): the questions, then rows of padding."""
-    ids = np.full((n_rows, length), PAD_ID, np.int32)
-    for row, question in zip(ids, questions):
-        row[:len(question)] = question
-    return ids
 
 
 def _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm):

@@ -17,7 +17,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from trax_triplet.model import POOLINGS, Encoder, Siamese, get_weights, set_weights
+from trax_triplet.encoder import Encoder
+from trax_triplet.model import POOLINGS, Siamese, get_weights, set_weights
 from trax_triplet.vocabulary import TOKENIZER_VERSIONS, Vocabulary
 
 FORMAT = 1

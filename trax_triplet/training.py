@@ -18,8 +18,9 @@ import tqdm
 from trax_triplet import data, evaluation, storage
 from trax_triplet.compat import fastmath
 from trax_triplet.derived import draw_negatives, implied_duplicates
+from trax_triplet.encoder import Encoder
 from trax_triplet.loop import make_loop
-from trax_triplet.model import Encoder, Siamese, get_weights, init_model, set_weights
+from trax_triplet.model import Siamese, get_weights, init_model, set_weights
 from trax_triplet.steps import check_margin
 from trax_triplet.stream import BatchStream
 from trax_triplet.vocabulary import Vocabulary
@@ -85,9 +86,9 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
     say = (lambda text: tqdm.tqdm.write(text, file=sys.stderr)) if progress else (lambda text: None)
     duplicates, validation = _duplicates(pairs, settings, say), _labelled(validation, seed, say)
     output_dir = Path(output_dir)
-    vocabulary = Vocabulary.build((q for both in zip(pairs.question1, pairs.question2) for q in both),
-                                  tokenizer=tokenizer, min_count=min_count, buckets=buckets)
-    run = _Run(settings, vocabulary, duplicates, validation, output_dir, say)
+    questions = [q for both in zip(pairs.question1, pairs.question2) for q in both]
+    vocabulary, ids = Vocabulary.build_encoded(questions, tokenizer=tokenizer, min_count=min_count, buckets=buckets)
+    run = _Run(settings, vocabulary, dict(zip(questions, ids)), duplicates, validation, output_dir, say)
     run.resume()
     with contextlib.closing(_bar(steps, run.loop.step, progress)) as bar:
         run.loop.bar = bar
@@ -103,9 +104,12 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
 class _Run:
     """What one call of `train` works with: a Loop, its batches, and the record of its evaluations."""
 
-    def __init__(self, settings, vocabulary, duplicates, validation, output_dir, say):
+    def __init__(self, settings, vocabulary, known, duplicates, validation, output_dir, say):
         self._settings, self._vocabulary, self._output_dir, self._say = settings, vocabulary, output_dir, say
         self._validation = validation
+        ids = [[known[q] for q in side] for side in (duplicates.question1, duplicates.question2)]
+        ids_judged = vocabulary.encode_all([*validation.question1, *validation.question2])
+        self._ids_judged = ids_judged[:len(validation)], ids_judged[len(validation):]
         self._history, self._collapse_told, self._waiting_told = [], False, False
         shape = {"pooling": settings["pooling"], "embedding_stddev": settings["embedding_stddev"],
                  "word_dropout": settings["word_dropout"], "buckets": settings["buckets"]}
@@ -113,25 +117,22 @@ class _Run:
         model = init_model(Siamese(*sizes, "train", **shape), settings["seed"])
         self._eval_model = set_weights(Siamese(*sizes, "eval", **shape), get_weights(model))
         self._encode = Encoder(self._eval_model)
-        self._stream = self._new_stream(duplicates, vectors=self._vectors_of(duplicates))
-        held_out = validation.select(np.flatnonzero(validation.is_duplicate))
-        judged = self._new_stream(held_out, vectors=None).rest_of_epoch()
+        self._stream = self._new_stream(duplicates, ids, vectors=lambda: self._vectors(ids[0]))
+        held_out = np.flatnonzero(validation.is_duplicate)
+        ids_held_out = [[side[i] for i in held_out] for side in self._ids_judged]
+        judged = self._new_stream(validation.select(held_out), ids_held_out, vectors=None).rest_of_epoch()
         self._fingerprint = _fingerprint(settings, vocabulary, duplicates, validation)
         self.loop = make_loop(model, self._eval_model, self._stream, judged, settings)
 
-    def _new_stream(self, pairs, vectors):
-        encode = self._vocabulary.encode_all
+    def _new_stream(self, pairs, ids, vectors):
         names = ("batch_size", "seed", "max_words", "neighbours")
-        return BatchStream(encode(pairs.question1), encode(pairs.question2), data.question_groups(pairs),
-                           vectors=vectors, **{name: self._settings[name] for name in names})
+        return BatchStream(*ids, data.question_groups(pairs), vectors=vectors,
+                           **{name: self._settings[name] for name in names})
 
-    def _vectors_of(self, pairs):
-        ids = self._vocabulary.encode_all(pairs.question1)
-
-        def vectors():
-            self._eval_model.weights = self.loop.model.weights
-            return self._encode(ids)
-        return vectors
+    def _vectors(self, ids):
+        """Unit vectors of questions, by the model as it is."""
+        self._eval_model.weights = self.loop.model.weights
+        return self._encode(ids)
 
     def advance(self):
         """Trains up to the next evaluation, evaluates, and saves."""
@@ -172,9 +173,7 @@ class _Run:
 
     def _scores(self):
         """Similarities of the validation pairs, and how far their vectors are from being all the same."""
-        self._eval_model.weights = self.loop.model.weights
-        ids = self._vocabulary.encode_all([*self._validation.question1, *self._validation.question2])
-        vectors = self._encode(ids)
+        vectors = self._vectors([*self._ids_judged[0], *self._ids_judged[1]])
         first, second = np.split(vectors, 2)
         return np.einsum("nd,nd->n", first, second), float(1 - np.square(vectors.mean(axis=0)).sum())
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import functools
 import itertools
@@ -33,6 +34,9 @@ _HEADER = re.compile(rf"# trax-triplet vocabulary {_NUMBER} tokenizer=(\S+)/{_NU
                      rf"buckets={_NUMBER}")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|\S")
 _SENTENCE_END = re.compile(r"[.?!]")
+# Text in which the course's rules split off nothing but ? and !, unless it holds a contraction.
+_PLAIN = re.compile(r"[A-Za-z0-9_ ?!/]*(?:-[A-Za-z0-9_ ?!/]+)*")
+_CONTRACTION = re.compile("cannot|gimme|gonna|gotta|lemme|wanna")
 
 
 def tokenize(question: str, tokenizer: str = "words") -> list[str]:
@@ -77,6 +81,8 @@ def _words(question: str) -> list[str]:
 
 def _course(question: str) -> list[str]:
     sentences, words = _course_tokenizers()
+    if _PLAIN.fullmatch(question) and not _CONTRACTION.search(question.lower()):  # four of five: 30 rules saved
+        return question.replace("?", " ? ").replace("!", " ! ").split()
     body = question.rstrip()  # punkt is slow, and only ever splits behind one of . ? ! with text after it
     if _SENTENCE_END.search(body, 0, len(body) - 1):
         return [token for sentence in sentences.tokenize(question) for token in words.tokenize(sentence)]
@@ -137,6 +143,17 @@ def _with_re(rules: Iterable[tuple]) -> list[tuple]:
             for rule, replacement in rules]
 
 
+class _Ids(dict):
+    """The ids of known words. A look-up of another gives its id, too, and adds nothing."""
+
+    __slots__ = ("buckets",)
+
+    def __missing__(self, word: str) -> int:
+        if not self.buckets:
+            return OOV_ID
+        return len(self) + PAD_ID + 1 + zlib.crc32(word.encode("utf-8", "surrogatepass")) % self.buckets
+
+
 class Vocabulary:
     """The ids of the words of a set of questions; immutable.
 
@@ -180,7 +197,8 @@ class Vocabulary:
                 raise TypeError(f"a word must be a str, got {type(word).__name__}: {word!r:.60}")
             if not word or word == PAD or "\n" in word:
                 raise ValueError(f"a word must not be empty, {PAD!r} or hold a line feed, got {word!r:.60}")
-        self._ids = {word: id_ for id_, word in enumerate(self._words, start=PAD_ID + 1)}
+        self._ids = _Ids(zip(self._words, itertools.count(PAD_ID + 1)))
+        self._ids.buckets = self._buckets
         if len(self._ids) < len(self._words):
             double, _ = collections.Counter(self._words).most_common(1)[0]
             raise ValueError(f"the words of a vocabulary must be distinct, but {double!r:.60} comes twice")
@@ -204,17 +222,45 @@ class Vocabulary:
             ValueError: an unknown tokenizer, `min_count` or `max_size` below 1, buckets or a word as above.
             FileNotFoundError: see `tokenize`.
         """
+        return cls._numbered(_checked(questions), tokenizer, min_count, max_size, buckets)[0]
+
+    @classmethod
+    def build_encoded(cls, questions: Iterable[str], *, tokenizer: str = "words", min_count: int = 1,
+                      max_size: int | None = None, buckets: int = 0) -> tuple[Vocabulary, list[np.ndarray]]:
+        """`build` and `encode_all` of the same questions, in half the time: each distinct question is cut once.
+
+        Args: as of `build`. Raises as `build` does.
+
+        Returns:
+            The vocabulary, and what its `encode_all(questions)` gives.
+
+        Example:
+            >>> vocabulary, ids = Vocabulary.build_encoded(["How old?", "How new?"], max_size=2)
+            >>> vocabulary.words, [row.tolist() for row in ids]
+            (('how', '?'), [[2, 0, 3], [2, 0, 3]])
+        """
+        questions = _checked(questions)
+        vocabulary, distinct, ids = cls._numbered(questions, tokenizer, min_count, max_size, buckets)
+        return vocabulary, _rows(questions, distinct, *ids)
+
+    @classmethod
+    def _numbered(cls, questions, tokenizer, min_count, max_size, buckets):
+        """The vocabulary of `questions`, the distinct ones, and their ids as `_cut_all` gives them."""
         if min_count < 1 or (max_size is not None and max_size < 1):
             raise ValueError(f"min_count and max_size must be at least 1, got {min_count} and {max_size}")
-        cut, counts = _tokenizer_named(tokenizer), {}
-        for question, times in collections.Counter(_checked(questions)).items():
-            for word in cut(question):
-                counts[word] = counts.get(word, 0) + times
-        words = [word for word, count in counts.items() if count >= min_count]
-        if max_size is not None and len(words) > max_size:
-            kept = set(sorted(words, key=counts.get, reverse=True)[:max_size])  # stable: ties by appearance
-            words = [word for word in words if word in kept]
-        return cls(words, tokenizer=tokenizer, buckets=buckets)
+        numbers = collections.defaultdict(itertools.count().__next__)  # of words, in order of first appearance
+        times = collections.Counter(questions)
+        flat, ends = _cut_all(times, _tokenizer_named(tokenizer), numbers)
+        weights = np.repeat(np.array([*times.values()], np.int64), np.diff(ends, prepend=0))
+        counts = np.bincount(flat, weights, len(numbers))
+        kept = np.flatnonzero(counts >= min_count)
+        if max_size is not None:
+            most = np.argsort(-counts[kept], kind="stable")[:max_size]  # stable: ties by appearance
+            kept = kept[np.sort(most)]
+        words = np.array([*numbers], object)
+        vocabulary = cls(words[kept].tolist(), tokenizer=tokenizer, buckets=buckets)
+        ids = np.array([vocabulary._ids[word] for word in words], np.int32)
+        return vocabulary, times, (ids[flat], ends)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -240,14 +286,7 @@ class Vocabulary:
     def __getitem__(self, word: str) -> int:
         if not isinstance(word, str):
             raise TypeError(f"a vocabulary is asked for words (str), got {type(word).__name__}: {word!r:.60}")
-        id_ = self._ids.get(word)
-        return self._unknown(word) if id_ is None else id_
-
-    def _unknown(self, word: str) -> int:
-        if not self._buckets:
-            return OOV_ID
-        number = zlib.crc32(word.encode("utf-8", "surrogatepass")) % self._buckets
-        return len(self._words) + PAD_ID + 1 + number
+        return self._ids[word]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
@@ -267,7 +306,7 @@ class Vocabulary:
             >>> Vocabulary.build(["Why?"]).encode("<PAD> why ?").tolist()
             [0, 0, 0, 2, 3]
         """
-        return np.array([self[word] for word in tokenize(question, self._tokenizer)], np.int32)
+        return np.array([self._ids[word] for word in tokenize(question, self._tokenizer)], np.int32)
 
     def encode_all(self, questions: Iterable[str]) -> list[np.ndarray]:
         """The ids of each question's tokens; each distinct question is cut once. Raises as `build` does.
@@ -275,16 +314,9 @@ class Vocabulary:
         Returns:
             One int32 array (n_tokens,) a question, in order: read-only, as equal questions share one.
         """
-        questions, cut, known = _checked(questions), _tokenizer_named(self._tokenizer), self._ids
-        flat, starts = [], {}
-        for question in questions:
-            if question not in starts:
-                start = len(flat)
-                flat.extend([known[word] if word in known else self._unknown(word) for word in cut(question)])
-                starts[question] = slice(start, len(flat))
-        ids = np.array(flat, np.int32)
-        ids.flags.writeable = False
-        return [ids[starts[question]] for question in questions]
+        questions = _checked(questions)
+        distinct = dict.fromkeys(questions)
+        return _rows(questions, distinct, *_cut_all(distinct, _tokenizer_named(self._tokenizer), self._ids))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the vocabulary as UTF-8 text: one header line, then one word a line in id order.
@@ -362,6 +394,22 @@ def _checked(questions: Iterable[str]) -> list[str]:
             where = next(i for i, question in enumerate(questions) if type(question) is kind)
             raise TypeError(f"every question must be a str, but number {where} is a {kind.__name__}")
     return questions
+
+
+def _cut_all(questions: Iterable[str], cut, ids: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of all tokens, int32 (n_tokens,), and where each question's end, int64 (n_questions,)."""
+    flat, ends, id_of = array.array("i"), array.array("q"), ids.__getitem__
+    for question in questions:
+        flat.extend(map(id_of, cut(question)))
+        ends.append(len(flat))
+    return np.array(flat, np.int32), np.array(ends, np.int64)
+
+
+def _rows(questions: list[str], distinct: Iterable[str], flat: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
+    flat.flags.writeable = False
+    starts = np.append(0, ends[:-1]).tolist()
+    rows = dict(zip(distinct, (flat[start:end] for start, end in zip(starts, ends.tolist()))))
+    return [rows[question] for question in questions]
 
 
 def _encode_utf8(lines: Iterable[str]) -> bytes:
