@@ -32,7 +32,7 @@ ALLOWED = {
     "derived": {"data", "vocabulary"},
     "encoder": {"compat", "model", "similarity", "vocabulary"},
     "storage": {"model", "encoder", "vocabulary", "compat"},
-    "stream": {"batches"},
+    "stream": {"batches", "vocabulary"},
     "loop": {"compat", "loss", "model", "vocabulary", "stream"},
     "training": {"compat", "loss", "model", "encoder", "data", "derived", "vocabulary", "evaluation", "storage",
                  "stream", "loop"},
