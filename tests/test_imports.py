@@ -37,7 +37,7 @@ ALLOWED = {
     "derived": {"data", "vocabulary"},
     "encoder": {"compat", "model", "similarity", "vocabulary"},
     "storage": {"model", "encoder", "vocabulary", "compat"},
-    "stream": {"batches"},
+    "stream": {"batches", "vocabulary"},
     "lazy_adam": set(),
     "trainer": {"compat", "lazy_adam", "loss", "model", "recurrence", "similarity", "vocabulary"},
     "loop": {"compat", "loss", "model", "vocabulary", "stream", "trainer"},

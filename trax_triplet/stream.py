@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from trax_triplet.batches import epoch_batches, neighbour_batches, pad
+from trax_triplet.batches import epoch_batches, neighbour_batches
+from trax_triplet.vocabulary import PAD_ID
 
 STEP = 8  # lengths are padded to multiples of this: few shapes to compile, little padding
 PADDING_PAIR = -1  # group id of the rows that fill up a partial batch
@@ -33,9 +34,9 @@ class BatchStream:
     """
 
     def __init__(self, ids1, ids2, groups, *, batch_size, seed, max_words, neighbours, vectors):
-        self._ids = [[np.asarray(q)[:max_words] for q in ids] for ids in (ids1, ids2)]
+        self._sides = [_Questions(ids, max_words) for ids in (ids1, ids2)]
         self._groups = [np.asarray(g) for g in groups]
-        self._lengths = np.array([max(len(a), len(b)) for a, b in zip(*self._ids)])
+        self._lengths = np.maximum(*(side.lengths for side in self._sides))
         self._batch_size, self._seed, self._neighbours, self._vectors = batch_size, seed, neighbours, vectors
         self._epoch, self._position, self._batches = -1, 0, []
         self.hard, self.waiting = False, 0
@@ -98,10 +99,27 @@ class BatchStream:
     def _batch(self, rows):
         length = -(-max(int(self._lengths[rows].max()), 1) // STEP) * STEP
         missing = self._batch_size - len(rows)
-        filler = [np.zeros(0, np.int32)] * missing
-        ids = [pad([ids[i] for i in rows] + filler, length=length) for ids in self._ids]
+        ids = [side.padded(rows, self._batch_size, length) for side in self._sides]
         groups = [np.concatenate([g[rows], np.full(missing, PADDING_PAIR)]).astype(np.int32) for g in self._groups]
         return (*ids, *groups)
+
+
+class _Questions:
+    """Word ids of questions one after the other, from which a batch is cut without a loop."""
+
+    def __init__(self, ids, max_words):
+        ids = [np.asarray(q, np.int32)[:max_words] for q in ids]
+        self.lengths = np.array([len(q) for q in ids], np.int64)
+        self._starts = np.cumsum(self.lengths) - self.lengths
+        self._ids = np.concatenate([*ids, [PAD_ID]]).astype(np.int32)  # what lies behind a question reads the last one
+
+    def padded(self, rows, n_rows, length):
+        """int32 (n_rows, length): the questions of these numbers, then rows of padding."""
+        place = np.arange(length)
+        where = np.where(place < self.lengths[rows, None], self._starts[rows, None] + place, len(self._ids) - 1)
+        padded = np.full((n_rows, length), PAD_ID, np.int32)
+        padded[:len(rows)] = self._ids[where]
+        return padded
 
 
 def whose_turn(groups, batch_size, *, seed, epoch):
