@@ -5,7 +5,9 @@ The rooms, from the ground up (each is a module of this package):
 - `compat`      the only door to Trax, with what current JAX and NumPy broke repaired
 - `devices`     arrays on several devices, on old JAX and new
 - `similarity`  unit vectors and cosine similarity
-- `loss`        positives, mean negative, closest negative, hinges: the modified triplet loss
+- `loss`        the modified triplet loss; `steps`: positives, mean negative, closest negative, hinges
+- `blockwise`   the same loss without the batch x batch matrix; `panels` finds its closest negatives
+- `lstm`        the LSTM layer; `recurrence` is what it computes
 - `model`       the Siamese LSTM, as in the course and with padding that never counts
 - `encoder`     questions to vectors in bulk
 - `vocabulary`  text to tokens to ids
@@ -13,7 +15,7 @@ The rooms, from the ground up (each is a module of this package):
 - `derived`     pairs that nobody labelled, made from those that somebody did
 - `batches`     pairs to batches without known false negatives; `stream` makes them endless
 - `sample`      generated question pairs in Quora's format
-- `training`    `train`: from pairs to a model folder; `loop` is the Trax Loop it runs
+- `training`    `train`: from pairs to a model folder; `loop` is the Trax Loop it runs, `trainer` its step, `lazy_adam` the optimizer's
 - `storage`     model folders and checkpoints
 - `evaluation`  scores and labels to metrics and a threshold
 - `plots`       pictures of scores and of learning; `plots_loss` of the loss; `explorer` is one to play with
