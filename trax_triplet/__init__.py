@@ -5,7 +5,9 @@ The rooms, from the ground up (each is a module of this package):
 - `compat`      the only door to Trax, with what current JAX and NumPy broke repaired
 - `devices`     arrays on several devices, on old JAX and new
 - `similarity`  unit vectors and cosine similarity
-- `loss`        positives, mean negative, closest negative, hinges: the modified triplet loss
+- `steps`       positives, mean negative, closest negative, hinges
+- `blockwise`   the modified triplet loss without the batch x batch matrix
+- `loss`        the modified triplet loss of a batch, and as a layer
 - `model`       the Siamese LSTM, as in the course and with padding that never counts
 - `vocabulary`  text to tokens to ids
 - `data`        CSV to pairs, duplicate groups, and parts that share no question
