@@ -25,9 +25,9 @@ class Packed(NamedTuple):
 
 
 def rung_sizes(rows):
-    """The numbers of rows that a step may compute: `rows` / 32, / 16, and its eighths.
+    """The numbers of rows that a step may compute: `rows` / 32, / 16, and its eighths, in whole sixteens.
 
-    Each is compiled on its own. On real questions, 512 rows, 6 to 8 % of what these compute is padding.
+    Each is compiled on its own, and few rows cost as much as 16. On real questions, 512 rows, 6 to 8 % of what these compute is padding.
 
     Args:
         rows: rows in all, 1 or more.
@@ -38,11 +38,11 @@ def rung_sizes(rows):
     Example:
         >>> rung_sizes(512)
         (16, 32, 64, 128, 192, 256, 320, 384, 448, 512)
-        >>> rung_sizes(5)
-        (1, 2, 3, 4, 5)
+        >>> rung_sizes(40)
+        (16, 32, 40)
     """
     parts = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)
-    return tuple(sorted({-(-rows * part // 32) for part in parts}))
+    return tuple(sorted({min(rows, -(-rows * part // (32 * 16)) * 16) for part in parts}))
 
 
 def pack(tokens, lengths):
@@ -58,7 +58,7 @@ def pack(tokens, lengths):
     Example:
         >>> packed = pack(np.array([[7, 0], [8, 9]]), np.array([1, 2]))
         >>> packed.index.tolist(), packed.counts.tolist(), packed.order.tolist()
-        ([8, 7, 9], [2, 1], [1, 0])
+        ([8, 7, 9, 0], [2, 1], [1, 0])
     """
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable").astype(np.int32)
