@@ -93,7 +93,8 @@ def packed_lstm(projected, kernel, packed, *, states=False):
         [[0.0], [0.0]]
     """
     rows = packed.order.shape[0]
-    return _lstm(projected, kernel, packed.index, packed.counts, rung_sizes(rows), states)
+    index, counts = jnp.asarray(packed.index), jnp.asarray(packed.counts)
+    return _lstm(projected, kernel, index, counts, rung_sizes(rows), states)
 
 
 def lstm(x, kernel, bias, lengths=None):
