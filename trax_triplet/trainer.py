@@ -100,7 +100,7 @@ def batch_loss(rows, kernel, bias, batch, key, settings):
         kernel, bias: as in `get_weights`.
         batch: `PackedBatch`.
         key: JAX random key, for word dropout.
-        settings: dict with pooling, word_dropout, n_unknown, margin, closest and anchor.
+        settings: dict with word_dropout, n_unknown, margin, closest and anchor.
 
     Returns:
         A scalar.
