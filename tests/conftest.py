@@ -23,11 +23,11 @@ def punkt(monkeypatch):
     """Sets the only folder NLTK looks for parameters in; nothing built before or here is kept."""
     import nltk.data
 
-    from trax_triplet import vocabulary
+    from trax_triplet import tokenizer
 
     def use(folder):
         monkeypatch.setattr(nltk.data, "path", [str(folder)])
-        vocabulary._course_tokenizers.cache_clear()
+        tokenizer._course_tokenizers.cache_clear()
 
     yield use
-    vocabulary._course_tokenizers.cache_clear()
+    tokenizer._course_tokenizers.cache_clear()

@@ -5,7 +5,7 @@ import pytest
 
 from trax_triplet.data import Pairs, question_groups, read_pairs, split_pairs
 from trax_triplet.derived import draw_negatives, implied_duplicates
-from trax_triplet.vocabulary import tokenize
+from trax_triplet.tokenizer import tokenize
 
 
 def sides(pairs):

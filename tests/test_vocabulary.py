@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trax_triplet import data, vocabulary
-from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID, TOKENIZER_VERSIONS, Vocabulary, tokenize
+from trax_triplet import data, tokenizer, vocabulary
+from trax_triplet.tokenizer import TOKENIZER_VERSIONS, tokenize
+from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID, Vocabulary
 
 TEXT = st.text(max_size=40)
 LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\n")
@@ -58,7 +59,7 @@ def test_tokenize_refuses_what_is_no_text_or_no_tokenizer():
 ])
 def test_course_word_rules(tokens, text):
     pytest.importorskip("nltk")
-    assert vocabulary._course_word_tokenizer().tokenize(text) == tokens
+    assert tokenizer._course_word_tokenizer().tokenize(text) == tokens
 
 
 def _write_punkt(folder, abbreviations=()):
@@ -106,7 +107,7 @@ def test_course_anchor_ids(punkt, real_data):
 @pytest.mark.real_data
 def test_course_shortcut_for_single_sentences_changes_nothing(punkt, real_data):
     punkt(real_data / "nltk_data")
-    sentences, words = vocabulary._course_tokenizers()
+    sentences, words = tokenizer._course_tokenizers()
     for question in data.read_pairs(real_data / "quora_duplicates.csv").question1[:3000]:
         plain = [token for sentence in sentences.tokenize(question) for token in words.tokenize(sentence)]
         assert tokenize(question, "course") == plain
@@ -119,7 +120,7 @@ PIECES = st.sampled_from(["can", "not", "gon", "na", "Wan", "GOT", "ta", "a", "B
 def test_course_shortcuts_change_nothing(punkt, tmp_path):
     _write_punkt(tmp_path)
     punkt(tmp_path)
-    sentences, words = vocabulary._course_tokenizers()
+    sentences, words = tokenizer._course_tokenizers()
 
     @settings(deadline=None, max_examples=300)
     @given(st.lists(PIECES, max_size=12).map("".join))

@@ -10,7 +10,7 @@ The rooms, from the ground up (each is a module of this package):
 - `lstm`        the LSTM layer; `recurrence` is what it computes
 - `model`       the Siamese LSTM, as in the course and with padding that never counts
 - `encoder`     questions to vectors in bulk
-- `vocabulary`  text to tokens to ids
+- `vocabulary`  tokens to ids; `tokenizer` cuts text into tokens
 - `data`        CSV to pairs, duplicate groups, and parts that share no question
 - `derived`     pairs that nobody labelled, made from those that somebody did
 - `batches`     pairs to batches without known false negatives; `stream` makes them endless

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .data import Pairs, question_groups, question_key
-from .vocabulary import tokenize
+from .tokenizer import tokenize
 
 
 def implied_duplicates(pairs: Pairs, *, max_group: int = 30, seed: int = 0) -> Pairs:

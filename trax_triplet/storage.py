@@ -19,7 +19,8 @@ import safetensors.numpy
 
 from trax_triplet.encoder import Encoder
 from trax_triplet.model import POOLINGS, Siamese, get_weights, set_weights
-from trax_triplet.vocabulary import TOKENIZER_VERSIONS, Vocabulary
+from trax_triplet.tokenizer import TOKENIZER_VERSIONS
+from trax_triplet.vocabulary import Vocabulary
 
 FORMAT = 1
 MAX_SETTINGS_BYTES = 16 * 2**20

@@ -1,18 +1,12 @@
-"""From text to tokens to ids. Look-ups never change a vocabulary.
-
-`tokenize` cuts a question into tokens by one of two named rules; `Vocabulary` numbers them.
-"""
+"""From text to tokens to ids. Look-ups never change a vocabulary."""
 
 from __future__ import annotations
 
 import array
 import collections
-import functools
 import itertools
 import os
 import re
-import sys
-import unicodedata
 import zlib
 from collections.abc import Iterable
 from operator import index
@@ -20,127 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
+from .tokenizer import TOKENIZER_VERSIONS, tokenize, tokenizer_named
+
 OOV_ID = 0  # out of vocabulary: every word that the vocabulary does not hold
 PAD_ID = 1  # padding: no text is ever encoded to it
 PAD = "<PAD>"
-
-# A tokenizer whose tokens change gets a new version, so that files of the old one are refused, not misread.
-TOKENIZER_VERSIONS = {"words": 1, "course": 1}
 
 _FORMAT = 1
 _MAX_BYTES = 256 * 2**20
 _NUMBER = "([0-9]{1,9})"
 _HEADER = re.compile(rf"# trax-triplet vocabulary {_NUMBER} tokenizer=(\S+)/{_NUMBER} words={_NUMBER} "
                      rf"buckets={_NUMBER}")
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|\S")
-_SENTENCE_END = re.compile(r"[.?!]")
-# Text in which the course's rules split off nothing but ? and !, unless it holds a contraction.
-_PLAIN = re.compile(r"[A-Za-z0-9_ ?!/]*(?:-[A-Za-z0-9_ ?!/]+)*")
-_CONTRACTION = re.compile("cannot|gimme|gonna|gotta|lemme|wanna")
-
-
-def tokenize(question: str, tokenizer: str = "words") -> list[str]:
-    """Cut a question into tokens.
-
-    * ``'words'`` (the default of new models, needs no outside data): the text in lower case and in Unicode's
-      composed form (NFC), cut into runs of letters and digits; an apostrophe inside a word stays there, a
-      curly one (U+2019) counts as straight; every other character that is not blank is a token of its own.
-    * ``'course'``: ``nltk.word_tokenize`` as NLTK 3.5 and 3.6 had it, whatever NLTK is installed: sentences
-      by punkt, then Treebank rules, case kept. Needs NLTK's English punkt parameters; never downloads them.
-
-    Args:
-        question: any text; blank text has no tokens.
-        tokenizer: ``'words'`` or ``'course'``.
-
-    Returns:
-        The tokens in order. None is empty, holds a blank, or equals ``'<PAD>'``: both rules split off ``<``.
-
-    Raises:
-        TypeError: `question` is no str.
-        ValueError: `tokenizer` is no known name.
-        FileNotFoundError: ``'course'`` finds no punkt parameters.
-
-    Example:
-        >>> tokenize("Don’t panic: what's C++?")
-        ["don't", 'panic', ':', "what's", 'c', '+', '+', '?']
-    """
-    if not isinstance(question, str):
-        raise TypeError(f"a question must be a str, got {type(question).__name__}: {question!r:.60}")
-    return _tokenizer_named(tokenizer)(question)
-
-
-def _tokenizer_named(name: str):
-    if name not in TOKENIZER_VERSIONS:
-        raise ValueError(f"unknown tokenizer {name!r}; choose one of {str([*TOKENIZER_VERSIONS])[1:-1]}")
-    return {"words": _words, "course": _course}[name]
-
-
-def _words(question: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFC", question.lower()).replace("’", "'"))
-
-
-def _course(question: str) -> list[str]:
-    sentences, words = _course_tokenizers()
-    if _PLAIN.fullmatch(question) and not _CONTRACTION.search(question.lower()):  # four of five: 30 rules saved
-        return question.replace("?", " ? ").replace("!", " ! ").split()
-    body = question.rstrip()  # punkt is slow, and only ever splits behind one of . ? ! with text after it
-    if _SENTENCE_END.search(body, 0, len(body) - 1):
-        return [token for sentence in sentences.tokenize(question) for token in words.tokenize(sentence)]
-    return words.tokenize(body)
-
-
-@functools.lru_cache(maxsize=1)
-def _course_tokenizers():
-    """The English sentence splitter and the word tokenizer of NLTK 3.5-3.6 (built once, about 0.1 s)."""
-    from nltk.tokenize.punkt import PunktLanguageVars, PunktSentenceTokenizer, PunktTokenizer
-
-    current = PunktLanguageVars()
-
-    class CourseLanguageVars(PunktLanguageVars):
-        # No sentence ends between a full stop and a curly quote; NLTK 3.10: it does.
-        re_boundary_realignment = re.compile(_no_curly_quotes(current.re_boundary_realignment.pattern), re.M)
-        _re_non_word_chars = _no_curly_quotes(current._re_non_word_chars)
-
-    try:
-        parameters = PunktTokenizer("english")._params
-    except LookupError:
-        raise FileNotFoundError(
-            "the tokenizer 'course' needs NLTK's punkt parameters, which are not installed: type "
-            "`python -m nltk.downloader punkt_tab` once, or let NLTK_DATA name a folder with them") from None
-    return PunktSentenceTokenizer(parameters, lang_vars=CourseLanguageVars()), _course_word_tokenizer()
-
-
-def _no_curly_quotes(pattern: str) -> str:
-    for quote in "‘’“”«»":
-        pattern = pattern.replace(quote.encode("unicode_escape").decode(), "").replace(quote, "")
-    return pattern
-
-
-def _course_word_tokenizer():
-    """NLTK's word tokenizer with the rules that changed in NLTK 3.7 and later put back."""
-    from nltk.tokenize.destructive import NLTKWordTokenizer as Current
-
-    class CourseWordTokenizer(Current):
-        # Split off an opening quote only before a word of one letter that is no clitic; 3.7: before most.
-        STARTING_QUOTES = [rule for rule in _with_re(Current.STARTING_QUOTES) if not rule[0].match("'word")]
-        STARTING_QUOTES.append((re.compile(r"(?i)'(?!re|ve|ll|[mtsdn])(\w)\b"), r"' \1"))
-        # Dashes U+2012 to U+2015 stay inside their word.
-        PUNCTUATION = [rule for rule in _with_re(Current.PUNCTUATION) if not rule[0].fullmatch("\u2014")]
-        # Runs of blanks are left as they are, and two quotes are split off only from text before them.
-        ENDING_QUOTES = [rule for rule in _with_re(Current.ENDING_QUOTES)
-                         if not (rule[0].match(" ") or rule[0].match("''"))]
-        ENDING_QUOTES.insert(2, (re.compile(r"(\S)''"), r"\1 '' "))
-        PARENS_BRACKETS, DOUBLE_DASHES = _with_re([Current.PARENS_BRACKETS, Current.DOUBLE_DASHES])
-
-    return CourseWordTokenizer()
-
-
-def _with_re(rules: Iterable[tuple]) -> list[tuple]:
-    """Rules compiled by `re`, as in the old NLTK: NLTK 3.10's `regex` takes thrice as long."""
-    # Python 3.10 has no possessive *+, which changes no match here.
-    star = "]*+" if sys.version_info >= (3, 11) else "]*"
-    return [(re.compile(rule.pattern.replace("]*+", star), rule.flags & re.IGNORECASE), replacement)
-            for rule, replacement in rules]
 
 
 class _Ids(dict):
@@ -187,7 +71,7 @@ class Vocabulary:
     __slots__ = ("_ids", "_words", "_tokenizer", "_buckets")
 
     def __init__(self, words: Iterable[str], *, tokenizer: str = "words", buckets: int = 0):
-        _tokenizer_named(tokenizer)
+        tokenizer_named(tokenizer)
         if index(buckets) < 0:
             raise ValueError(f"buckets must be at least 0, got {buckets}")
         self._tokenizer, self._buckets = tokenizer, index(buckets)
@@ -250,7 +134,7 @@ class Vocabulary:
             raise ValueError(f"min_count and max_size must be at least 1, got {min_count} and {max_size}")
         numbers = collections.defaultdict(itertools.count().__next__)  # of words, in order of first appearance
         times = collections.Counter(questions)
-        flat, ends = _cut_all(times, _tokenizer_named(tokenizer), numbers)
+        flat, ends = _cut_all(times, tokenizer_named(tokenizer), numbers)
         weights = np.repeat(np.array([*times.values()], np.int64), np.diff(ends, prepend=0))
         counts = np.bincount(flat, weights, len(numbers))
         kept = np.flatnonzero(counts >= min_count)
@@ -316,7 +200,7 @@ class Vocabulary:
         """
         questions = _checked(questions)
         distinct = dict.fromkeys(questions)
-        return _rows(questions, distinct, *_cut_all(distinct, _tokenizer_named(self._tokenizer), self._ids))
+        return _rows(questions, distinct, *_cut_all(distinct, tokenizer_named(self._tokenizer), self._ids))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the vocabulary as UTF-8 text: one header line, then one word a line in id order.
