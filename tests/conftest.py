@@ -19,6 +19,16 @@ def real_data():
 
 
 @pytest.fixture
+def x64():
+    """JAX with 64 bits."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture
 def punkt(monkeypatch):
     """Sets the only folder NLTK looks for parameters in; nothing built before or here is kept."""
     import nltk.data

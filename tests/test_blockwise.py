@@ -15,13 +15,6 @@ from trax_triplet.compat import fastmath
 RULES = [(closest, anchor) for closest in steps.CLOSEST for anchor in loss.ANCHORS]
 
 
-@pytest.fixture
-def x64():
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
-
-
 def vectors(n, d=5, seed=0, dtype=np.float32, noise=0.7):
     """Unit vectors of n pairs."""
     rng = np.random.default_rng(seed)

@@ -42,13 +42,6 @@ def backend(request):
         yield request.param
 
 
-@pytest.fixture
-def x64():
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
-
-
 def to_numpy(x):
     return x.numpy() if isinstance(x, tf.Tensor) else np.asarray(x)
 

@@ -170,6 +170,31 @@ def test_layer_with_lengths(both):
     np.testing.assert_array_equal(found[0, 3:], np.broadcast_to(found[0, 2], (4, 4)))
     with pytest.raises(ValueError, match="takes no lengths"):
         LSTM(4, mode="predict", with_lengths=True)
+    with pytest.raises(ValueError, match="leave closed_form at True"):
+        LSTM(4, with_lengths=True, closed_form=False)
+
+
+def test_layer_in_float64_is_the_loop_and_its_gradient_the_difference_of_two(x64):
+    x, kernel, bias = (a.astype(np.float64) for a in drawn(3, 4, 2, 2))
+    layer, total = LSTM(2), np.random.default_rng(2).normal(size=(3, 4, 2))
+    layer.init(shapes.ShapeDtype((3, 4, 2), np.float64))
+
+    def value(x, kernel, bias):
+        weights = fastmath.nested_map(lambda w: kernel if w.ndim == 2 else bias, layer.weights)
+        return layer.pure_fn(x, weights, layer.state, None)[0]
+
+    lengths = np.full(3, 4)
+    found = value(x, kernel, bias)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, states_by_loops(x, kernel, bias, lengths), rtol=0, atol=1e-14)
+    gradients = jax.grad(lambda *a: jnp.sum(value(*a) * total), (0, 1, 2))(x, kernel, bias)
+    rng, step = np.random.default_rng(3), 1e-6
+    for k, gradient in enumerate(gradients):
+        direction = [np.zeros_like(a) for a in (x, kernel, bias)]
+        direction[k] = rng.normal(size=gradient.shape)
+        ahead, behind = (np.sum(total * states_by_loops(
+            *(a + s * d for a, d in zip((x, kernel, bias), direction)), lengths)) for s in (step, -step))
+        assert np.sum(gradient * direction[k]) == pytest.approx((ahead - behind) / (2 * step), rel=1e-7)
 
 
 def test_the_course_s_model_can_have_either():

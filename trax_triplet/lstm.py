@@ -4,7 +4,7 @@ from trax_triplet.compat import fastmath, jnp, tl
 from trax_triplet.recurrence import lstm
 
 
-def LSTM(n_units, mode="train", *, cell=None, with_lengths=False):
+def LSTM(n_units, mode="train", *, cell=None, with_lengths=False, closed_form=True):
     """Returns an LSTM layer over axis 1 that is `tl.LSTM` in all but speed.
 
     The layer takes vectors (batch, length, n_units) to the states after each step, of the same shape. With
@@ -18,13 +18,14 @@ def LSTM(n_units, mode="train", *, cell=None, with_lengths=False):
         mode: 'train', 'eval' or 'predict'.
         cell: a `tl.LSTMCell` with initialisers of its own; None for Trax's.
         with_lengths: whether the lengths come as a second input.
+        closed_form: False: Trax's own scan and autodiff in all modes, with derivatives of any order; no lengths.
 
     Returns:
         A layer that prints as `LSTM_{n_units}`, with the weights of `tl.LSTM`: kernel (2 n_units, 4 n_units),
         rows for the input, then for the state, gates input, new, forget, output; and bias (4 n_units,).
 
     Raises:
-        ValueError: `with_lengths` in mode 'predict'.
+        ValueError: `with_lengths` in mode 'predict' or without `closed_form`.
 
     Example:
         >>> LSTM(8)
@@ -35,7 +36,10 @@ def LSTM(n_units, mode="train", *, cell=None, with_lengths=False):
     if with_lengths and mode == "predict":
         raise ValueError("an LSTM in mode 'predict' reads one step after the other and takes no lengths; "
                          "take mode='eval' with them")
-    scan = _ClosedFormScan(cell or tl.LSTMCell(n_units), mode, with_lengths)
+    if with_lengths and not closed_form:
+        raise ValueError("Trax's own scan takes no lengths; leave closed_form at True with them")
+    cell = cell or tl.LSTMCell(n_units)
+    scan = _ClosedFormScan(cell, mode, with_lengths) if closed_form else tl.Scan(cell, axis=1, mode=mode)
     zero_state = tl.Branch([], tl.MakeZeroState(depth_multiplier=2))  # the lengths stay below on the stack
     return tl.Serial(zero_state, scan, tl.Select([0], n_in=2), name=f"LSTM_{n_units}", sublayers_to_print=[])
 

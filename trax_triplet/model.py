@@ -69,7 +69,7 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
     if pooling == "course":
         if word_dropout:
             raise ValueError("the course's model has no word dropout; take pooling='mean' or 'last' with it")
-        states = tl.LSTM(d_model, mode=mode) if lstm == "trax" else LSTM(d_model, mode)
+        states = LSTM(d_model, mode, closed_form=lstm == "closed form")
         tower = tl.Serial(embedding, states, tl.Mean(axis=1), normalize)
         return _pooled(tl.Parallel(tower, tower), pooling)
     pool = MeanOfWords() if pooling == "mean" else LastWord()
@@ -117,10 +117,7 @@ def SpreadLSTM(d_model, mode="train", *, lstm="closed form"):
         gate = jnp.arange(shape[0]) // d_model  # input, new, forget, output
         return jnp.where(gate == 2, jnp.ones(shape, "float32"), jnp.zeros(shape, "float32"))
     cell = tl.LSTMCell(d_model, forget_bias=0.0, bias_initializer=bias)
-    if lstm == "closed form":
-        return LSTM(d_model, mode, cell=cell)
-    return tl.Serial(tl.Branch([], tl.MakeZeroState(depth_multiplier=2)), tl.Scan(cell, axis=1, mode=mode),
-                     tl.Select([0], n_in=2), name=f"LSTM_{d_model}", sublayers_to_print=[])
+    return LSTM(d_model, mode, cell=cell, closed_form=lstm == "closed form")
 
 
 class WordDropout(tl.Layer):
