@@ -1,6 +1,5 @@
 """The packed step against Trax's own."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -9,7 +8,7 @@ from trax_triplet.loop import make_loop
 from trax_triplet.model import Siamese, get_weights, init_model
 from trax_triplet.recurrence import rung_sizes
 from trax_triplet.stream import PADDING_PAIR
-from trax_triplet.trainer import PackedTrainer, hide_words, pack_batch
+from trax_triplet.trainer import PackedTrainer, pack_batch
 
 VOCAB, BUCKETS, BATCH = 300, 7, 8
 SETTINGS = {"batch_size": BATCH, "margin": 0.4, "closest": "semi-hard", "anchor": "both", "learning_rate": 0.01,
@@ -65,9 +64,22 @@ def test_packing_and_unpacking_gives_the_words_back():
     assert len(np.unique(batch.words[batch.words < VOCAB])) == (batch.words < VOCAB).sum()
 
 
-def test_hidden_words_read_as_unknown_ones_and_no_others():
-    words = np.arange(1000.0, dtype=np.float32)[:, None]
-    read = np.asarray(hide_words(words, jax.random.PRNGKey(0), 0.4, 5))[:, 0]
-    hidden = read != words[:, 0]
-    assert 0.35 < hidden.mean() < 0.45
-    assert set(read[hidden]) == {995.0, 996.0, 997.0, 998.0, 999.0}
+def words_read(batch, ids):
+    """What each of the ids reads as, by where the two batches put it."""
+    plain = pack_batch(batch, VOCAB, BUCKETS)
+    hidden = pack_batch(batch, VOCAB, BUCKETS, dropout=0.4, seed=(3, 4))
+    was, reads = (b.words[b.packed.index[:batch[0].size * 2]] for b in (plain, hidden))  # all rows are full
+    return np.array([np.unique(reads[was == word]).item() for word in ids])
+
+
+@pytest.mark.parametrize("buckets", [BUCKETS, 0])
+def test_a_hidden_word_reads_as_one_unknown_word_wherever_it_stands(buckets, monkeypatch):
+    monkeypatch.setitem(globals(), "BUCKETS", buckets)
+    ids = np.arange(2, 258, dtype=np.int32)
+    batch = (ids.reshape(32, 8), ids[::-1].reshape(32, 8), np.arange(32), np.arange(32))
+    reads = words_read(batch, ids)
+    hidden = reads != ids
+    assert 0.3 < hidden.mean() < 0.5
+    unknown = set(range(VOCAB - buckets, VOCAB)) if buckets else {0}
+    assert set(reads[hidden]) == unknown
+    np.testing.assert_array_equal(reads, words_read(batch, ids))

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 MOST_BEHIND = 16  # steps after which all rows catch up: a row never has more to make up for
 
@@ -51,6 +50,9 @@ def adam(step, gradient, weights, moments, options):
 def caught_up(rows, step, rates, options):
     """`rows` after all steps before `step`, none of which had a gradient for them.
 
+    Without a gradient the moments shrink by b1 and b2 a step, so that each step's move is known from those that
+    the row has now: one pass over the rows takes all steps.
+
     Args:
         rows: `RowsBehind`, each row at most MOST_BEHIND steps behind.
         step: number of steps to have taken.
@@ -60,15 +62,21 @@ def caught_up(rows, step, rates, options):
     Returns:
         `RowsBehind`, all at `step`.
     """
-    def idle(s, state):
-        table, first, second = state
-        late = (rows.at <= s)[:, None]
-        moved, moments = adam(s, jnp.zeros_like(table), table, (first, second),
-                              {**options, "learning_rate": rates[s % MOST_BEHIND]})
-        return tuple(jnp.where(late, new, old) for new, old in zip((moved, *moments), state))
+    b1, b2, eps, kept = options["b1"], options["b2"], options["eps"], 1 - options["weight_decay_rate"]
+    root, moved = jnp.sqrt(rows.second), jnp.zeros_like(rows.table)
+    behind = step - rows.at
 
-    table, first, second = lax.fori_loop(jnp.min(rows.at), step, idle, rows[:3])
-    return RowsBehind(table, first, second, jnp.full_like(rows.at, step))
+    def to(base, exponents):  # few exponents occur: a table is quicker than as many powers
+        return (jnp.asarray(base) ** jnp.arange(MOST_BEHIND + 1))[jnp.clip(exponents, 0, MOST_BEHIND)][:, None]
+
+    for ago in range(1, MOST_BEHIND + 1):  # the step before last moved a row by what its momentum was then
+        s = jnp.maximum(step - ago, 0)
+        idle = behind - ago + 1  # idle steps of a row up to s and with it; at most 0: the row has taken s
+        rate = rates[s % MOST_BEHIND] * kept ** (ago - 1) / (1 - b1 ** (s + 1))
+        first = to(b1, idle) * rate * rows.first
+        moved += jnp.where(idle[:, None] > 0, first / (root * jnp.sqrt(to(b2, idle) / (1 - b2 ** (s + 1))) + eps), 0)
+    return RowsBehind(to(kept, behind) * rows.table - moved, to(b1, behind) * rows.first, to(b2, behind) * rows.second,
+                      jnp.full_like(rows.at, step))
 
 
 def take(rows, numbers):

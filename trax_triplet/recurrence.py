@@ -16,6 +16,9 @@ import numpy as np
 from jax import lax
 
 
+CHUNK = 1024  # places whose gradients are added up in one product
+
+
 class Packed(NamedTuple):
     """Where the words of rows of many lengths lie, step behind step; NumPy or JAX arrays."""
 
@@ -71,30 +74,84 @@ def pack(tokens, lengths):
     return Packed(index, counts, order)
 
 
-def packed_lstm(projected, kernel, packed, *, states=False):
+class Room(NamedTuple):
+    """What `forward` keeps of each place, for `backward`; JAX arrays that a jitted caller may donate, and use again.
+
+    The system hands out the pages of new memory one by one, which can take as long as the arithmetic: a training
+    step that brings its room with it needs none.
+    """
+
+    gates: jax.Array    # (places, 4 d): input, new, forget, output
+    before: jax.Array   # (places, d): state that enters the step
+    cells: jax.Array    # (places, d): cell that enters the step
+    d_gates: jax.Array  # (places, 4 d): gradient of what goes into the gates
+
+    @classmethod
+    def of(cls, places, d, dtype=jnp.float32):
+        """Room for so many places, a multiple of CHUNK, and states of width d.
+
+        Example:
+            >>> Room.of(CHUNK, 2).gates.shape
+            (1024, 8)
+        """
+        return cls(*(jnp.zeros((places, width * d), dtype) for width in (4, 1, 1, 4)))
+
+
+def forward(projected, kernel, packed, room):
     """Runs an LSTM over packed rows: c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
 
     Args:
         projected: float (n, 4 d): what each token brings to the gates i, g, f, o (Trax's order): its embedding
             times the input half of the kernel, plus the bias.
         kernel: float (d, 4 d), the half of the kernel that the state meets.
-        packed: `Packed`; `index` are rows of `projected`, and has room for what the steps compute: at least
-            the sum over steps of the smallest of `rung_sizes` that holds their rows.
-        states: also return the state that enters every step, (packed, d).
+        packed: `Packed`; `index` are rows of `projected`, as long as the room.
+        room: `Room` for at least what the steps compute: the sum over steps of the smallest of `rung_sizes`
+            that holds their rows.
 
     Returns:
-        The last states (rows, d), in the order of `packed.order`: a row of length 0 has the state 0. With
-        `states` a pair of them and the entering states. First derivatives in `projected` and `kernel`;
-        asking for second ones is a NotImplementedError.
+        The last states (rows, d), in the order of `packed.order`: a row of length 0 has the state 0. And the
+        room, filled.
 
     Example:
         >>> packed = pack(np.array([[0, 1], [1, 1]]), np.array([2, 1]))
-        >>> packed_lstm(jnp.zeros((2, 4)), jnp.zeros((1, 4)), packed).tolist()
+        >>> packed = packed._replace(index=np.resize(packed.index, CHUNK))
+        >>> forward(jnp.zeros((2, 4)), jnp.zeros((1, 4)), packed, Room.of(CHUNK, 1))[0].tolist()
         [[0.0], [0.0]]
     """
-    rows = packed.order.shape[0]
     index, counts = jnp.asarray(packed.index), jnp.asarray(packed.counts)
-    return _lstm(projected, kernel, index, counts, rung_sizes(rows), states)
+    last, *kept = _walk(projected, kernel, index, counts, rung_sizes(packed.order.shape[0]), room[:3])
+    return last, Room(*kept, room.d_gates)
+
+
+def backward(kernel, packed, room, d_last, n):
+    """The gradients of `forward`, walking back once.
+
+    Sums run over chunks of CHUNK places up to the last that holds something, so that neither time nor rounding
+    depends on how much room there is.
+
+    Args:
+        kernel, packed: as in `forward`.
+        room: what `forward` gave.
+        d_last: float (rows, d), gradient of the last states.
+        n: number of rows of `projected`.
+
+    Returns:
+        Gradients of `projected` (n, 4 d) and of `kernel`, and the room.
+    """
+    index, counts = jnp.asarray(packed.index), jnp.asarray(packed.counts)
+    sizes = rung_sizes(packed.order.shape[0])
+    total = jnp.sum(_places(counts, sizes)[1])
+    # Behind the last place the room holds what an earlier batch left there: the last chunk must not add it.
+    d_gates = _put(room.d_gates, jnp.zeros((CHUNK, room.d_gates.shape[1]), room.d_gates.dtype), total)
+    d_gates = _walk_back(room.gates, room.cells, kernel, counts, d_last, None, sizes, d_gates)
+
+    def add(chunk, sums):
+        back = _take(d_gates, chunk * CHUNK, CHUNK)
+        rows = _take(index, chunk * CHUNK, CHUNK)
+        return sums[0].at[rows].add(back), sums[1] + _take(room.before, chunk * CHUNK, CHUNK).T @ back
+
+    start = jnp.zeros((n, d_gates.shape[1]), d_gates.dtype), jnp.zeros_like(kernel)
+    return *lax.fori_loop(0, -(-total // CHUNK), add, start), room._replace(d_gates=d_gates)
 
 
 def lstm(x, kernel, bias, lengths=None):
@@ -127,7 +184,7 @@ def lstm(x, kernel, bias, lengths=None):
     projected = jnp.swapaxes(x, 0, 1).reshape(steps * rows, d_in).astype(wide) @ kernel[:d_in] + bias
     if lengths is None:
         counts = jnp.full((steps,), rows, jnp.int32)
-        last, entering = _lstm(projected, kernel[d_in:], None, counts, (rows,), True)
+        last, entering = _lstm(projected, kernel[d_in:], None, counts, (rows,))
         after = jnp.concatenate([entering[rows:], last]).reshape(steps, rows, -1)
         return jnp.swapaxes(after, 0, 1).astype(x.dtype)
     return _ragged(projected, kernel[d_in:], jnp.clip(lengths, 0, steps), rows, steps).astype(x.dtype)
@@ -143,7 +200,7 @@ def _ragged(projected, kernel, lengths, rows, steps):
     place = jnp.arange(rows * steps)
     at = jnp.clip(jnp.searchsorted(starts + sizes, place, side="right"), 0, steps - 1)
     index = at * rows + order[jnp.clip(place - starts[at], 0, rows - 1)]
-    last, entering = _lstm(projected, kernel, index.astype(jnp.int32), counts, rung_sizes(rows), True)
+    last, entering = _lstm(projected, kernel, index.astype(jnp.int32), counts, rung_sizes(rows))
     # The state after step t is the one that enters step t + 1, or the row's last.
     reads_on = step[:, None] + 1 < lengths[order][None, :]
     following = jnp.append(starts[1:], starts[-1])[:, None] + jnp.arange(rows)[None, :]
@@ -185,27 +242,23 @@ def _sigmoid(x):
 
 
 def _put(array, rows, start):
-    return lax.dynamic_update_slice(array, rows, (start, 0))
+    return lax.dynamic_update_slice_in_dim(array, rows, start, 0)
 
 
 def _take(array, start, size):
-    return lax.dynamic_slice(array, (start, 0), (size, array.shape[1]))
+    return lax.dynamic_slice_in_dim(array, start, size)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _lstm(projected, kernel, index, counts, sizes, states):
-    """`packed_lstm`; `index` None: token p of `projected` stands at place p."""
-    last, _, before, _ = _walk(projected, kernel, index, counts, sizes)
-    return (last, before) if states else last
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _lstm(projected, kernel, index, counts, sizes):
+    """The last states, and those that enter each step, packed; `index` None: token p stands at place p."""
+    return _forward(projected, kernel, index, counts, sizes)[0]
 
 
-def _walk(projected, kernel, index, counts, sizes):
-    """Returns the last states, and packed: gates (i, g, f, o), states and cells before each step."""
-    d, dtype = kernel.shape[0], projected.dtype
+def _walk(projected, kernel, index, counts, sizes, kept):
+    """Returns the last states, and, written into `kept`, packed: gates, states and cells before each step."""
     starts, _ = _places(counts, sizes)
-    room = projected.shape[0] if index is None else index.shape[0]
-    kept = tuple(jnp.zeros((room, width), dtype) for width in (4 * d, d, d))
-    h = c = jnp.zeros((sizes[-1], d), dtype)
+    h = c = jnp.zeros((sizes[-1], kernel.shape[0]), projected.dtype)
     ended = []
     for size, first, end in reversed(_spans(counts, sizes)):
         ended.append(h[size:])
@@ -216,7 +269,7 @@ def _walk(projected, kernel, index, counts, sizes):
             if index is None:
                 x = _take(projected, start, size)
             else:
-                x = projected[lax.dynamic_slice(index, (start,), (size,))]
+                x = projected[_take(index, start, size)]
             i, g, f, o = jnp.split(x + h @ kernel, 4, axis=1)
             i, g, f, o = _sigmoid(i), jnp.tanh(g), _sigmoid(f), _sigmoid(o)
             kept = (_put(gates, jnp.concatenate([i, g, f, o], axis=1), start), _put(before, h, start),
@@ -229,11 +282,13 @@ def _walk(projected, kernel, index, counts, sizes):
     return jnp.concatenate([h, *reversed(ended)]), *kept
 
 
-def _walk_back(gates, cells, kernel, counts, d_last, d_before, sizes):
-    """The gradient of what goes into the gates, packed, from those of the last and of the entering states."""
+def _walk_back(gates, cells, kernel, counts, d_last, d_before, sizes, d_gates):
+    """The gradient of what goes into the gates, from those of the last and of the entering states.
+
+    It is written into `d_gates`, packed; in the place of `gates` it would be copied at every step.
+    """
     starts, _ = _places(counts, sizes)
     d = kernel.shape[0]
-    d_gates = jnp.zeros_like(gates)  # in the place of `gates` it would be copied at every step
     dh = dc = jnp.zeros((0, d), gates.dtype)
     for size, first, end in _spans(counts, sizes):
         dh = jnp.concatenate([dh, d_last[len(dh):size]])
@@ -245,12 +300,12 @@ def _walk_back(gates, cells, kernel, counts, d_last, d_before, sizes):
             start = starts[t]
             i, g, f, o = jnp.split(_take(gates, start, size), 4, axis=1)
             c = _take(cells, start, size)
-            tanh_c = jnp.tanh(f * c + i * g)
-            d_new_c = dc + dh * o * (1 - tanh_c * tanh_c)
-            back = jnp.concatenate([d_new_c * g * i * (1 - i), d_new_c * i * (1 - g * g),
-                                    d_new_c * c * f * (1 - f), dh * tanh_c * o * (1 - o)], axis=1)
             reads = (jnp.arange(size) < counts[t])[:, None]
-            back = jnp.where(reads, back, 0)
+            d_new_h = jnp.where(reads, dh, 0)
+            tanh_c = jnp.tanh(f * c + i * g)
+            d_new_c = jnp.where(reads, dc, 0) + d_new_h * o * (1 - tanh_c * tanh_c)
+            back = jnp.concatenate([d_new_c * g * i * (1 - i), d_new_c * i * (1 - g * g),
+                                    d_new_c * c * f * (1 - f), d_new_h * tanh_c * o * (1 - o)], axis=1)
             d_h = jnp.where(reads, back @ kernel.T, dh)
             if d_before is not None:
                 d_h = d_h + _take(d_before, start, size)
@@ -260,22 +315,22 @@ def _walk_back(gates, cells, kernel, counts, d_last, d_before, sizes):
     return d_gates
 
 
-def _forward(projected, kernel, index, counts, sizes, states):
-    last, gates, before, cells = _walk(projected, kernel, index, counts, sizes)
-    return (last, before) if states else last, (projected.shape[0], kernel, index, counts, gates, before, cells)
+def _forward(projected, kernel, index, counts, sizes):
+    places = projected.shape[0] if index is None else index.shape[0]
+    empty = Room.of(places, kernel.shape[0], projected.dtype)[:3]
+    last, *kept = _walk(projected, kernel, index, counts, sizes, empty)
+    return (last, kept[1]), (projected.shape[0], kernel, index, counts, *kept)
 
 
-def _backward(sizes, states, kept, cotangents):
+def _backward(sizes, kept, cotangents):
     n, kernel, index, counts, gates, before, cells = kept
-    d_last, d_before = cotangents if states else (cotangents, None)
-    d_projected, d_kernel = _gradients(kernel, index, counts, gates, before, cells, d_last, d_before, n, sizes)
-    no_gradient = [None if x is None else np.zeros(x.shape, jax.dtypes.float0) for x in (index, counts)]
-    return d_projected, d_kernel, *no_gradient
+    gradients = _gradients(kernel, index, counts, gates, before, cells, *cotangents, n, sizes)
+    return *gradients, *(None if x is None else np.zeros(x.shape, jax.dtypes.float0) for x in (index, counts))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(8, 9))
 def _gradients(kernel, index, counts, gates, before, cells, d_last, d_before, n, sizes):
-    d_gates = _walk_back(gates, cells, kernel, counts, d_last, d_before, sizes)
+    d_gates = _walk_back(gates, cells, kernel, counts, d_last, d_before, sizes, jnp.zeros_like(gates))
     if index is None:
         return d_gates, before.T @ d_gates
     return jnp.zeros((n, gates.shape[1]), gates.dtype).at[index].add(d_gates), before.T @ d_gates

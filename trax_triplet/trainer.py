@@ -12,40 +12,40 @@ from trax_triplet.compat import fastmath, optimizers
 from trax_triplet.lazy_adam import MOST_BEHIND, RowsBehind, adam, caught_up, put, take
 from trax_triplet.loss import triplet_loss
 from trax_triplet.model import WEIGHT_NAMES, get_weights, set_weights
-from trax_triplet.recurrence import Packed, pack, packed_lstm
+from trax_triplet.recurrence import CHUNK, Packed, Room, backward, forward, pack
 from trax_triplet.similarity import l2_normalize
 from trax_triplet.vocabulary import OOV_ID, PAD_ID
 
-_SETTINGS = ("word_dropout", "n_unknown", "margin", "closest", "anchor")
-ROOM = 1024  # arrays of words are padded to multiples of this: few shapes to compile
+_RULE = ("margin", "closest", "anchor")
 
 
 class PackedBatch(NamedTuple):
     """A batch of both sides of the pairs: which words it has, and where they stand."""
 
-    words: np.ndarray   # int32 (n,): the word ids that occur, then those of unknown words; distinct
+    words: np.ndarray   # int32 (n,): the ids that are read, distinct; from some place on `vocab_size`, no word's id
     packed: Packed      # of the rows of both sides; index: places in `words`
     back: np.ndarray    # int32 (rows,): where each row stands in `packed.order`
     groups: tuple       # two int32 arrays (pairs,)
 
 
-def pack_batch(batch, vocab_size, buckets):
-    """Packs a batch of `BatchStream`, on the host.
+def pack_batch(batch, vocab_size, buckets, *, dropout=0.0, seed=0):
+    """Packs a batch of `BatchStream`, with word dropout as `model.WordDropout` has it; on the host.
 
     Args:
         batch: (ids1, ids2, groups1, groups2), int32 (pairs, length) twice and (pairs,) twice.
         vocab_size: number of word ids.
         buckets: how many of them, the last, are for unknown words; 0: id 0 is.
+        dropout: share of the words that are hidden, and read as unknown ones.
+        seed: of what is hidden; anything that `np.random.default_rng` takes.
 
     Returns:
-        `PackedBatch`; `words` ends in the ids for unknown words and is filled with `vocab_size`, no word's id,
-        before them.
+        `PackedBatch`, whose sizes are powers of two, CHUNK or more: few shapes to compile.
 
     Example:
         >>> ids = np.array([[5, 1, 6]])
         >>> batch = pack_batch((ids, ids, np.array([0]), np.array([0])), vocab_size=9, buckets=2)
-        >>> batch.words[:3].tolist(), batch.words[-2:].tolist(), batch.packed.index[:4].tolist()
-        ([5, 6, 9], [7, 8], [0, 0, 1, 1])
+        >>> batch.words[:4].tolist(), batch.packed.index[:4].tolist(), batch.packed.counts[:3].tolist()
+        ([5, 6, 9, 9], [0, 0, 1, 1], [2, 2, 0])
     """
     ids1, ids2, *groups = (np.asarray(part) for part in batch)
     width = max(ids1.shape[1], ids2.shape[1])
@@ -56,63 +56,43 @@ def pack_batch(batch, vocab_size, buckets):
     if not is_word[:, :-1].all():  # words that stand behind padding move to the front
         ids = np.take_along_axis(ids, np.argsort(~is_word, axis=1, kind="stable"), axis=1)
     packed = pack(ids, lengths)
-    unknown = np.arange(vocab_size - buckets, vocab_size) if buckets else np.array([OOV_ID])
-    occurs = np.zeros(vocab_size, bool)
-    occurs[packed.index] = True
-    occurs[unknown] = False
-    known = np.flatnonzero(occurs)
-    filled = -(-len(known) // ROOM) * ROOM
-    words = np.concatenate([known, np.full(filled - len(known), vocab_size), unknown]).astype(np.int32)
+    reads_as = _hide(_occurring(packed.index, vocab_size), vocab_size, buckets, dropout, seed)
+    index = reads_as[packed.index]
+    words = _occurring(index, vocab_size)
     place = np.zeros(vocab_size, np.int32)
-    place[known], place[unknown] = np.arange(len(known)), filled + np.arange(len(unknown))
+    place[words] = np.arange(len(words))
+    filled = np.full(_room_for(len(words)), vocab_size, np.int32)
+    filled[:len(words)] = words
     back = np.empty_like(packed.order)
     back[packed.order] = np.arange(len(back))
-    room = -len(packed.index) % ROOM
-    steps = -len(packed.counts) % 32
-    packed = Packed(np.pad(place[packed.index], (0, room)), np.pad(packed.counts, (0, steps)), packed.order)
-    return PackedBatch(words, packed, back, tuple(groups))
+    packed = Packed(_longer(place[index], _room_for(len(index))), _longer(packed.counts, -(-width // 32) * 32),
+                    packed.order)
+    return PackedBatch(filled, packed, back, tuple(groups))
 
 
-def hide_words(words, key, rate, n_unknown):
-    """Word dropout as `model.WordDropout` has it, on the words of a batch.
-
-    Args:
-        words: table of their embeddings (n, d); the last `n_unknown` are those of unknown words.
-        key: JAX random key.
-        rate: share of the words that are hidden.
-        n_unknown: how many rows a hidden word may read as.
-
-    Returns:
-        (n, d): the embeddings that the words read as.
-    """
-    n = words.shape[0]
-    key1, key2 = jax.random.split(key)
-    hidden = jax.random.bernoulli(key1, rate, (n,))
-    reads_as = jax.random.randint(key2, (n,), n - n_unknown, n)
-    return words[jnp.where(hidden, reads_as, jnp.arange(n))]
+def _occurring(ids, vocab_size):
+    occurs = np.zeros(vocab_size, bool)
+    occurs[ids] = True
+    return np.flatnonzero(occurs)
 
 
-def batch_loss(rows, kernel, bias, batch, key, settings):
-    """The triplet loss of a packed batch.
+def _hide(words, vocab_size, buckets, dropout, seed):
+    """What each word id reads as, int (vocab_size,); of these words a share is hidden."""
+    reads_as = np.arange(vocab_size)
+    if dropout:
+        rng = np.random.default_rng(seed)
+        hidden = words[rng.random(len(words)) < dropout]
+        reads_as[hidden] = rng.integers(vocab_size - buckets, vocab_size, len(hidden)) if buckets else OOV_ID
+    return reads_as
 
-    Args:
-        rows: embeddings (n, d) of `batch.words`.
-        kernel, bias: as in `get_weights`.
-        batch: `PackedBatch`.
-        key: JAX random key, for word dropout.
-        settings: dict with word_dropout, n_unknown, margin, closest and anchor.
 
-    Returns:
-        A scalar.
-    """
-    d = rows.shape[1]
-    if settings["word_dropout"]:
-        rows = hide_words(rows, key, settings["word_dropout"], settings["n_unknown"])
-    projected = rows @ kernel[:d] + bias
-    last = packed_lstm(projected, kernel[d:], batch.packed)
-    v1, v2 = jnp.split(l2_normalize(last[batch.back]), 2)
-    rule = {name: settings[name] for name in ("margin", "closest", "anchor")}
-    return triplet_loss(v1, v2, groups=batch.groups, normalize=False, **rule)
+def _room_for(n):
+    """The least power of two, at least CHUNK, that holds n."""
+    return max(CHUNK, 1 << max(n - 1, 0).bit_length())
+
+
+def _longer(array, length):
+    return np.pad(array, (0, length - len(array)))
 
 
 class PackedTrainer(optimizers.Trainer):
@@ -122,15 +102,17 @@ class PackedTrainer(optimizers.Trainer):
         model_with_loss: as in Trax's Trainer: a `Siamese` of pooling 'last', and a loss layer.
         optimizer: `optimizers.Adam`.
         model: the `Siamese`.
-        settings: dict with buckets, and what `batch_loss` needs but n_unknown.
+        settings: dict with margin, closest, anchor, word_dropout, buckets and seed.
     """
 
     def __init__(self, model_with_loss, optimizer, model, settings):
         super().__init__(model_with_loss, optimizer, n_devices=1)
-        self._model, self._own, self._rates = model, None, np.zeros(MOST_BEHIND, np.float32)
-        self._vocab_size, self._buckets = get_weights(model)["embedding"].shape[0], settings["buckets"]
-        settings = {**settings, "n_unknown": self._buckets or 1}
-        self._step = jax.jit(functools.partial(_step, settings={name: settings[name] for name in _SETTINGS}), donate_argnums=(0, 1))
+        self._model, self._settings, self._own = model, settings, None
+        self._room, self._places = None, CHUNK
+        self._rates = np.zeros(MOST_BEHIND, np.float32)
+        self._vocab_size, self._d_model = get_weights(model)["embedding"].shape
+        self._step = jax.jit(functools.partial(_step, rule={name: settings[name] for name in _RULE}),
+                             donate_argnums=(0, 1, 2))
         self._catch_up = jax.jit(caught_up, donate_argnums=(0,))
 
     def one_step(self, batch, rng, step=0, learning_rate=None):
@@ -144,8 +126,13 @@ class PackedTrainer(optimizers.Trainer):
             self._own = (self._catch_up(self._own[0], step, self._rates, options), *self._own[1:])
         self._rates = self._rates.copy()
         self._rates[step % MOST_BEHIND] = options["learning_rate"]
-        packed = pack_batch(batch, self._vocab_size, self._buckets)
-        rows, rest, loss = self._step(*self._own, step, self._rates, options, packed, rng)
+        packed = pack_batch(batch, self._vocab_size, self._settings["buckets"], seed=(self._settings["seed"], step),
+                            dropout=self._settings["word_dropout"])
+        self._places = max(self._places, len(packed.packed.index))
+        if self._room is None or len(self._room.before) < self._places:
+            self._room = Room.of(self._places, self._d_model)
+        packed = packed._replace(packed=packed.packed._replace(index=_longer(packed.packed.index, self._places)))
+        rows, rest, self._room, loss = self._step(*self._own, self._room, step, self._rates, options, packed)
         self._own, self._done = (rows, rest), step + 1
         self._last_options = options
         return loss, {"loss": loss, "learning_rate": options["learning_rate"]}
@@ -162,7 +149,7 @@ class PackedTrainer(optimizers.Trainer):
         """Lets all rows catch up, and hands weights and slots to the model and the optimizer."""
         if self._own is None:
             return
-        own, self._own = self._own, None
+        own, self._own, self._room = self._own, None, None  # the room is the next one's to use
         if any(array.is_deleted() for array in fastmath.tree_leaves(own)):
             return  # interrupted in the middle of a step: what was settled last stands
         rows = self._catch_up(own[0], self._done, self._rates, self._last_options)
@@ -172,13 +159,38 @@ class PackedTrainer(optimizers.Trainer):
         self.slots = fastmath.nested_map(lambda _: next(leaves), self._optimizer.slots)
 
 
-def _step(rows, rest, step, rates, options, batch, key, *, settings):
+def _step(rows, rest, room, step, rates, options, batch, *, rule):
     """One step: the batch's rows catch up, and move; `rest` is ((kernel, moments), (bias, moments))."""
     touched = caught_up(take(rows, batch.words), step, rates, options)
     (kernel, kernel_moments), (bias, bias_moments) = rest
-    loss, gradients = jax.value_and_grad(batch_loss, (0, 1, 2))(touched.table, kernel, bias, batch, key, settings)
+    loss, gradients, room = loss_and_gradients(touched.table, kernel, bias, batch, room, rule)
     table, moments = adam(step, gradients[0], touched.table, touched[1:3], options)
     rows = put(rows, batch.words, RowsBehind(table, *moments, touched.at + 1))
     rest = (adam(step, gradients[1], kernel, kernel_moments, options),
             adam(step, gradients[2], bias, bias_moments, options))
-    return rows, rest, loss
+    return rows, rest, room, loss
+
+
+def loss_and_gradients(table, kernel, bias, batch, room, rule):
+    """The triplet loss of a packed batch, and its gradients.
+
+    Args:
+        table: embeddings (n, d) of `batch.words`.
+        kernel, bias: as in `get_weights`.
+        batch: `PackedBatch`, its index as long as the room.
+        room: `Room`.
+        rule: dict with margin, closest and anchor.
+
+    Returns:
+        A scalar, the gradients of table, kernel and bias, and the room.
+    """
+    def of_states(last):
+        v1, v2 = jnp.split(l2_normalize(last[batch.back]), 2)
+        return triplet_loss(v1, v2, groups=batch.groups, normalize=False, **rule)
+
+    into, onward = jnp.split(kernel, 2)
+    last, room = forward(table @ into + bias, onward, batch.packed, room)
+    loss, d_last = jax.value_and_grad(of_states)(last)
+    d_projected, d_onward, room = backward(onward, batch.packed, room, d_last, len(table))
+    d_kernel = jnp.concatenate([table.T @ d_projected, d_onward])
+    return loss, (d_projected @ into.T, d_kernel, d_projected.sum(axis=0)), room
