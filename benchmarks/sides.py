@@ -15,7 +15,8 @@ import numpy as np
 
 from trax_triplet.compat import jnp, optimizers, tl, training
 from trax_triplet.loop import make_loop
-from trax_triplet.model import Encoder, Siamese, get_weights, init_model, set_weights
+from trax_triplet.encoder import Encoder
+from trax_triplet.model import Siamese, get_weights, init_model, set_weights
 from trax_triplet.training import train
 
 import jax  # after compat, which makes it quiet

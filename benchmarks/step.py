@@ -60,7 +60,7 @@ def _arguments():
     parser.add_argument("--csv", help="question pairs, as the package's train reads them: time batches of these, too")
     parser.add_argument("--seconds", type=float, default=45, help="time for the rounds of each table")
     parser.add_argument("--rounds", type=int, help="that many rounds instead")
-    parser.add_argument("--slice", type=int, default=5, help="steps of one side before it is another's turn")
+    parser.add_argument("--slice", type=int, default=20, help="steps of one side before it is another's turn")
     parser.add_argument("--quick", action="store_true", help="small sizes and two rounds: only to see that it runs")
     parser.add_argument("--json", help="file for the results, with all raw times")
     args = parser.parse_args()

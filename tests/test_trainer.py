@@ -11,7 +11,7 @@ from trax_triplet.stream import PADDING_PAIR
 from trax_triplet.trainer import PackedTrainer, pack_batch
 
 VOCAB, BUCKETS, BATCH = 300, 7, 8
-SETTINGS = {"batch_size": BATCH, "margin": 0.4, "closest": "semi-hard", "anchor": "both", "learning_rate": 0.01,
+SETTINGS = {"batch_size": BATCH, "max_words": 8, "margin": 0.4, "closest": "semi-hard", "anchor": "both", "learning_rate": 0.01,
             "warmup_steps": 5, "steps": 300, "seed": 3, "word_dropout": 0.0, "buckets": BUCKETS}
 
 

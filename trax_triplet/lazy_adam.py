@@ -63,20 +63,22 @@ def caught_up(rows, step, rates, options):
         `RowsBehind`, all at `step`.
     """
     b1, b2, eps, kept = options["b1"], options["b2"], options["eps"], 1 - options["weight_decay_rate"]
-    root, moved = jnp.sqrt(rows.second), jnp.zeros_like(rows.table)
-    behind = step - rows.at
+    behind = jnp.clip(step - rows.at, 0, MOST_BEHIND)
 
     def to(base, exponents):  # few exponents occur: a table is quicker than as many powers
-        return (jnp.asarray(base) ** jnp.arange(MOST_BEHIND + 1))[jnp.clip(exponents, 0, MOST_BEHIND)][:, None]
+        return (jnp.asarray(base) ** jnp.arange(MOST_BEHIND + 1))[exponents]
 
-    for ago in range(1, MOST_BEHIND + 1):  # the step before last moved a row by what its momentum was then
-        s = jnp.maximum(step - ago, 0)
-        idle = behind - ago + 1  # idle steps of a row up to s and with it; at most 0: the row has taken s
-        rate = rates[s % MOST_BEHIND] * kept ** (ago - 1) / (1 - b1 ** (s + 1))
-        first = to(b1, idle) * rate * rows.first
-        moved += jnp.where(idle[:, None] > 0, first / (root * jnp.sqrt(to(b2, idle) / (1 - b2 ** (s + 1))) + eps), 0)
-    return RowsBehind(to(kept, behind) * rows.table - moved, to(b1, behind) * rows.first, to(b2, behind) * rows.second,
-                      jnp.full_like(rows.at, step))
+    ago = jnp.arange(MOST_BEHIND)  # steps before the last one
+    at = jnp.maximum(step - 1 - ago, 0)
+    idle = behind[:, None] - ago  # of each row and step: how many idle steps it is; at most 0: none
+    up_to = jnp.maximum(idle, 0)
+    rate = jnp.where(idle > 0, to(b1, up_to) * (jnp.asarray(rates)[at % MOST_BEHIND] * kept**ago / (1 - b1 ** (at + 1))), 0)
+    scale = jnp.sqrt(to(b2, up_to) / (1 - b2 ** (at + 1)))
+    root, moved = jnp.sqrt(rows.second), jnp.zeros_like(rows.table)
+    for k in range(MOST_BEHIND):
+        moved += rate[:, k, None] * (rows.first / (root * scale[:, k, None] + eps))
+    table, first, second = (to(base, behind)[:, None] * x for base, x in zip((kept, b1, b2), rows))
+    return RowsBehind(table - moved, first, second, jnp.full_like(rows.at, step))
 
 
 def take(rows, numbers):

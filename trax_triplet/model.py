@@ -249,11 +249,15 @@ def get_weights(model):
         >>> sorted(get_weights(init_model(Siamese(vocab_size=10, d_model=4))))
         ['embedding', 'lstm/bias', 'lstm/kernel']
     """
-    arrays = [w for w in fastmath.tree_leaves(model.weights) if hasattr(w, "shape")]
+    arrays = _arrays(model)
     if len(arrays) != len(WEIGHT_NAMES):
         raise ValueError(f"expected a Siamese model with {len(WEIGHT_NAMES)} weight arrays, but this one "
                          f"has {len(arrays)}; initialise it first, for example with init_model")
     return {name: np.asarray(w) for name, w in zip(WEIGHT_NAMES, arrays)}
+
+
+def _arrays(model):
+    return [w for w in fastmath.tree_leaves(model.weights) if hasattr(w, "shape")]
 
 
 def set_weights(model, weights):
@@ -275,7 +279,9 @@ def set_weights(model, weights):
         >>> bool((get_weights(b)["embedding"] == get_weights(a)["embedding"]).all())
         True
     """
-    expected = {name: w.shape for name, w in get_weights(init_model(model)).items()}
+    if not _arrays(model):
+        init_model(model)  # which says what shapes it has
+    expected = {name: w.shape for name, w in get_weights(model).items()}
     found = {name: tuple(np.shape(w)) for name, w in weights.items()}
     if found != expected:
         raise ValueError(f"these weights do not fit the model: it has {expected}, they are {found}")

@@ -28,9 +28,10 @@ class Packed(NamedTuple):
 
 
 def rung_sizes(rows):
-    """The numbers of rows that a step may compute: `rows` / 32, / 16, and its eighths, in whole sixteens.
+    """The numbers of rows that a step may compute, in whole sixteens: few rows cost as much as 16.
 
-    Each is compiled on its own, and few rows cost as much as 16. On real questions, 512 rows, 6 to 8 % of what these compute is padding.
+    Each is compiled on its own, so they are eight. Their places are those that leave least padding on real
+    questions: 512 rows, 6 to 10 % of what is computed.
 
     Args:
         rows: rows in all, 1 or more.
@@ -40,11 +41,11 @@ def rung_sizes(rows):
 
     Example:
         >>> rung_sizes(512)
-        (16, 32, 64, 128, 192, 256, 320, 384, 448, 512)
+        (16, 48, 112, 192, 304, 384, 448, 512)
         >>> rung_sizes(40)
         (16, 32, 40)
     """
-    parts = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)
+    parts = (1, 3, 7, 12, 19, 24, 28, 32)
     return tuple(sorted({min(rows, -(-rows * part // (32 * 16)) * 16) for part in parts}))
 
 

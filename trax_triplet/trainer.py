@@ -17,6 +17,7 @@ from trax_triplet.similarity import l2_normalize
 from trax_triplet.vocabulary import OOV_ID, PAD_ID
 
 _RULE = ("margin", "closest", "anchor")
+_WORDS = 2048  # distinct words that a batch has room for; a power of two, if it has more: few shapes to compile
 
 
 class PackedBatch(NamedTuple):
@@ -39,7 +40,7 @@ def pack_batch(batch, vocab_size, buckets, *, dropout=0.0, seed=0):
         seed: of what is hidden; anything that `np.random.default_rng` takes.
 
     Returns:
-        `PackedBatch`, whose sizes are powers of two, CHUNK or more: few shapes to compile.
+        `PackedBatch`.
 
     Example:
         >>> ids = np.array([[5, 1, 6]])
@@ -61,11 +62,11 @@ def pack_batch(batch, vocab_size, buckets, *, dropout=0.0, seed=0):
     words = _occurring(index, vocab_size)
     place = np.zeros(vocab_size, np.int32)
     place[words] = np.arange(len(words))
-    filled = np.full(_room_for(len(words)), vocab_size, np.int32)
+    filled = np.full(_room_for(len(words), _WORDS), vocab_size, np.int32)
     filled[:len(words)] = words
     back = np.empty_like(packed.order)
     back[packed.order] = np.arange(len(back))
-    packed = Packed(_longer(place[index], _room_for(len(index))), _longer(packed.counts, -(-width // 32) * 32),
+    packed = Packed(_longer(place[index], _room_for(len(index), CHUNK)), _longer(packed.counts, -(-width // 32) * 32),
                     packed.order)
     return PackedBatch(filled, packed, back, tuple(groups))
 
@@ -86,9 +87,9 @@ def _hide(words, vocab_size, buckets, dropout, seed):
     return reads_as
 
 
-def _room_for(n):
-    """The least power of two, at least CHUNK, that holds n."""
-    return max(CHUNK, 1 << max(n - 1, 0).bit_length())
+def _room_for(n, least):
+    """The least power of two that holds n; at least `least`, which is one."""
+    return max(least, 1 << max(n - 1, 0).bit_length())
 
 
 def _longer(array, length):
@@ -102,13 +103,13 @@ class PackedTrainer(optimizers.Trainer):
         model_with_loss: as in Trax's Trainer: a `Siamese` of pooling 'last', and a loss layer.
         optimizer: `optimizers.Adam`.
         model: the `Siamese`.
-        settings: dict with margin, closest, anchor, word_dropout, buckets and seed.
+        settings: dict with batch_size, max_words, margin, closest, anchor, word_dropout, buckets and seed.
     """
 
     def __init__(self, model_with_loss, optimizer, model, settings):
         super().__init__(model_with_loss, optimizer, n_devices=1)
         self._model, self._settings, self._own = model, settings, None
-        self._room, self._places = None, CHUNK
+        self._room, self._places = None, _room_for(2 * settings["batch_size"] * min(settings["max_words"], 32), CHUNK)
         self._rates = np.zeros(MOST_BEHIND, np.float32)
         self._vocab_size, self._d_model = get_weights(model)["embedding"].shape
         self._step = jax.jit(functools.partial(_step, rule={name: settings[name] for name in _RULE}),
@@ -149,7 +150,9 @@ class PackedTrainer(optimizers.Trainer):
         """Lets all rows catch up, and hands weights and slots to the model and the optimizer."""
         if self._own is None:
             return
-        own, self._own, self._room = self._own, None, None  # the room is the next one's to use
+        own, self._own = self._own, None
+        if self._room is not None and self._room.gates.is_deleted():
+            self._room = None
         if any(array.is_deleted() for array in fastmath.tree_leaves(own)):
             return  # interrupted in the middle of a step: what was settled last stands
         rows = self._catch_up(own[0], self._done, self._rates, self._last_options)
