@@ -9,7 +9,7 @@ from jax import lax
 from trax_triplet.compat import fastmath, shapes, tl
 from trax_triplet.lstm import LSTM
 from trax_triplet.model import Siamese, init_model
-from trax_triplet.recurrence import lstm, pack, rung_sizes
+from trax_triplet.recurrence import CHUNK, Room, backward, forward, lstm, pack, rung_sizes
 
 
 def sigmoid(x):
@@ -203,3 +203,45 @@ def test_the_course_s_model_can_have_either():
     assert repr(models[0]) == repr(models[1])
     for found, expected in zip(models[0]((ids, ids)), models[1]((ids, ids))):
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+# --- with a room that is used again -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def walked():
+    """Last states and gradients of one ragged batch, in a room of so many chunks, filled with so much before."""
+    rng = np.random.default_rng(5)
+    rows, steps, n, d = 70, 20, 9, 3
+    tokens, lengths = rng.integers(0, n, (rows, steps)), rng.integers(0, steps + 1, rows)
+    projected, kernel, d_last = (rng.normal(size=shape).astype(np.float32)
+                                 for shape in ((n, 4 * d), (d, 4 * d), (rows, d)))
+    packed = pack(tokens, lengths)
+    assert CHUNK < len(packed.index) < 2 * CHUNK and len(packed.index) % CHUNK
+
+    def run(chunks, filled):
+        places = chunks * CHUNK
+        room = Room(*(jnp.full_like(part, filled) for part in Room.of(places, d)))
+        there = packed._replace(index=np.pad(packed.index, (0, places - len(packed.index))))
+        last, room = forward(projected, kernel, there, room)
+        return last, *backward(kernel, there, room, d_last, n)[:2]
+
+    return run, (tokens, lengths, projected, kernel, d_last, packed.order)
+
+
+def test_packed_rows_equal_autodiff(walked):
+    run, (tokens, lengths, projected, kernel, d_last, order) = walked
+    d = kernel.shape[0]
+
+    def last(projected, kernel):
+        whole = jnp.concatenate([jnp.eye(4 * d), kernel])  # a token is what it brings to the gates
+        return states_by_scan(projected[tokens], whole, jnp.zeros(4 * d), lengths)[:, -1][order]
+
+    expected, pull = jax.vjp(last, projected, kernel)
+    for found, wanted in zip(run(2, 0.0), (expected, *pull(d_last))):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_neither_size_nor_content_of_the_room_counts(walked):
+    for found, wanted in zip(walked[0](4, 7.0), walked[0](2, 0.0)):
+        np.testing.assert_array_equal(found, wanted)

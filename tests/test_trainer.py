@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from trax_triplet.compat import fastmath
+from trax_triplet.lazy_adam import MOST_BEHIND, RowsBehind, caught_up
 from trax_triplet.loop import make_loop
 from trax_triplet.model import Siamese, get_weights, init_model
 from trax_triplet.recurrence import rung_sizes
@@ -83,3 +84,43 @@ def test_a_hidden_word_reads_as_one_unknown_word_wherever_it_stands(buckets, mon
     unknown = set(range(VOCAB - buckets, VOCAB)) if buckets else {0}
     assert set(reads[hidden]) == unknown
     np.testing.assert_array_equal(reads, words_read(batch, ids))
+
+
+def test_rows_that_wait_take_the_steps_they_missed():
+    rng = np.random.default_rng(0)
+    options = {"learning_rate": 0.0, "weight_decay_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-5}
+    rates = rng.random(MOST_BEHIND)
+    for step in (5, 37):  # before and after the rates have gone round
+        at = rng.integers(max(step - MOST_BEHIND, 0), step + 1, 40)
+        arrays = [rng.normal(size=(40, 3)), rng.normal(size=(40, 3)), rng.random((40, 3))]
+        rows = RowsBehind(*(np.asarray(a, np.float32) for a in arrays), at.astype(np.int32))
+        found = caught_up(rows, step, rates.astype(np.float32), options)
+        for row in range(40):  # Adam in float64, one idle step after the other
+            weights, first, second = (a[row] for a in arrays)
+            for s in range(at[row], step):
+                first, second = 0.9 * first, 0.99 * second
+                unbiased = first / (1 - 0.9 ** (s + 1)), second / (1 - 0.99 ** (s + 1))
+                weights = 0.99 * weights - rates[s % MOST_BEHIND] * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-5)
+            for part, expected in zip(found, (weights, first, second)):
+                np.testing.assert_allclose(part[row], expected, rtol=1e-5, atol=2e-6)
+        assert (np.asarray(found.at) == step).all()
+
+
+def test_a_step_that_was_interrupted_leaves_what_was_settled():
+    loop = loop_of({**SETTINGS, "pooling": "last"})
+    loop.run_quietly(2)
+    settled, trainer = get_weights(loop.model), loop._trainer
+    one_step = trainer._step
+
+    def interrupted(*arguments):
+        one_step(*arguments)
+        raise KeyboardInterrupt
+
+    trainer._step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_quietly(1)
+    for name, weights in get_weights(loop.model).items():
+        np.testing.assert_array_equal(weights, settled[name])
+    trainer._step = one_step
+    loop.run_quietly(1)  # in a new room
+    assert np.isfinite(loop.take_losses()).all()

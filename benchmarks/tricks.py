@@ -1,0 +1,168 @@
+"""What each trick of the training step gives on its own: the step as it is, and with one of them left out.
+
+    python benchmarks/tricks.py pairs.csv --json tricks.json
+
+The step is forward, backward and Adam on batches of 256 real pairs, d = 128, made before the timing. All variants
+take turns in one run, on the same twenty batches of one epoch.
+"""
+
+import argparse
+import contextlib
+import functools
+import inspect
+import itertools
+import sys
+from pathlib import Path
+from unittest import mock
+
+import measure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np  # noqa: E402
+
+import step as step_benchmark  # noqa: E402
+from trax_triplet import recurrence, trainer  # noqa: E402
+from trax_triplet.compat import fastmath  # noqa: E402
+from trax_triplet.lazy_adam import MOST_BEHIND, RowsBehind, caught_up  # noqa: E402
+from trax_triplet.recurrence import Room  # noqa: E402
+from trax_triplet.stream import BatchStream  # noqa: E402
+from trax_triplet.training import train  # noqa: E402
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+
+D, BATCH = 128, 256
+DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
+RULE = {name: DEFAULTS[name] for name in ("margin", "closest", "anchor")}
+ALL = "the step as it is"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("csv", help="question pairs, as the package's train reads them")
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--batches", type=int, default=20, help="of an epoch, spread over its lengths")
+    parser.add_argument("--json", help="file to write")
+    parser.add_argument("--quick", action="store_true", help="few pairs and rounds; the figures mean nothing")
+    args = parser.parse_args()
+    pairs = step_benchmark._read(args)
+    chosen = _batches(pairs, args.batches)
+    calls = {name: prepare(chosen, pairs["vocabulary"]) for name, prepare in VARIANTS.items()}
+    times = measure.interleaved(calls, seconds=args.seconds, rounds=2 if args.quick else None)
+    n = len(chosen)
+    rows = [[name, 1e3 * measure.median(times, name) / n, measure.ratio(times, name, ALL)] for name in times]
+    measure.report(f"{n} batches of {BATCH} real pairs, vocabulary {pairs['vocabulary']}; {len(times[ALL])} rounds",
+                   ["variant", "ms a batch", "x as it is"], rows, packages=("trax", "jax", "numpy"), path=args.json,
+                   results={name: [t / n for t in list_] for name, list_ in times.items()})
+
+
+def _batches(pairs, n):
+    stream = BatchStream(*pairs["ids"], pairs["groups"], batch_size=BATCH, seed=0, max_words=DEFAULTS["max_words"],
+                         neighbours=16, vectors=None)
+    epoch = stream.rest_of_epoch()
+    return epoch[::max(len(epoch) // n, 1)][:n]
+
+
+def _packed(batch, vocab_size, seed=0):
+    packed = trainer.pack_batch(batch, vocab_size, DEFAULTS["buckets"], dropout=DEFAULTS["word_dropout"], seed=seed)
+    index = packed.packed.index
+    return packed._replace(packed=packed.packed._replace(index=np.pad(index, (0, -len(index) % _places()))))
+
+
+def _places():
+    return trainer._room_for(2 * BATCH * DEFAULTS["max_words"], recurrence.CHUNK)
+
+
+def _steps(batches, vocab_size, fresh_room=False):
+    """A function that takes one step on each of the batches, as `PackedTrainer` does."""
+    rng = np.random.default_rng(0)
+
+    def first(*shape):
+        w = jnp.asarray(0.1 * rng.standard_normal(shape), "float32")
+        return w, jnp.zeros_like(w), jnp.zeros_like(w)
+
+    rows = RowsBehind(*first(vocab_size, D), jnp.zeros(vocab_size, "int32"))
+    rest = tuple((w, (m, v)) for w, m, v in (first(2 * D, 4 * D), first(4 * D)))
+    options = {"learning_rate": 0.005, "weight_decay_rate": 1e-5, "b1": 0.9, "b2": 0.999, "eps": 1e-5}
+    options, rates = {k: np.float32(v) for k, v in options.items()}, np.full(MOST_BEHIND, 0.005, np.float32)
+
+    def in_new_room(rows, rest, places, *others):
+        rows, rest, _, loss = trainer._step(rows, rest, Room.of(places, D), *others, rule=RULE)
+        return rows, rest, loss
+
+    if fresh_room:
+        jitted = jax.jit(in_new_room, donate_argnums=(0, 1), static_argnums=2)
+        state = [rows, rest]
+    else:
+        jitted = jax.jit(functools.partial(trainer._step, rule=RULE), donate_argnums=(0, 1, 2))
+        state = [rows, rest, Room.of(_places(), D)]
+    catch_up, number = jax.jit(caught_up, donate_argnums=0), itertools.count()
+
+    def run():
+        for batch in batches:
+            step = next(number)
+            if step % MOST_BEHIND == 0:
+                state[0] = catch_up(state[0], step, rates, options)
+            *state[:], loss = jitted(*state, *([_places()] if fresh_room else []), step, rates, options, batch)
+        jax.block_until_ready(state)
+        return float(loss)
+    run()
+    return run
+
+
+# --- variants: each a function of batches and vocabulary size ------------------------------------------
+
+
+def as_it_is(batches, vocab_size):
+    return _steps([_packed(batch, vocab_size) for batch in batches], vocab_size)
+
+
+def new_memory(batches, vocab_size):
+    return _steps([_packed(batch, vocab_size) for batch in batches], vocab_size, fresh_room=True)
+
+
+def padding_computed(batches, vocab_size):
+    with mock.patch.object(recurrence, "rung_sizes", lambda rows: (rows,)):
+        return _steps([_packed(batch, vocab_size) for batch in batches], vocab_size)
+
+
+def all_rows(batches, vocab_size):
+    """The whole table takes part in every step: Adam as it stands in the book."""
+    everything = np.arange(vocab_size, dtype=np.int32)
+
+    def whole(batch):
+        packed = _packed(batch, vocab_size)
+        place = np.minimum(packed.words, vocab_size - 1)[packed.packed.index]
+        return packed._replace(words=everything, packed=packed.packed._replace(index=place))
+    return _steps([whole(batch) for batch in batches], vocab_size)
+
+
+def trax_step(lstm):
+    """Trax's own step on the same model: padding, the whole table, new memory; the LSTM by autodiff or closed form."""
+    def prepare(batches, vocab_size):
+        import sides
+
+        with mock.patch.object(sides, "Siamese", functools.partial(sides.Siamese, lstm=lstm)), \
+                mock.patch.object(fastmath, "local_device_count", lambda: 1), _no_packed_trainer():
+            steps, _ = sides.ours(itertools.cycle(batches), vocab_size, d_model=D, batch_size=BATCH)
+        steps(len(batches))
+        return lambda: steps(len(batches))
+    return prepare
+
+
+@contextlib.contextmanager
+def _no_packed_trainer():
+    from trax_triplet import loop
+
+    with mock.patch.object(loop, "PackedTrainer", lambda model_with_loss, optimizer, *_: loop.optimizers.Trainer(
+            model_with_loss, optimizer, n_devices=1)):
+        yield
+
+
+VARIANTS = {ALL: as_it_is, "new memory in each step": new_memory, "all rows up to the longest": padding_computed,
+            "the whole table in each step": all_rows, "Trax's step, LSTM in closed form": trax_step("closed form"),
+            "Trax's step, LSTM by autodiff": trax_step("trax")}
+
+if __name__ == "__main__":
+    main()
