@@ -212,7 +212,7 @@ def test_the_course_s_model_can_have_either():
 def walked():
     """Last states and gradients of one ragged batch, in a room of so many chunks, filled with so much before."""
     rng = np.random.default_rng(5)
-    rows, steps, n, d = 70, 20, 9, 3
+    rows, steps, n, d = 110, 20, 9, 3
     tokens, lengths = rng.integers(0, n, (rows, steps)), rng.integers(0, steps + 1, rows)
     projected, kernel, d_last = (rng.normal(size=shape).astype(np.float32)
                                  for shape in ((n, 4 * d), (d, 4 * d), (rows, d)))

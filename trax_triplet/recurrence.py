@@ -119,8 +119,8 @@ def forward(projected, kernel, packed, room):
         >>> forward(jnp.zeros((2, 4)), jnp.zeros((1, 4)), packed, Room.of(CHUNK, 1))[0].tolist()
         [[0.0], [0.0]]
     """
-    index, counts = jnp.asarray(packed.index), jnp.asarray(packed.counts)
-    last, *kept = _walk(projected, kernel, index, counts, rung_sizes(packed.order.shape[0]), room[:3])
+    arrays = map(jnp.asarray, (projected, kernel, packed.index, packed.counts))  # NumPy's cannot be traced
+    last, *kept = _walk(*arrays, rung_sizes(packed.order.shape[0]), room[:3])
     return last, Room(*kept, room.d_gates)
 
 
@@ -139,7 +139,7 @@ def backward(kernel, packed, room, d_last, n):
     Returns:
         Gradients of `projected` (n, 4 d) and of `kernel`, and the room.
     """
-    index, counts = jnp.asarray(packed.index), jnp.asarray(packed.counts)
+    kernel, index, counts, d_last = map(jnp.asarray, (kernel, packed.index, packed.counts, d_last))
     sizes = rung_sizes(packed.order.shape[0])
     total = jnp.sum(_places(counts, sizes)[1])
     # Behind the last place the room holds what an earlier batch left there: the last chunk must not add it.
