@@ -23,7 +23,6 @@ import numpy as np  # noqa: E402
 
 import step as step_benchmark  # noqa: E402
 from trax_triplet import recurrence, trainer  # noqa: E402
-from trax_triplet.compat import fastmath  # noqa: E402
 from trax_triplet.lazy_adam import MOST_BEHIND, RowsBehind, caught_up  # noqa: E402
 from trax_triplet.recurrence import Room  # noqa: E402
 from trax_triplet.stream import BatchStream  # noqa: E402
@@ -35,6 +34,7 @@ import jax.numpy as jnp  # noqa: E402
 D, BATCH = 128, 256
 DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
 RULE = {name: DEFAULTS[name] for name in ("margin", "closest", "anchor")}
+PLACES = trainer.places_for(BATCH, DEFAULTS["max_words"])
 ALL = "the step as it is"
 
 
@@ -67,11 +67,7 @@ def _batches(pairs, n):
 def _packed(batch, vocab_size, seed=0):
     packed = trainer.pack_batch(batch, vocab_size, DEFAULTS["buckets"], dropout=DEFAULTS["word_dropout"], seed=seed)
     index = packed.packed.index
-    return packed._replace(packed=packed.packed._replace(index=np.pad(index, (0, -len(index) % _places()))))
-
-
-def _places():
-    return trainer._room_for(2 * BATCH * DEFAULTS["max_words"], recurrence.CHUNK)
+    return packed._replace(packed=packed.packed._replace(index=np.pad(index, (0, PLACES - len(index)))))
 
 
 def _steps(batches, vocab_size, fresh_room=False):
@@ -96,7 +92,7 @@ def _steps(batches, vocab_size, fresh_room=False):
         state = [rows, rest]
     else:
         jitted = jax.jit(functools.partial(trainer._step, rule=RULE), donate_argnums=(0, 1, 2))
-        state = [rows, rest, Room.of(_places(), D)]
+        state = [rows, rest, Room.of(PLACES, D)]
     catch_up, number = jax.jit(caught_up, donate_argnums=0), itertools.count()
 
     def run():
@@ -104,7 +100,7 @@ def _steps(batches, vocab_size, fresh_room=False):
             step = next(number)
             if step % MOST_BEHIND == 0:
                 state[0] = catch_up(state[0], step, rates, options)
-            *state[:], loss = jitted(*state, *([_places()] if fresh_room else []), step, rates, options, batch)
+            *state[:], loss = jitted(*state, *([PLACES] if fresh_room else []), step, rates, options, batch)
         jax.block_until_ready(state)
         return float(loss)
     run()
@@ -143,8 +139,7 @@ def trax_step(lstm):
     def prepare(batches, vocab_size):
         import sides
 
-        with mock.patch.object(sides, "Siamese", functools.partial(sides.Siamese, lstm=lstm)), \
-                mock.patch.object(fastmath, "local_device_count", lambda: 1), _no_packed_trainer():
+        with mock.patch.object(sides, "Siamese", functools.partial(sides.Siamese, lstm=lstm)), _no_packed_trainer():
             steps, _ = sides.ours(itertools.cycle(batches), vocab_size, d_model=D, batch_size=BATCH)
         steps(len(batches))
         return lambda: steps(len(batches))

@@ -2,8 +2,8 @@
 
 Rows are sorted, the longest first, so that at every step the rows that still read are the first ones. A step
 computes the next larger number of `rung_sizes`; what the steps computed lies in one array, step behind step
-("packed"). The gradient walks back once, through the gates that were kept, and forms those of the kernel and of
-the inputs as one product each over all steps. Autodiff of `lax.scan` would add up the kernel's gradient step by
+("packed"). The gradient walks back once, through the gates that were kept; those of the kernel and of the inputs are
+formed behind the walk, in products over many steps. Autodiff of `lax.scan` would add up the kernel's gradient step by
 step, and read and write padding like words.
 """
 

@@ -87,6 +87,16 @@ def _hide(words, vocab_size, buckets, dropout, seed):
     return reads_as
 
 
+def places_for(batch_size, max_words):
+    """Places that a training starts with: those of a full batch, of questions of at most 32 words.
+
+    Example:
+        >>> places_for(256, 32)
+        16384
+    """
+    return _room_for(2 * batch_size * min(max_words, 32), CHUNK)
+
+
 def _room_for(n, least):
     """The least power of two that holds n; at least `least`, which is one."""
     return max(least, 1 << max(n - 1, 0).bit_length())
@@ -109,7 +119,7 @@ class PackedTrainer(optimizers.Trainer):
     def __init__(self, model_with_loss, optimizer, model, settings):
         super().__init__(model_with_loss, optimizer, n_devices=1)
         self._model, self._settings, self._own = model, settings, None
-        self._room, self._places = None, _room_for(2 * settings["batch_size"] * min(settings["max_words"], 32), CHUNK)
+        self._room, self._places = None, places_for(settings["batch_size"], settings["max_words"])
         self._rates = np.zeros(MOST_BEHIND, np.float32)
         self._vocab_size, self._d_model = get_weights(model)["embedding"].shape
         self._step = jax.jit(functools.partial(_step, rule={name: settings[name] for name in _RULE}),
