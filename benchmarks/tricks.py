@@ -34,7 +34,7 @@ import jax.numpy as jnp  # noqa: E402
 D, BATCH = 128, 256
 DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
 RULE = {name: DEFAULTS[name] for name in ("margin", "closest", "anchor")}
-PLACES = trainer.places_for(BATCH, DEFAULTS["max_words"])
+ROOM = trainer.room_for(BATCH, DEFAULTS["max_words"])
 ALL = "the step as it is"
 
 
@@ -66,8 +66,7 @@ def _batches(pairs, n):
 
 def _packed(batch, vocab_size, seed=0):
     packed = trainer.pack_batch(batch, vocab_size, DEFAULTS["buckets"], dropout=DEFAULTS["word_dropout"], seed=seed)
-    index = packed.packed.index
-    return packed._replace(packed=packed.packed._replace(index=np.pad(index, (0, PLACES - len(index)))))
+    return trainer.in_room(packed, *ROOM, vocab_size)
 
 
 def _steps(batches, vocab_size, fresh_room=False):
@@ -83,16 +82,18 @@ def _steps(batches, vocab_size, fresh_room=False):
     options = {"learning_rate": 0.005, "weight_decay_rate": 1e-5, "b1": 0.9, "b2": 0.999, "eps": 1e-5}
     options, rates = {k: np.float32(v) for k, v in options.items()}, np.full(MOST_BEHIND, 0.005, np.float32)
 
-    def in_new_room(rows, rest, places, *others):
-        rows, rest, _, loss = trainer._step(rows, rest, Room.of(places, D), *others, rule=RULE)
+    room = ROOM[0], len(batches[0].words)
+
+    def in_new_room(rows, rest, *others):
+        rows, rest, _, loss = trainer._step(rows, rest, Room.of(*room, D), *others, rule=RULE)
         return rows, rest, loss
 
     if fresh_room:
-        jitted = jax.jit(in_new_room, donate_argnums=(0, 1), static_argnums=2)
+        jitted = jax.jit(in_new_room, donate_argnums=(0, 1))
         state = [rows, rest]
     else:
         jitted = jax.jit(functools.partial(trainer._step, rule=RULE), donate_argnums=(0, 1, 2))
-        state = [rows, rest, Room.of(PLACES, D)]
+        state = [rows, rest, Room.of(*room, D)]
     catch_up, number = jax.jit(caught_up, donate_argnums=0), itertools.count()
 
     def run():
@@ -100,7 +101,7 @@ def _steps(batches, vocab_size, fresh_room=False):
             step = next(number)
             if step % MOST_BEHIND == 0:
                 state[0] = catch_up(state[0], step, rates, options)
-            *state[:], loss = jitted(*state, *([PLACES] if fresh_room else []), step, rates, options, batch)
+            *state[:], loss = jitted(*state, step, rates, options, batch)
         jax.block_until_ready(state)
         return float(loss)
     run()
@@ -125,12 +126,13 @@ def padding_computed(batches, vocab_size):
 
 def all_rows(batches, vocab_size):
     """The whole table takes part in every step: Adam as it stands in the book."""
-    everything = np.arange(vocab_size, dtype=np.int32)
+    everything = np.arange(-(-vocab_size // recurrence.CHUNK) * recurrence.CHUNK, dtype=np.int32)
 
     def whole(batch):
         packed = _packed(batch, vocab_size)
         place = np.minimum(packed.words, vocab_size - 1)[packed.packed.index]
-        return packed._replace(words=everything, packed=packed.packed._replace(index=place))
+        return packed._replace(words=everything, used=np.int32(vocab_size),
+                               packed=packed.packed._replace(index=place))
     return _steps([whole(batch) for batch in batches], vocab_size)
 
 

@@ -212,33 +212,34 @@ def test_the_course_s_model_can_have_either():
 def walked():
     """Last states and gradients of one ragged batch, in a room of so many chunks, filled with so much before."""
     rng = np.random.default_rng(5)
-    rows, steps, n, d = 110, 20, 9, 3
+    rows, steps, n, d_in, d = 110, 20, 9, 4, 3
     tokens, lengths = rng.integers(0, n, (rows, steps)), rng.integers(0, steps + 1, rows)
-    projected, kernel, d_last = (rng.normal(size=shape).astype(np.float32)
-                                 for shape in ((n, 4 * d), (d, 4 * d), (rows, d)))
+    table, kernel, bias, d_last = (rng.normal(size=shape).astype(np.float32)
+                                   for shape in ((n, d_in), (d_in + d, 4 * d), (4 * d,), (rows, d)))
     packed = pack(tokens, lengths)
     assert CHUNK < len(packed.index) < 2 * CHUNK and len(packed.index) % CHUNK
 
     def run(chunks, filled):
-        places = chunks * CHUNK
-        room = Room(*(jnp.full_like(part, filled) for part in Room.of(places, d)))
-        there = packed._replace(index=np.pad(packed.index, (0, places - len(packed.index))))
-        last, room = forward(projected, kernel, there, room)
-        return last, *backward(kernel, there, room, d_last, n)[:2]
+        size = chunks * CHUNK
+        room = Room(*(jnp.full_like(part, filled) for part in Room.of(size, size, d)))
+        there = packed._replace(index=np.pad(packed.index, (0, size - len(packed.index))))
+        longer = np.pad(table, ((0, size - n), (0, 0)))
+        last, cells, room = forward(longer, kernel, bias, there, room, n)
+        d_table, *others, _ = backward(longer, kernel, there, cells, room, d_last, n)
+        assert not d_table[n:].any()
+        return last, d_table[:n], *others
 
-    return run, (tokens, lengths, projected, kernel, d_last, packed.order)
+    return run, (tokens, lengths, table, kernel, bias, d_last, packed.order)
 
 
 def test_packed_rows_equal_autodiff(walked):
-    run, (tokens, lengths, projected, kernel, d_last, order) = walked
-    d = kernel.shape[0]
+    run, (tokens, lengths, table, kernel, bias, d_last, order) = walked
 
-    def last(projected, kernel):
-        whole = jnp.concatenate([jnp.eye(4 * d), kernel])  # a token is what it brings to the gates
-        return states_by_scan(projected[tokens], whole, jnp.zeros(4 * d), lengths)[:, -1][order]
+    def last(table, kernel, bias):
+        return states_by_scan(table[tokens], kernel, bias, lengths)[:, -1][order]
 
-    expected, pull = jax.vjp(last, projected, kernel)
-    for found, wanted in zip(run(2, 0.0), (expected, *pull(d_last))):
+    expected, pull = jax.vjp(last, table, kernel, bias)
+    for found, wanted in zip(run(2, 0.0), (expected, *pull(d_last)), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 

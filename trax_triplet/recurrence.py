@@ -76,7 +76,7 @@ def pack(tokens, lengths):
 
 
 class Room(NamedTuple):
-    """What `forward` keeps of each place, for `backward`; JAX arrays that a jitted caller may donate, and use again.
+    """What `forward` keeps for `backward`, and what both fill; JAX arrays that a jitted caller may donate, and use again.
 
     The system hands out the pages of new memory one by one, which can take as long as the arithmetic: a training
     step that brings its room with it needs none.
@@ -86,73 +86,103 @@ class Room(NamedTuple):
     before: jax.Array   # (places, d): state that enters the step
     cells: jax.Array    # (places, d): cell that enters the step
     d_gates: jax.Array  # (places, 4 d): gradient of what goes into the gates
+    projected: jax.Array    # (tokens, 4 d): what each token brings to the gates
+    d_projected: jax.Array  # (tokens, 4 d): its gradient
 
     @classmethod
-    def of(cls, places, d, dtype=jnp.float32):
-        """Room for so many places, a multiple of CHUNK, and states of width d.
+    def of(cls, places, tokens, d, dtype=jnp.float32):
+        """Room for so many places and tokens, multiples of CHUNK, and states of width d.
 
         Example:
-            >>> Room.of(CHUNK, 2).gates.shape
-            (1024, 8)
+            >>> room = Room.of(CHUNK, 2 * CHUNK, 3)
+            >>> room.gates.shape, room.projected.shape
+            ((1024, 12), (2048, 12))
         """
-        return cls(*(jnp.zeros((places, width * d), dtype) for width in (4, 1, 1, 4)))
+        return cls(*(jnp.zeros((places, width * d), dtype) for width in (4, 1, 1, 4)),
+                   *(jnp.zeros((tokens, 4 * d), dtype) for _ in range(2)))
 
 
-def forward(projected, kernel, packed, room):
+def forward(table, kernel, bias, packed, room, used):
     """Runs an LSTM over packed rows: c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
 
+    A token meets its half of the kernel once, however often it stands in the rows.
+
     Args:
-        projected: float (n, 4 d): what each token brings to the gates i, g, f, o (Trax's order): its embedding
-            times the input half of the kernel, plus the bias.
-        kernel: float (d, 4 d), the half of the kernel that the state meets.
-        packed: `Packed`; `index` are rows of `projected`, as long as the room.
+        table: float (tokens, d_in): the tokens, embedded; as many as the room has.
+        kernel: float (d_in + d, 4 d), rows for the input, then for the state; gates i, g, f, o, as in Trax.
+        bias: float (4 d,).
+        packed: `Packed`; `index` are rows of `table`, as long as the room.
         room: `Room` for at least what the steps compute: the sum over steps of the smallest of `rung_sizes`
             that holds their rows.
+        used: int scalar: tokens that occur; the table's rows behind them are not read.
 
     Returns:
-        The last states (rows, d), in the order of `packed.order`: a row of length 0 has the state 0. And the
-        room, filled.
+        The last states (rows, d), in the order of `packed.order`: a row of length 0 has the state 0. The last
+        cells, alike. And the room, filled.
 
     Example:
         >>> packed = pack(np.array([[0, 1], [1, 1]]), np.array([2, 1]))
         >>> packed = packed._replace(index=np.resize(packed.index, CHUNK))
-        >>> forward(jnp.zeros((2, 4)), jnp.zeros((1, 4)), packed, Room.of(CHUNK, 1))[0].tolist()
+        >>> room = Room.of(CHUNK, CHUNK, 1)
+        >>> forward(jnp.zeros((CHUNK, 1)), jnp.zeros((2, 4)), jnp.zeros(4), packed, room, 2)[0].tolist()
         [[0.0], [0.0]]
     """
-    arrays = map(jnp.asarray, (projected, kernel, packed.index, packed.counts))  # NumPy's cannot be traced
-    last, *kept = _walk(*arrays, rung_sizes(packed.order.shape[0]), room[:3])
-    return last, Room(*kept, room.d_gates)
+    # NumPy's arrays cannot be traced.
+    table, kernel, bias, index, counts = map(jnp.asarray, (table, kernel, bias, packed.index, packed.counts))
+    into, onward = kernel[:table.shape[1]], kernel[table.shape[1]:]
+
+    def project(chunk, projected):
+        return _put(projected, _take(table, chunk * CHUNK, CHUNK) @ into + bias, chunk * CHUNK)
+
+    projected = lax.fori_loop(0, _chunks(used), project, room.projected)
+    last, cells, *kept = _walk(projected, onward, index, counts, rung_sizes(packed.order.shape[0]), room[:3])
+    return last, cells, room._replace(gates=kept[0], before=kept[1], cells=kept[2], projected=projected)
 
 
-def backward(kernel, packed, room, d_last, n):
+def backward(table, kernel, packed, last_cells, room, d_last, used):
     """The gradients of `forward`, walking back once.
 
-    Sums run over chunks of CHUNK places up to the last that holds something, so that neither time nor rounding
-    depends on how much room there is.
+    Sums run over chunks of CHUNK places or tokens, up to the last that holds something, so that neither time nor
+    rounding depends on how much room there is.
 
     Args:
-        kernel, packed: as in `forward`.
-        room: what `forward` gave.
+        table, kernel, packed, used: as in `forward`.
+        last_cells, room: what `forward` gave.
         d_last: float (rows, d), gradient of the last states.
-        n: number of rows of `projected`.
 
     Returns:
-        Gradients of `projected` (n, 4 d) and of `kernel`, and the room.
+        Gradients of table, kernel and bias, and the room.
     """
-    kernel, index, counts, d_last = map(jnp.asarray, (kernel, packed.index, packed.counts, d_last))
+    table, kernel, index, counts, d_last = map(jnp.asarray, (table, kernel, packed.index, packed.counts, d_last))
+    into, onward = kernel[:table.shape[1]], kernel[table.shape[1]:]
     sizes = rung_sizes(packed.order.shape[0])
     total = jnp.sum(_places(counts, sizes)[1])
     # Behind the last place the room holds what an earlier batch left there: the last chunk must not add it.
-    d_gates = _put(room.d_gates, jnp.zeros((CHUNK, room.d_gates.shape[1]), room.d_gates.dtype), total)
-    d_gates = _walk_back(room.gates, room.cells, kernel, counts, d_last, None, sizes, d_gates)
+    empty = jnp.zeros((CHUNK, room.d_gates.shape[1]), room.d_gates.dtype)
+    d_gates = _put(room.d_gates, empty, total)
+    d_gates = _walk_back(room.gates, room.cells, last_cells, onward, counts, d_last, None, sizes, d_gates)
 
-    def add(chunk, sums):
+    def from_places(chunk, sums):
         back = _take(d_gates, chunk * CHUNK, CHUNK)
         rows = _take(index, chunk * CHUNK, CHUNK)
         return sums[0].at[rows].add(back), sums[1] + _take(room.before, chunk * CHUNK, CHUNK).T @ back
 
-    start = jnp.zeros((n, d_gates.shape[1]), d_gates.dtype), jnp.zeros_like(kernel)
-    return *lax.fori_loop(0, -(-total // CHUNK), add, start), room._replace(d_gates=d_gates)
+    def from_tokens(chunk, sums):
+        back = _take(d_projected, chunk * CHUNK, CHUNK)
+        tokens = _take(table, chunk * CHUNK, CHUNK)
+        return _put(sums[0], back @ into.T, chunk * CHUNK), sums[1] + tokens.T @ back, sums[2] + back.sum(axis=0)
+
+    d_projected = lax.fori_loop(0, _chunks(used), lambda chunk, x: _put(x, empty, chunk * CHUNK), room.d_projected)
+    start = d_projected, jnp.zeros_like(onward)
+    d_projected, d_onward = lax.fori_loop(0, _chunks(total), from_places, start)
+    start = jnp.zeros_like(table), jnp.zeros_like(into), jnp.zeros_like(kernel[0])
+    d_table, d_into, d_bias = lax.fori_loop(0, _chunks(used), from_tokens, start)
+    room = room._replace(d_gates=d_gates, d_projected=d_projected)
+    return d_table, jnp.concatenate([d_into, d_onward]), d_bias, room
+
+
+def _chunks(n):
+    return -(-n // CHUNK)
 
 
 def lstm(x, kernel, bias, lengths=None):
@@ -238,8 +268,25 @@ def _spans(counts, sizes):
     return [(size, jnp.sum(counts > size), jnp.sum(counts > below)) for size, below in zip(sizes, (0, *sizes))]
 
 
-def _sigmoid(x):
-    return 0.5 * jnp.tanh(0.5 * x) + 0.5
+def _gates(x):
+    """sigmoid of i, f and o, tanh of g, as one expression: a step of few operations is quicker than one of many.
+
+    sigmoid(x) is tanh(x / 2) / 2 + 1 / 2.
+    """
+    is_new = _is_new(x)
+    half = jnp.where(is_new, 1, 0.5).astype(x.dtype)
+    return jnp.tanh(x * half) * half + jnp.where(is_new, 0, 0.5).astype(x.dtype)
+
+
+def _gates_slope(gates):
+    """The derivative of `_gates`, from its value s or t: s (1 - s), and 1 - t^2."""
+    is_new = _is_new(gates)
+    return gates * (jnp.where(is_new, 0, 1).astype(gates.dtype) - gates) + is_new
+
+
+def _is_new(gates):
+    """Of each column of (rows, 4 d): whether it is the new value's, the second of the four."""
+    return np.arange(gates.shape[1]) // (gates.shape[1] // 4) == 1
 
 
 def _put(array, rows, start):
@@ -257,12 +304,13 @@ def _lstm(projected, kernel, index, counts, sizes):
 
 
 def _walk(projected, kernel, index, counts, sizes, kept):
-    """Returns the last states, and, written into `kept`, packed: gates, states and cells before each step."""
+    """The last states, the last cells, and, written into `kept`, packed: gates, states and cells before each step."""
     starts, _ = _places(counts, sizes)
     h = c = jnp.zeros((sizes[-1], kernel.shape[0]), projected.dtype)
-    ended = []
+    ended = ([], [])
     for size, first, end in reversed(_spans(counts, sizes)):
-        ended.append(h[size:])
+        for past, now in zip(ended, (h, c)):
+            past.append(now[size:])
 
         def step(t, carry, size=size):
             h, c, gates, before, cells = carry
@@ -271,67 +319,69 @@ def _walk(projected, kernel, index, counts, sizes, kept):
                 x = _take(projected, start, size)
             else:
                 x = projected[_take(index, start, size)]
-            i, g, f, o = jnp.split(x + h @ kernel, 4, axis=1)
-            i, g, f, o = _sigmoid(i), jnp.tanh(g), _sigmoid(f), _sigmoid(o)
-            kept = (_put(gates, jnp.concatenate([i, g, f, o], axis=1), start), _put(before, h, start),
-                    _put(cells, c, start))
+            now = _gates(x + h @ kernel)
+            i, g, f, o = jnp.split(now, 4, axis=1)
+            kept = _put(gates, now, start), _put(before, h, start), _put(cells, c, start)
             reads = (jnp.arange(size) < counts[t])[:, None]
             new_c = f * c + i * g
             return jnp.where(reads, o * jnp.tanh(new_c), h), jnp.where(reads, new_c, c), *kept
 
         h, c, *kept = lax.fori_loop(first, end, step, (h[:size], c[:size], *kept))
-    return jnp.concatenate([h, *reversed(ended)]), *kept
+    return *(jnp.concatenate([now, *reversed(past)]) for past, now in zip(ended, (h, c))), *kept
 
 
-def _walk_back(gates, cells, kernel, counts, d_last, d_before, sizes, d_gates):
+def _walk_back(gates, cells, last_cells, kernel, counts, d_last, d_before, sizes, d_gates):
     """The gradient of what goes into the gates, from those of the last and of the entering states.
 
-    It is written into `d_gates`, packed; in the place of `gates` it would be copied at every step.
+    It is written into `d_gates`, packed; in the place of `gates` it would be copied at every step. The cell that
+    a step leaves is carried along: to form it from the gates anew takes a third longer.
     """
     starts, _ = _places(counts, sizes)
     d = kernel.shape[0]
-    dh = dc = jnp.zeros((0, d), gates.dtype)
+    dh = dc = new_c = jnp.zeros((0, d), gates.dtype)
     for size, first, end in _spans(counts, sizes):
         dh = jnp.concatenate([dh, d_last[len(dh):size]])
         dc = jnp.concatenate([dc, jnp.zeros((size - len(dc), d), gates.dtype)])
+        new_c = jnp.concatenate([new_c, last_cells[len(new_c):size]])
 
         def step(done, carry, size=size, first=first, end=end):
-            dh, dc, d_gates = carry
+            dh, dc, new_c, d_gates = carry
             t = first + end - 1 - done
             start = starts[t]
-            i, g, f, o = jnp.split(_take(gates, start, size), 4, axis=1)
-            c = _take(cells, start, size)
+            now, c = _take(gates, start, size), _take(cells, start, size)
+            i, g, f, o = jnp.split(now, 4, axis=1)
             reads = (jnp.arange(size) < counts[t])[:, None]
             d_new_h = jnp.where(reads, dh, 0)
-            tanh_c = jnp.tanh(f * c + i * g)
+            tanh_c = jnp.tanh(new_c)
             d_new_c = jnp.where(reads, dc, 0) + d_new_h * o * (1 - tanh_c * tanh_c)
-            back = jnp.concatenate([d_new_c * g * i * (1 - i), d_new_c * i * (1 - g * g),
-                                    d_new_c * c * f * (1 - f), d_new_h * tanh_c * o * (1 - o)], axis=1)
+            back = (jnp.concatenate([d_new_c, d_new_c, d_new_c, d_new_h], axis=1)
+                    * jnp.concatenate([g, i, c, tanh_c], axis=1) * _gates_slope(now))
             d_h = jnp.where(reads, back @ kernel.T, dh)
             if d_before is not None:
                 d_h = d_h + _take(d_before, start, size)
-            return d_h, jnp.where(reads, d_new_c * f, dc), _put(d_gates, back, start)
+            return d_h, jnp.where(reads, d_new_c * f, dc), jnp.where(reads, c, new_c), _put(d_gates, back, start)
 
-        dh, dc, d_gates = lax.fori_loop(first, end, step, (dh, dc, d_gates))
+        dh, dc, new_c, d_gates = lax.fori_loop(first, end, step, (dh, dc, new_c, d_gates))
     return d_gates
 
 
 def _forward(projected, kernel, index, counts, sizes):
     places = projected.shape[0] if index is None else index.shape[0]
-    empty = Room.of(places, kernel.shape[0], projected.dtype)[:3]
-    last, *kept = _walk(projected, kernel, index, counts, sizes, empty)
-    return (last, kept[1]), (projected.shape[0], kernel, index, counts, *kept)
+    empty = [jnp.zeros((places, width * kernel.shape[0]), projected.dtype) for width in (4, 1, 1)]
+    last, cells, *kept = _walk(projected, kernel, index, counts, sizes, empty)
+    return (last, kept[1]), (projected.shape[0], kernel, index, counts, cells, *kept)
 
 
 def _backward(sizes, kept, cotangents):
-    n, kernel, index, counts, gates, before, cells = kept
-    gradients = _gradients(kernel, index, counts, gates, before, cells, *cotangents, n, sizes)
+    n, *arrays = kept
+    gradients = _gradients(*arrays, *cotangents, n, sizes)
+    index, counts = arrays[1:3]
     return *gradients, *(None if x is None else np.zeros(x.shape, jax.dtypes.float0) for x in (index, counts))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(8, 9))
-def _gradients(kernel, index, counts, gates, before, cells, d_last, d_before, n, sizes):
-    d_gates = _walk_back(gates, cells, kernel, counts, d_last, d_before, sizes, jnp.zeros_like(gates))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(9, 10))
+def _gradients(kernel, index, counts, last_cells, gates, before, cells, d_last, d_before, n, sizes):
+    d_gates = _walk_back(gates, cells, last_cells, kernel, counts, d_last, d_before, sizes, jnp.zeros_like(gates))
     if index is None:
         return d_gates, before.T @ d_gates
     return jnp.zeros((n, gates.shape[1]), gates.dtype).at[index].add(d_gates), before.T @ d_gates

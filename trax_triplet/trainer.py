@@ -17,13 +17,13 @@ from trax_triplet.similarity import l2_normalize
 from trax_triplet.vocabulary import OOV_ID, PAD_ID
 
 _RULE = ("margin", "closest", "anchor")
-_WORDS = 2048  # distinct words that a batch has room for; a power of two, if it has more: few shapes to compile
 
 
 class PackedBatch(NamedTuple):
     """A batch of both sides of the pairs: which words it has, and where they stand."""
 
     words: np.ndarray   # int32 (n,): the ids that are read, distinct; from some place on `vocab_size`, no word's id
+    used: np.int32      # how many they are
     packed: Packed      # of the rows of both sides; index: places in `words`
     back: np.ndarray    # int32 (rows,): where each row stands in `packed.order`
     groups: tuple       # two int32 arrays (pairs,)
@@ -62,13 +62,13 @@ def pack_batch(batch, vocab_size, buckets, *, dropout=0.0, seed=0):
     words = _occurring(index, vocab_size)
     place = np.zeros(vocab_size, np.int32)
     place[words] = np.arange(len(words))
-    filled = np.full(_room_for(len(words), _WORDS), vocab_size, np.int32)
+    filled = np.full(_room_for(len(words)), vocab_size, np.int32)
     filled[:len(words)] = words
     back = np.empty_like(packed.order)
     back[packed.order] = np.arange(len(back))
-    packed = Packed(_longer(place[index], _room_for(len(index), CHUNK)), _longer(packed.counts, -(-width // 32) * 32),
+    packed = Packed(_longer(place[index], _room_for(len(index))), _longer(packed.counts, -(-width // 32) * 32),
                     packed.order)
-    return PackedBatch(filled, packed, back, tuple(groups))
+    return PackedBatch(filled, np.int32(len(words)), packed, back, tuple(groups))
 
 
 def _occurring(ids, vocab_size):
@@ -87,23 +87,33 @@ def _hide(words, vocab_size, buckets, dropout, seed):
     return reads_as
 
 
-def places_for(batch_size, max_words):
-    """Places that a training starts with: those of a full batch, of questions of at most 32 words.
+def room_for(batch_size, max_words):
+    """Places and distinct words that a training has room for at first; more is made when a batch needs it.
+
+    Returns:
+        Places of a full batch of questions of at most 32 words, and a quarter of that.
 
     Example:
-        >>> places_for(256, 32)
-        16384
+        >>> room_for(256, 32)
+        (16384, 4096)
     """
-    return _room_for(2 * batch_size * min(max_words, 32), CHUNK)
+    places = _room_for(2 * batch_size * min(max_words, 32))
+    return places, max(places // 4, CHUNK)
 
 
-def _room_for(n, least):
-    """The least power of two that holds n; at least `least`, which is one."""
-    return max(least, 1 << max(n - 1, 0).bit_length())
+def in_room(batch, places, tokens, vocab_size):
+    """The `PackedBatch`, lengthened to so many places and words."""
+    packed = batch.packed._replace(index=_longer(batch.packed.index, places))
+    return batch._replace(words=_longer(batch.words, tokens, vocab_size), packed=packed)
 
 
-def _longer(array, length):
-    return np.pad(array, (0, length - len(array)))
+def _room_for(n):
+    """The least power of two that holds n, CHUNK or more: few shapes to compile."""
+    return max(CHUNK, 1 << max(n - 1, 0).bit_length())
+
+
+def _longer(array, length, filler=0):
+    return np.pad(array, (0, length - len(array)), constant_values=filler)
 
 
 class PackedTrainer(optimizers.Trainer):
@@ -119,7 +129,7 @@ class PackedTrainer(optimizers.Trainer):
     def __init__(self, model_with_loss, optimizer, model, settings):
         super().__init__(model_with_loss, optimizer, n_devices=1)
         self._model, self._settings, self._own = model, settings, None
-        self._room, self._places = None, places_for(settings["batch_size"], settings["max_words"])
+        self._room, self._size = None, room_for(settings["batch_size"], settings["max_words"])
         self._rates = np.zeros(MOST_BEHIND, np.float32)
         self._vocab_size, self._d_model = get_weights(model)["embedding"].shape
         self._step = jax.jit(functools.partial(_step, rule={name: settings[name] for name in _RULE}),
@@ -139,10 +149,11 @@ class PackedTrainer(optimizers.Trainer):
         self._rates[step % MOST_BEHIND] = options["learning_rate"]
         packed = pack_batch(batch, self._vocab_size, self._settings["buckets"], seed=(self._settings["seed"], step),
                             dropout=self._settings["word_dropout"])
-        self._places = max(self._places, len(packed.packed.index))
-        if self._room is None or len(self._room.before) < self._places:
-            self._room = Room.of(self._places, self._d_model)
-        packed = packed._replace(packed=packed.packed._replace(index=_longer(packed.packed.index, self._places)))
+        needed = len(packed.packed.index), len(packed.words)
+        if self._room is None or any(n > size for n, size in zip(needed, self._size)):
+            self._size = tuple(map(max, needed, self._size))
+            self._room = Room.of(*self._size, self._d_model)
+        packed = in_room(packed, *self._size, self._vocab_size)
         rows, rest, self._room, loss = self._step(*self._own, self._room, step, self._rates, options, packed)
         self._own, self._done = (rows, rest), step + 1
         self._last_options = options
@@ -201,9 +212,7 @@ def loss_and_gradients(table, kernel, bias, batch, room, rule):
         v1, v2 = jnp.split(l2_normalize(last[batch.back]), 2)
         return triplet_loss(v1, v2, groups=batch.groups, normalize=False, **rule)
 
-    into, onward = jnp.split(kernel, 2)
-    last, room = forward(table @ into + bias, onward, batch.packed, room)
+    last, cells, room = forward(table, kernel, bias, batch.packed, room, batch.used)
     loss, d_last = jax.value_and_grad(of_states)(last)
-    d_projected, d_onward, room = backward(onward, batch.packed, room, d_last, len(table))
-    d_kernel = jnp.concatenate([table.T @ d_projected, d_onward])
-    return loss, (d_projected @ into.T, d_kernel, d_projected.sum(axis=0)), room
+    *gradients, room = backward(table, kernel, batch.packed, cells, room, d_last, batch.used)
+    return loss, gradients, room
