@@ -11,7 +11,6 @@ fresh process in the first call, minus what was in use before it: what the input
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path

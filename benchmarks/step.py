@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np  # noqa: E402
 
 import sides  # noqa: E402
-from trax_triplet import course, data  # noqa: E402
+from trax_triplet import course, data, reader  # noqa: E402
 from trax_triplet.derived import implied_duplicates  # noqa: E402
 from trax_triplet.stream import BatchStream  # noqa: E402
 from trax_triplet.vocabulary import Vocabulary  # noqa: E402
@@ -155,7 +155,7 @@ def _timed(calls, n_steps, **how):
 
 def _read(args):
     """The duplicates of the CSV as `train` uses them (with those that follow), as ids."""
-    pairs = data.read_pairs(args.csv)
+    pairs = reader.read_pairs(args.csv)
     pairs = pairs.select(np.flatnonzero(pairs.is_duplicate)[:200 if args.quick else None])
     pairs = data.joined(pairs, implied_duplicates(pairs, seed=0))
     vocabulary = Vocabulary.build((q for both in zip(pairs.question1, pairs.question2) for q in both), buckets=256)
