@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np  # noqa: E402
 
 import step as step_benchmark  # noqa: E402
-from trax_triplet import recurrence, trainer  # noqa: E402
+from trax_triplet import packing, recurrence, trainer  # noqa: E402
 from trax_triplet.lazy_adam import MOST_BEHIND, RowsBehind, caught_up  # noqa: E402
-from trax_triplet.recurrence import Room  # noqa: E402
+from trax_triplet.packing import CHUNK, Room  # noqa: E402
 from trax_triplet.stream import BatchStream  # noqa: E402
 from trax_triplet.training import train  # noqa: E402
 
@@ -120,13 +120,14 @@ def new_memory(batches, vocab_size):
 
 
 def padding_computed(batches, vocab_size):
-    with mock.patch.object(recurrence, "rung_sizes", lambda rows: (rows,)):
+    with mock.patch.object(packing, "rung_sizes", lambda rows: (rows,)), \
+            mock.patch.object(recurrence, "rung_sizes", lambda rows: (rows,)):
         return _steps([_packed(batch, vocab_size) for batch in batches], vocab_size)
 
 
 def all_rows(batches, vocab_size):
     """The whole table takes part in every step: Adam as it stands in the book."""
-    everything = np.arange(-(-vocab_size // recurrence.CHUNK) * recurrence.CHUNK, dtype=np.int32)
+    everything = np.arange(-(-vocab_size // CHUNK) * CHUNK, dtype=np.int32)
 
     def whole(batch):
         packed = _packed(batch, vocab_size)

@@ -9,7 +9,8 @@ from jax import lax
 from trax_triplet.compat import fastmath, shapes, tl
 from trax_triplet.lstm import LSTM
 from trax_triplet.model import Siamese, init_model
-from trax_triplet.recurrence import CHUNK, Room, backward, forward, lstm, pack, rung_sizes
+from trax_triplet.packing import CHUNK, Room, pack, rung_sizes
+from trax_triplet.recurrence import backward, forward, lstm
 
 
 def sigmoid(x):

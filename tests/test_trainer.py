@@ -7,7 +7,7 @@ from trax_triplet.compat import fastmath
 from trax_triplet.lazy_adam import MOST_BEHIND, RowsBehind, caught_up
 from trax_triplet.loop import make_loop
 from trax_triplet.model import Siamese, get_weights, init_model
-from trax_triplet.recurrence import rung_sizes
+from trax_triplet.packing import rung_sizes
 from trax_triplet.stream import PADDING_PAIR
 from trax_triplet.trainer import PackedTrainer, pack_batch
 

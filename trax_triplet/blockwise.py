@@ -173,7 +173,7 @@ def _negatives(v, w, groups):
 
 def _spread(weighted, w, groups):
     """For each other the sum (n, d) of `weighted` (m, d) over the anchors that it is a negative of."""
-    m, n = len(weighted), len(w)
+    m = len(weighted)
     if groups is None:
         return jnp.broadcast_to(_total(weighted), w.shape).at[:m].add(-weighted)
     ids, other_ids, present = integer_ids(groups)

@@ -12,7 +12,8 @@ from trax_triplet.compat import fastmath, optimizers
 from trax_triplet.lazy_adam import MOST_BEHIND, RowsBehind, adam, caught_up, put, take
 from trax_triplet.loss import triplet_loss
 from trax_triplet.model import WEIGHT_NAMES, get_weights, set_weights
-from trax_triplet.recurrence import CHUNK, Packed, Room, backward, forward, pack
+from trax_triplet.packing import CHUNK, Packed, Room, pack
+from trax_triplet.recurrence import backward, forward
 from trax_triplet.similarity import l2_normalize
 from trax_triplet.vocabulary import OOV_ID, PAD_ID
 
