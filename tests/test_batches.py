@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trax_triplet.batches import epoch_batches, neighbour_batches, pad
-from trax_triplet.data import question_groups, read_pairs
+from trax_triplet.data import question_groups
+from trax_triplet.reader import read_pairs
 from trax_triplet.vocabulary import PAD_ID, Vocabulary
 
 

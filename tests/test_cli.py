@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import trax_triplet
-from trax_triplet import cli, sample, training
+from trax_triplet import cli, sample, training, options
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "test pairs whose questions were never seen" in text and text.count("duplicate  ") >= 8
     assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == [
-        "checkpoint", "history.jsonl", "model", "sample.csv", "scores.png"]
+        ".lock", "checkpoints", "history.jsonl", "model", "sample.csv", "scores.png"]
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -153,12 +153,12 @@ def test_ctrl_c_is_status_130(monkeypatch, tmp_path, capsys):
 def test_the_defaults_of_train_are_those_of_the_function():
     parameters = inspect.signature(training.train).parameters
     not_here = {"pairs", "output_dir", "validation", "embedding_stddev", "progress"}
-    assert {name: default for name, (_, default, _) in cli.TRAIN_SETTINGS.items()} == {
+    assert {name: default for name, (_, default, _) in options.TRAIN_SETTINGS.items()} == {
         name: parameter.default for name, parameter in parameters.items() if name not in not_here}
 
 
 def test_hard_batches_can_be_left_out():
-    parse = cli._parser().parse_args
+    parse = options.parser({}).parse_args
     assert parse(["train", "x.csv", "--output", "x", "--hard-from", "never"]).hard_from is None
     assert parse(["train", "x.csv", "--output", "x", "--hard-from", "70"]).hard_from == 70
 

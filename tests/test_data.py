@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trax_triplet.data import Pairs, question_groups, read_pairs, split_pairs
+from trax_triplet.data import Pairs, question_groups, split_pairs
+from trax_triplet.reader import read_pairs
 
 ROWS = [("Why?", "How come?", 1), ("a, b; c\td", 'He said "no"', 0), ("two\nlines\r\nhere", "é", 1)]
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from trax_triplet.data import Pairs, question_groups, read_pairs, split_pairs
+from trax_triplet.data import Pairs, question_groups, split_pairs
+from trax_triplet.reader import read_pairs
 from trax_triplet.derived import draw_negatives, implied_duplicates
 from trax_triplet.tokenizer import tokenize
 

@@ -22,28 +22,37 @@ ALLOWED = {
     "similarity": {"compat"},
     "negatives": {"compat", "similarity"},
     "loss": {"compat", "devices", "similarity", "negatives", "steps", "blockwise"},
-    "recurrence": set(),
+    "packing": set(),
+    "recurrence": {"packing"},
     "lstm": {"compat", "recurrence"},
     "model": {"compat", "similarity", "vocabulary", "lstm"},
     "panels": set(),
+    "pickled": set(),
+    "pickles": {"files", "model", "pickled"},
     "blockwise": {"panels"},
     "steps": {"compat", "similarity", "negatives"},
     "tokenizer": set(),
-    "vocabulary": {"tokenizer"},
-    "sample": {"sample_words"},
+    "vocabulary": {"files", "tokenizer"},
+    "sample": {"files", "sample_words"},
     "sample_words": set(),
     "evaluation": set(),
-    "data": {"vocabulary"},
+    "data": set(),
+    "files": set(),
+    "reader": {"data", "files"},
     "batches": {"vocabulary"},
     "derived": {"data", "tokenizer"},
     "encoder": {"compat", "model", "similarity", "vocabulary"},
-    "storage": {"model", "encoder", "tokenizer", "vocabulary", "compat"},
+    "storage": {"model", "encoder", "files", "tokenizer", "vocabulary", "compat"},
     "stream": {"batches", "vocabulary"},
     "lazy_adam": set(),
-    "trainer": {"compat", "lazy_adam", "loss", "model", "recurrence", "similarity", "vocabulary"},
-    "loop": {"compat", "loss", "model", "vocabulary", "stream", "trainer"},
-    "training": {"compat", "steps", "model", "encoder", "data", "derived", "vocabulary", "evaluation", "storage",
-                 "stream", "loop"},
+    "trainer": {"compat", "lazy_adam", "loss", "model", "packing", "recurrence", "similarity",
+                "vocabulary"},
+    "options": set(),
+    "supervisor": set(),
+    "processes": set(),
+    "loop": {"compat", "loss", "model", "processes", "vocabulary", "stream", "trainer"},
+    "training": {"compat", "steps", "model", "encoder", "data", "derived", "vocabulary", "evaluation", "files",
+                 "processes", "storage", "stream", "loop"},
     "plots": {"evaluation"},
     "plots_loss": {"plots"},
     "explorer": {"compat", "steps", "plots_loss"},
@@ -55,10 +64,12 @@ ALLOWED = {
     "checks": {"checks_step", "checks_lecture", "checks_questions", "checks_model"},
 }
 ANYTHING = {"__init__", "__main__", "cli"}
-NO_FRAMEWORK = {"batches", "checks_lecture", "checks_step", "data", "derived", "evaluation", "plots", "plots_loss",
-                "sample", "sample_words", "tokenizer", "vocabulary"}
+NO_FRAMEWORK = {"batches", "checks_lecture", "checks_step", "data", "derived", "evaluation", "files", "options",
+                "pickled", "pickles", "plots", "plots_loss", "reader", "sample", "sample_words", "supervisor", "tokenizer",
+                "vocabulary"}
 
-JAX_ALONE = {"blockwise", "lazy_adam", "recurrence"}  # so that they can be measured where there is no Trax
+# So that they can be measured where there is no Trax.
+JAX_ALONE = {"blockwise", "lazy_adam", "packing", "processes", "recurrence"}
 
 
 def python(*arguments, **environment):

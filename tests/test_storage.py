@@ -65,7 +65,7 @@ def test_a_new_model_takes_the_place_of_the_old_one(trained, folder):
 def test_a_failed_write_leaves_the_old_model(trained, folder, monkeypatch):
     def fail(*_):
         raise OSError("no space left on device")
-    monkeypatch.setattr(storage.safetensors.numpy, "save_file", fail)
+    monkeypatch.setattr(storage.safetensors.numpy, "save", fail)
     with pytest.raises(OSError, match="no space"):
         save_model(folder, trained)
     assert load_model(folder).settings["threshold"] == 0.5
@@ -170,17 +170,58 @@ def test_a_missing_folder_says_what_was_expected(tmp_path):
         load_model(tmp_path / "nowhere")
 
 
-def test_checkpoints(tmp_path):
-    arrays = {"a": np.arange(6.0).reshape(2, 3).T, "b": np.array([1, 2], np.int64)}
-    save_checkpoint(tmp_path / "c", arrays, {"step": 7, "history": [{"loss": 0.5}]})
-    again, settings = load_checkpoint(tmp_path / "c")
-    assert settings == {"step": 7, "history": [{"loss": 0.5}]}
-    for name, array in arrays.items():
+def arrays_of(step):
+    return {"a": np.arange(6.0).reshape(2, 3).T, "b": np.array([1, step], np.int64)}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A folder of checkpoints after three."""
+    for step in (7, 8, 100):
+        save_checkpoint(tmp_path / "run", step, arrays_of(step), {"step": step, "history": [{"loss": 0.5}]})
+    return tmp_path / "run"
+
+
+def test_the_last_two_checkpoints_stay_and_the_newest_is_read(run):
+    assert sorted(p.name for p in run.iterdir()) == ["00000008", "00000100"]
+    again, settings, path = load_checkpoint(run)
+    assert settings == {"step": 100, "history": [{"loss": 0.5}]} and path == run / "00000100"
+    for name, array in arrays_of(100).items():
         np.testing.assert_array_equal(again[name], array)
-    assert storage.has_checkpoint(tmp_path / "c") and not storage.has_checkpoint(tmp_path)
-    truncate("weights.safetensors")(tmp_path / "c")
-    with pytest.raises(ValueError, match="not a whole folder"):
-        load_checkpoint(tmp_path / "c")
+
+
+@pytest.mark.parametrize("damage", [truncate("weights.safetensors"), flip("weights.safetensors"),
+                                    flip("checkpoint.json"), truncate("checkpoint.json"),
+                                    lambda f: (f / "checkpoint.json").unlink()])
+def test_a_damaged_checkpoint_is_named_and_kept_aside_and_the_one_before_is_used(run, damage):
+    said = []
+    damage(run / "00000100")
+    again, settings, path = load_checkpoint(run, said.append)
+    assert (again["b"].tolist(), settings["step"], path) == ([1, 8], 8, run / "00000008")
+    assert len(said) == 1 and "00000100 is not a whole folder" in said[0]
+    assert f"It is kept as {run / '00000100.damaged'}; {run / '00000008'} is used" in said[0]
+    save_checkpoint(run, 100, arrays_of(100), {})
+    damage(run / "00000100")
+    assert load_checkpoint(run)[2] == run / "00000008"
+    assert sorted(p.name for p in run.iterdir()) == ["00000008", "00000100.damaged", "00000100.damaged2"]
+
+
+def test_where_none_is_whole_nothing_is_moved(run):
+    for checkpoint in storage.checkpoints(run):
+        truncate("weights.safetensors")(checkpoint)
+    with pytest.raises(ValueError, match="none of the checkpoints in .*run is whole: .*00000100 is not.* Name another"):
+        load_checkpoint(run)
+    assert [p.name for p in storage.checkpoints(run)] == ["00000008", "00000100"]
+    with pytest.raises(FileNotFoundError, match="expected the folder of checkpoints"):
+        load_checkpoint(run / "nowhere")
+
+
+def test_a_failed_write_leaves_the_checkpoints(run, monkeypatch):
+    (run / "00000099.new").mkdir()  # of a run that was killed while it wrote
+    monkeypatch.setattr(storage.safetensors.numpy, "save", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(run, 101, arrays_of(101), {})
+    assert sorted(p.name for p in run.iterdir()) == ["00000008", "00000100"]
 
 
 def test_one_string_is_not_a_list_of_questions(trained):

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from trax_triplet import data, evaluation, loop, sample, storage, training
-from trax_triplet.model import get_weights
+from trax_triplet.model import get_weights, set_weights
 from trax_triplet.stream import BatchStream, whose_turn
 
 SMALL = {"steps": 6, "batch_size": 16, "d_model": 8, "evaluate_every": 2, "hard_from": 4, "neighbours": 4,
@@ -44,7 +44,7 @@ def history(folder):
 
 def test_leaves_a_model_a_checkpoint_and_a_history(whole, parts):
     folder, trained = whole
-    assert sorted(p.name for p in folder.iterdir()) == ["checkpoint", "history.jsonl", "model"]
+    assert sorted(p.name for p in folder.iterdir()) == [".lock", "checkpoints", "history.jsonl", "model"]
     rows = history(folder)
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert all(set(row) >= {"loss", "validation_loss", "validation_auc", "pairs_per_second"} for row in rows)
@@ -101,7 +101,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(whole, parts, tm
     assert done.returncode == -signal.SIGKILL
     assert [row["step"] for row in history(tmp_path)] == [2, 4]
     training.train(parts[0], tmp_path, validation=parts[1], **SMALL)
-    first, second = (storage.load_checkpoint(folder / "checkpoint")[0] for folder in (whole[0], tmp_path))
+    first, second = (storage.load_checkpoint(folder / "checkpoints")[0] for folder in (whole[0], tmp_path))
     assert first.keys() == second.keys() and "slots/0" in first
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
@@ -150,11 +150,49 @@ def test_validation_negatives_are_drawn_and_said(parts, tmp_path, capsys):
     assert captured.out == ""  # nothing of Trax's own lines
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(parts, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.QuietLoop, "take_losses", lambda self: [0.5, float("nan")])
-    with pytest.raises(FloatingPointError, match="nan at step 2; a smaller learning_rate"):
+@pytest.mark.parametrize("in_a_file", [False, True])
+def test_a_loss_that_is_not_finite_stops_the_run_and_its_batch_is_named(parts, tmp_path, monkeypatch, in_a_file):
+    pairs = parts[0]
+    lines = 2 * np.arange(len(pairs)) + 5
+    if in_a_file:
+        pairs = data.Pairs(pairs.question1, pairs.question2, pairs.is_duplicate, lines=lines)
+    step, batch, batches = loop.training.Loop._run_one_step, BatchStream._batch, []
+
+    def poisoned(self, *arguments):
+        loss, statistics = step(self, *arguments)
+        return (np.float32("nan") if self.step == 4 else loss), statistics
+
+    monkeypatch.setattr(loop.training.Loop, "_run_one_step", poisoned)
+    monkeypatch.setattr(BatchStream, "_batch", lambda self, rows: batches.append(rows) or batch(self, rows))
+    with pytest.raises(FloatingPointError) as caught:
+        training.train(pairs, tmp_path, validation=parts[1], **{**SMALL, "implied": False})
+    labelled = np.flatnonzero(pairs.is_duplicate)
+    fourth = np.sort((lines if in_a_file else np.arange(len(pairs)))[labelled[batches[-1]]])
+    assert str(caught.value) == (
+        f"the loss became nan at step 4, in a batch of {'lines' if in_a_file else 'rows'} {', '.join(map(str, fourth))}; a "
+        f"smaller learning_rate may help. The last good checkpoint is {tmp_path / 'checkpoints' / '00000002'}")
+    storage.load_checkpoint(tmp_path / "checkpoints")
+    assert [row["step"] for row in history(tmp_path)] == [2]
+
+
+def test_a_weight_that_is_not_finite_stops_the_run(parts, tmp_path, monkeypatch):
+    run = loop.QuietLoop.run_quietly
+
+    def poisoned(self, n_steps):
+        run(self, n_steps)
+        weights = get_weights(self.model)
+        set_weights(self.model, {**weights, "lstm/bias": np.full_like(weights["lstm/bias"], np.inf)})
+
+    monkeypatch.setattr(loop.QuietLoop, "run_quietly", poisoned)
+    with pytest.raises(FloatingPointError, match="a weight became infinite or NaN at step 2, in a batch of rows"):
         training.train(parts[0], tmp_path, validation=parts[1], **SMALL)
-    assert not (tmp_path / "model").exists()
+    assert os.listdir(tmp_path) == [".lock"]
+
+
+def test_two_runs_in_one_folder(parts, tmp_path):
+    from trax_triplet.files import only_writer
+    with only_writer(tmp_path), pytest.raises(BlockingIOError, match="another training is at work in this folder"):
+        training.train(parts[0], tmp_path, validation=parts[1], **SMALL)
 
 
 TWO_DEVICES = """
@@ -167,6 +205,7 @@ TWO_DEVICES = """
     trained = training.train(train, {folder!r}, validation=validation, **{{**SMALL, "steps": 4}})
     training.train(train, {folder!r}, validation=validation, **{{**SMALL, "steps": 4}})
     print(len(trained.embed(["How?"])))
+    training.train(train, {folder!r} + " again", validation=validation, **{{**SMALL, "steps": 4}})
     try:
         training.train(train, {folder!r} + "2", validation=validation, **{{**SMALL, "batch_size": 15}})
     except ValueError as error:
@@ -182,6 +221,9 @@ def test_two_devices(tmp_path):
     assert done.stdout.splitlines()[0] == "1"
     assert "batch_size 15 cannot be shared out evenly over 2 devices" in done.stdout
     assert [row["step"] for row in history(tmp_path / "run")] == [2, 4]
+    first, second = (storage.load_checkpoint(tmp_path / name / "checkpoints")[0] for name in ("run", "run again"))
+    for name in first:  # same seed, same weights, bit for bit
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
 @pytest.mark.parametrize("settings, message", [

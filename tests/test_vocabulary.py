@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trax_triplet import data, tokenizer, vocabulary
+from trax_triplet import reader, tokenizer, vocabulary
 from trax_triplet.tokenizer import TOKENIZER_VERSIONS, tokenize
 from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID, Vocabulary
 
@@ -92,7 +92,7 @@ def test_course_tokenizer_without_punkt_says_what_to_type(punkt, tmp_path):
 def test_course_anchor_ids(punkt, real_data):
     """COURSE.md's anchors. Takes 3 to 6 s: 100 000 questions, some 30 regular expressions each."""
     punkt(real_data / "nltk_data")
-    pairs = data.read_pairs(real_data / "quora_duplicates.csv")
+    pairs = reader.read_pairs(real_data / "quora_duplicates.csv")
     questions = [question for pair in zip(pairs.question1, pairs.question2) for question in pair]
     course = Vocabulary.build(questions, tokenizer="course")
     assert {word: course[word] for word in ("When", "again", "Do", "hiking", "desert")} == {
@@ -108,7 +108,7 @@ def test_course_anchor_ids(punkt, real_data):
 def test_course_shortcut_for_single_sentences_changes_nothing(punkt, real_data):
     punkt(real_data / "nltk_data")
     sentences, words = tokenizer._course_tokenizers()
-    for question in data.read_pairs(real_data / "quora_duplicates.csv").question1[:3000]:
+    for question in reader.read_pairs(real_data / "quora_duplicates.csv").question1[:3000]:
         plain = [token for sentence in sentences.tokenize(question) for token in words.tokenize(sentence)]
         assert tokenize(question, "course") == plain
 

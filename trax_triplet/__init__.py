@@ -7,21 +7,24 @@ The rooms, from the ground up (each is a module of this package):
 - `similarity`  unit vectors and cosine similarity
 - `loss`        the modified triplet loss; `steps`: positives, mean negative, closest negative, hinges
 - `blockwise`   the same loss without the batch x batch matrix; `panels` finds its closest negatives
-- `lstm`        the LSTM layer; `recurrence` is what it computes
+- `lstm`        the LSTM layer; `recurrence` is what it computes, on rows that `packing` lays out
 - `model`       the Siamese LSTM, as in the course and with padding that never counts
 - `encoder`     questions to vectors in bulk
 - `vocabulary`  tokens to ids; `tokenizer` cuts text into tokens
-- `data`        CSV to pairs, duplicate groups, and parts that share no question
+- `reader`      CSV to pairs
+- `data`        pairs, their duplicate groups, and parts that share no question
 - `derived`     pairs that nobody labelled, made from those that somebody did
 - `batches`     pairs to batches without known false negatives; `stream` makes them endless
 - `sample`      generated question pairs in Quora's format
 - `training`    `train`: from pairs to a model folder; `loop` is the Trax Loop it runs, `trainer` its step, `lazy_adam` the optimizer's
-- `storage`     model folders and checkpoints
+- `processes`   several processes that train one model; `supervisor` says in words what aborted one of them
+- `storage`     model folders and checkpoints; `files`: files and folders that are whole or not there
 - `evaluation`  scores and labels to metrics and a threshold
+- `pickles`     weights in Trax's own files, read so that they cannot run code; `pickled` is the reader
 - `plots`       pictures of scores and of learning; `plots_loss` of the loss; `explorer` is one to play with
 - `course`      the seven names of the assignment
 - `checks`      checks for functions that a student wrote
-- `cli`         the command `trax-triplet`
+- `cli`         the command `trax-triplet`; `options` are what it takes
 
 The names below are loaded on first use, so that `import trax_triplet` is quick and loads no framework.
 """
@@ -36,8 +39,9 @@ _HOME = {
     "triplet_loss": "loss", "TripletLoss": "loss",
     "Siamese": "model",
     "Vocabulary": "vocabulary",
-    "Pairs": "data", "read_pairs": "data", "split_pairs": "data",
+    "Pairs": "data", "read_pairs": "reader", "split_pairs": "data",
     "train": "training",
+    "load_trax_model": "pickles",
     "TrainedModel": "storage", "load_model": "storage", "save_model": "storage",
 }
 

@@ -3,40 +3,17 @@
 Results go to stdout, progress to stderr. A user's mistake is one line on stderr and exit status 2.
 """
 
-import argparse
 import json
+import math
 import os
 import sys
 import time
 from pathlib import Path
 
-DEMO_PAIRS = 12_000
+from trax_triplet.options import DEMO_PAIRS, TOGETHER, TRAIN_SETTINGS, parser
+
 DEMO_SETTINGS = {"steps": 800, "batch_size": 128, "d_model": 64, "word_dropout": 0.15, "hard_from": 250}
 COURSE_THRESHOLD = 0.7
-
-# Settings of `training.train` as options: (type or choices, default, what it is). A test holds the defaults equal.
-TRAIN_SETTINGS = {
-    "steps": (int, 1600, "training steps, one batch each"),
-    "batch_size": (int, 256, "pairs in a batch; each pair's negatives are the others of its batch"),
-    "d_model": (int, 128, "width of the vectors"),
-    "pooling": (("last", "mean", "course"), "last", "state after the last word, mean over the words, or the course's "
-                "mean over padding, too"),
-    "margin": (float, 0.4, "how far a duplicate must be ahead of the negatives (alpha)"),
-    "closest": (("semi-hard", "hardest", "shifted"), "semi-hard", "which negatives may be the closest one"),
-    "anchor": (("first", "second", "both"), "both", "side of the pairs that is compared with the others"),
-    "implied": (bool, True, "train on duplicates that follow from the labelled ones, too: a = b, b = c, so a = c"),
-    "learning_rate": (float, 0.005, "Adam's, the highest of the schedule"),
-    "warmup_steps": (int, 100, "steps until it is reached"),
-    "word_dropout": (float, 0.4, "share of the vocabulary that is hidden in each batch"),
-    "hard_from": ("step", 250, "step from which batches are made of groups of similar pairs, or 'never'"),
-    "neighbours": (int, 16, "size of these groups"),
-    "max_words": (int, 32, "longer questions are cut in training"),
-    "tokenizer": (("words", "course"), "words", "lower-cased words, or the course's tokens (needs NLTK's punkt)"),
-    "min_count": (int, 1, "words that come fewer times are read as unknown"),
-    "buckets": (int, 256, "ids by which unknown words are told apart; 0: all are read as one word"),
-    "evaluate_every": (int, 100, "steps from one evaluation to the next"),
-    "seed": (int, 0, "of the split, the weights, the batches"),
-}
 
 
 def main(arguments=None):
@@ -52,11 +29,12 @@ def main(arguments=None):
         >>> main(["evaluate", "--model", "no such folder", "pairs.csv"])
         2
     """
-    options = _parser().parse_args(arguments)
+    options = parser({"demo": _demo, "sample": _sample, "train": _train, "evaluate": _evaluate,
+                      "predict": _predict}).parse_args(arguments)
     try:
         result = options.run(options)
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(f"trax-triplet {options.command}: error: {' '.join(_what(error).split())}", file=sys.stderr)
+        print(f"trax-triplet {options.command}: error: {_shown(' '.join(_what(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"trax-triplet {options.command}: stopped", file=sys.stderr)
@@ -72,82 +50,6 @@ def _what(error):
     return str(error)
 
 
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="trax-triplet", description="Find duplicate questions with a Siamese LSTM and the modified triplet loss.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, add, run, text in (
-            ("demo", _demo_options, _demo, "sample, train, evaluate and predict, in about a minute"),
-            ("sample", _sample_options, _sample, "write a CSV of generated question pairs"),
-            ("train", _train_options, _train, "train a model on a CSV of question pairs"),
-            ("evaluate", _evaluate_options, _evaluate, "judge a model on a CSV of labelled pairs"),
-            ("predict", _predict_options, _predict, "tell whether questions are duplicates")):
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        add(command)
-        command.add_argument("--json", action="store_true", help="print the result as JSON")
-        command.set_defaults(run=run)
-    return parser
-
-
-def _demo_options(command):
-    command.add_argument("--output", default="trax-triplet-demo", help="folder to write (default: %(default)s)")
-    command.add_argument("--seed", type=int, default=0)
-
-
-def _sample_options(command):
-    command.add_argument("csv", help="file to write")
-    command.add_argument("--pairs", type=int, default=DEMO_PAIRS, help="number of pairs (default: %(default)s)")
-    command.add_argument("--seed", type=int, default=0)
-
-
-def _column_options(command, labels=True):
-    command.add_argument("--question1", default="question1", metavar="COLUMN", help="default: %(default)s")
-    command.add_argument("--question2", default="question2", metavar="COLUMN", help="default: %(default)s")
-    if labels:
-        command.add_argument("--label", default="is_duplicate", metavar="COLUMN", help="default: %(default)s")
-    command.add_argument("--max-skipped", type=float, default=0.01, metavar="SHARE",
-                         help="share of unusable rows above which the file is refused (default: %(default)s)")
-
-
-def _train_options(command):
-    command.add_argument("csv", help="question pairs: columns question1, question2, is_duplicate")
-    command.add_argument("--output", required=True, help="folder for model, checkpoint and history")
-    command.add_argument("--validation", metavar="CSV", help="labelled pairs to validate on, "
-                         "instead of a share of the training file")
-    command.add_argument("--validation-share", type=float, default=0.1, metavar="SHARE",
-                         help="share of the pairs that is kept back to validate on (default: %(default)s)")
-    _column_options(command)
-    for name, (kind, default, text) in TRAIN_SETTINGS.items():
-        values = {"choices": kind} if isinstance(kind, tuple) else {
-            "type": _step if kind == "step" else kind, "metavar": "STEP" if kind == "step" else kind.__name__.upper()}
-        if kind is bool:
-            values = {"action": argparse.BooleanOptionalAction}
-        command.add_argument(f"--{name.replace('_', '-')}", default=default, help=f"{text} (default: %(default)s)",
-                             **values)
-
-
-def _step(text):
-    return None if text == "never" else int(text)
-
-
-def _evaluate_options(command):
-    command.add_argument("csv", help="labelled question pairs")
-    command.add_argument("--model", required=True, help="model folder, or the output folder of a training")
-    command.add_argument("--threshold", type=float, help="instead of the one that the model was saved with")
-    command.add_argument("--plot", metavar="PNG", help="write histograms of the similarities")
-    command.add_argument("--seed", type=int, default=0, help="of the bootstrap and of the halves")
-    _column_options(command)
-
-
-def _predict_options(command):
-    command.add_argument("questions", nargs="*", metavar="QUESTION", help="two questions")
-    command.add_argument("--model", required=True, help="model folder, or the output folder of a training")
-    command.add_argument("--csv", help="question pairs, instead of two questions")
-    command.add_argument("--output", metavar="CSV", help="write the answers for --csv there instead of to stdout")
-    command.add_argument("--threshold", type=float, help="instead of the one that the model was saved with")
-    _column_options(command, labels=False)
-
-
 def _sample(options):
     from trax_triplet import sample
     n_pairs = sample.write_csv(options.csv, options.pairs, seed=options.seed)
@@ -158,6 +60,7 @@ def _sample(options):
 
 def _train(options):
     from trax_triplet import data
+    _join(options)
     columns = {name: getattr(options, name) for name in ("question1", "question2", "label", "max_skipped")}
     pairs = _read(options.csv, **columns)
     if options.validation:
@@ -170,6 +73,8 @@ def _train(options):
                  "expect a better result on them than on new questions")
     else:
         share = options.validation_share
+        if not 0 < share < 1:
+            raise ValueError(f"--validation-share and the rest, to train on, are fractions in (0, 1); got {share}")
         (pairs, validation), left_out = data.split_pairs(pairs, (1 - share, share), seed=options.seed)
         if len(left_out):
             _say(f"{len(left_out)} pairs are in neither part: their two questions belong to different parts")
@@ -181,6 +86,21 @@ def _train(options):
     if not options.json:
         print(f"best model: step {result['step']}, validation AUC {result['validation_auc']:.4f}, in {result['model']}")
     return result
+
+
+def _join(options):
+    given = [getattr(options, name.replace("-", "_")) for name, _, _ in TOGETHER]
+    if all(value is None for value in given):
+        return
+    if None in given:
+        raise ValueError("--coordinator, --processes and --process-id come together: give all three, or none")
+    from trax_triplet import supervisor
+    supervisor.run_in_child(options.timeout)
+    from trax_triplet import processes
+    _say(f"waiting for {given[1]} processes at {given[0]} ...")
+    processes.join(*given, timeout=options.timeout)
+    if not processes.is_chief():
+        sys.stdout = open(os.devnull, "w")  # one of them tells the result
 
 
 def _train_on(pairs, validation, output, settings):
@@ -233,6 +153,8 @@ def _predict(options):
     if bool(options.csv) == bool(options.questions) or len(options.questions) not in (0, 2):
         raise ValueError(f"predict takes two questions, or --csv with a file of pairs; got {len(options.questions)} "
                          f"questions{' and --csv' if options.csv else ''}")
+    if options.output and not options.csv:
+        raise ValueError("--output takes the answers for --csv; leave it out with two questions")
     if options.csv:
         pairs = _read(options.csv, question1=options.question1, question2=options.question2, label=None,
                       max_skipped=options.max_skipped)
@@ -251,32 +173,41 @@ def _predict(options):
     return {"threshold": threshold, "answers": answers}
 
 
+def _shown(text):
+    """The text with control characters shown, not sent to the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _as_text(text):
+    """The text as a spreadsheet shows it: what it would take for a formula gets an apostrophe in front."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
 def _answer_text(answer):
-    # A file of questions may hold terminal control characters; they are shown, not sent.
-    first, second = ("".join(c if c.isprintable() else repr(c)[1:-1] for c in answer[q])
-                     for q in ("question1", "question2"))
+    first, second = (_shown(answer[q]) for q in ("question1", "question2"))
     return (f"{'duplicate    ' if answer['is_duplicate'] else 'not duplicate'}  {answer['similarity']:7.4f}  "
             f"{first}  |  {second}")
 
 
 def _write_answers(path, answers):
     import csv
-    new = f"{path}.new"
-    with open(new, "w", encoding="utf-8", newline="") as file:
+
+    from trax_triplet.files import new_file
+    with new_file(path) as file:
         writer = csv.DictWriter(file, ("question1", "question2", "similarity", "is_duplicate"))
         writer.writeheader()
-        writer.writerows({**a, "is_duplicate": int(a["is_duplicate"])} for a in answers)
-    os.replace(new, path)
+        writer.writerows({**a, "is_duplicate": int(a["is_duplicate"]), **{name: _as_text(a[name]) for name in
+                                                                          ("question1", "question2")}} for a in answers)
     _say(f"wrote {len(answers)} answers to {path}")
 
 
 def _demo(options):
-    from trax_triplet import data, evaluation, sample
+    from trax_triplet import data, evaluation, reader, sample
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     csv = output / "sample.csv"
     sample.write_csv(csv, DEMO_PAIRS, seed=options.seed)
-    (train, validation, test), _ = data.split_pairs(data.read_pairs(csv), (0.7, 0.15, 0.15), seed=options.seed)
+    (train, validation, test), _ = data.split_pairs(reader.read_pairs(csv), (0.7, 0.15, 0.15), seed=options.seed)
     _say(f"generated {DEMO_PAIRS} question pairs ({csv}): {len(train)} to train, {len(validation)} to validate, "
          f"{len(test)} to test")
     trained, seconds = _train_on(train, validation, output, {**DEMO_SETTINGS, "seed": options.seed})
@@ -299,8 +230,8 @@ def _demo(options):
 
 
 def _read(path, **columns):
-    from trax_triplet import data
-    pairs = data.read_pairs(path, **columns)
+    from trax_triplet import reader
+    pairs = reader.read_pairs(path, **columns)
     _say(f"read {len(pairs)} pairs from {path}")
     if pairs.skipped:
         shown = "; ".join(f"line {line}: {reason}" for line, reason in pairs.skipped[:3])
@@ -312,13 +243,15 @@ def _load(folder):
     inside = Path(folder, "model")
     _say("loading Trax (some seconds) ...")
     from trax_triplet import storage
-    return storage.load_model(inside if inside.is_dir() else folder)
+    return storage.load_model(inside if inside.is_dir() or storage.files.previous(inside).is_dir() else folder)
 
 
 def _threshold(options, trained):
-    threshold = options.threshold if options.threshold is not None else trained.settings["threshold"]
+    threshold = options.threshold if options.threshold is not None else trained.settings.get("threshold")
     if threshold is None:
         raise ValueError("this model was saved without a threshold; give one with --threshold")
+    if not math.isfinite(threshold):
+        raise ValueError(f"--threshold must be a finite number, such as 0.7, but it is {threshold}")
     return threshold
 
 

@@ -1,21 +1,13 @@
-"""From a CSV of question pairs to checked pairs, duplicate groups, and parts that share no question."""
+"""Question pairs: checked, in duplicate groups, and in parts that share no question."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import os
-import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import NamedTuple
 
 import numpy as np
-
-_LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}
-_QID = re.compile("[0-9]{1,18}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +19,10 @@ class Pairs:
         is_duplicate: int8 (n,), 1 for a duplicate pair and 0 for another, or None where nobody labelled them.
         qid1, qid2: int64 (n,), numbers of the questions, or None.
         skipped: (line number, reason) of each row of the file that is not here.
+        lines: int64 (n,), the line of the file that each pair starts on, or None.
 
     Raises:
+        TypeError: one str for a list of texts, a text that is no str, qids or lines that are no whole numbers.
         ValueError: lengths that differ, labels other than 0 and 1, or only one of qid1 and qid2.
 
     Example:
@@ -43,41 +37,115 @@ class Pairs:
     qid1: np.ndarray | None = None
     qid2: np.ndarray | None = None
     skipped: tuple[tuple[int, str], ...] = ()
+    lines: np.ndarray | None = None
 
     def __post_init__(self):
         for name in ("question1", "question2"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, _texts(getattr(self, name), name))
         if (self.qid1 is None) != (self.qid2 is None):
             raise ValueError("qid1 and qid2 come together, but one of them is None")
         if self.is_duplicate is not None and not np.isin(self.is_duplicate, (0, 1)).all():
             raise ValueError(f"is_duplicate must hold 0 and 1 only, got {np.unique(self.is_duplicate)}")
-        for name, dtype in (("is_duplicate", np.int8), ("qid1", np.int64), ("qid2", np.int64)):
+        for name in ("qid1", "qid2", "lines"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
-        for name in ("question2", "is_duplicate", "qid1", "qid2"):
+                object.__setattr__(self, name, _whole_numbers(getattr(self, name), name))
+        if self.is_duplicate is not None:
+            object.__setattr__(self, "is_duplicate", np.asarray(self.is_duplicate, np.int8))
+        for name in ("question2", "is_duplicate", "qid1", "qid2", "lines"):
             column = getattr(self, name)
-            if column is not None and np.shape(column)[:1] != (len(self.question1),):
+            if column is not None and np.shape(column) != (len(self.question1),):
                 raise ValueError(f"{len(self.question1)} pairs, but {name} has the shape {np.shape(column)}")
 
     def __len__(self) -> int:
         return len(self.question1)
 
     def select(self, indices: np.ndarray) -> Pairs:
-        """The pairs at `indices` (int (m,)), in that order; what was skipped stays with the whole."""
-        indices = np.asarray(indices, np.int64)
+        """The pairs at `indices` (int (m,)), in that order; what was skipped stays with the whole.
+
+        Raises:
+            TypeError: indices that are no whole numbers; for a mask pass `np.flatnonzero(mask)`.
+            IndexError: an index that is not from 0 to n - 1.
+
+        Example:
+            >>> Pairs(["a", "b"], ["c", "d"]).select([1, 0]).question1
+            ('b', 'a')
+        """
+        indices = _whole_numbers(indices, "indices")
+        bad = indices[(indices < 0) | (indices >= len(self))]
+        if indices.ndim != 1 or bad.size:
+            raise IndexError(f"indices must be an array (m,) of rows from 0 to {len(self) - 1}, got "
+                             f"{bad[0] if bad.size else f'shape {indices.shape}'}")
         texts = [[side[i] for i in indices.tolist()] for side in (self.question1, self.question2)]
-        columns = [None if column is None else column[indices]
-                   for column in (self.is_duplicate, self.qid1, self.qid2)]
-        return Pairs(*texts, *columns)
+        columns = {name: getattr(self, name)[indices] for name in ("is_duplicate", "qid1", "qid2", "lines")
+                   if getattr(self, name) is not None}
+        return Pairs(*texts, **columns)
+
+
+def _texts(texts: Iterable[str], name: str) -> tuple[str, ...]:
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        kind = "one str" if isinstance(texts, str) else type(texts).__name__
+        raise TypeError(f"{name} must be a list of texts, got {kind}")
+    texts = tuple(texts)
+    for kind in set(map(type, texts)):
+        if not issubclass(kind, str):
+            where = next(i for i, text in enumerate(texts) if type(text) is kind)
+            raise TypeError(f"{name} must hold texts (str), but number {where} is a {kind.__name__}")
+    return texts
+
+
+def _whole_numbers(numbers, name: str) -> np.ndarray:
+    numbers = np.asarray(numbers)
+    if numbers.size and numbers.dtype.kind not in "iu":  # of nothing NumPy makes floats
+        raise TypeError(f"{name} must be whole numbers, got {numbers.dtype}")
+    return numbers.astype(np.int64)
+
+
+def check_pairs(pairs: Pairs) -> None:
+    """Refuses what is no `Pairs`.
+
+    Raises:
+        TypeError: it is something else.
+
+    Example:
+        >>> check_pairs(Pairs(["a"], ["b"]))
+    """
+    if not isinstance(pairs, Pairs):
+        raise TypeError(f"pairs must be trax_triplet.Pairs, got {type(pairs).__name__}; make them by read_pairs(path) "
+                        "or Pairs(question1, question2, is_duplicate)")
+
+
+def check_whole(name: str, value: int, least: int | None = 0) -> None:
+    """Refuses what is no whole number of at least `least` (None: of any size), in words that call it `name`.
+
+    Raises:
+        TypeError: no whole number; a bool is none.
+        ValueError: it is smaller.
+
+    Example:
+        >>> check_whole("seed", 3)
+    """
+    try:
+        number = None if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{name} must be a whole number, got {value!r:.60}")
+    if least is not None and number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
 
 
 def joined(first: Pairs, second: Pairs) -> Pairs:
     """The pairs of both, in this order; labels and qids where both have them.
 
+    Raises:
+        TypeError: something else than `Pairs`.
+
     Example:
         >>> joined(Pairs(["a"], ["b"], [1]), Pairs(["c"], ["d"], [0])).is_duplicate.tolist()
         [1, 0]
     """
+    for pairs in (first, second):
+        check_pairs(pairs)
     columns = [(getattr(first, name), getattr(second, name)) for name in ("is_duplicate", "qid1", "qid2")]
     return Pairs(first.question1 + second.question1, first.question2 + second.question2,
                  *(None if a is None or b is None else np.concatenate([a, b]) for a, b in columns))
@@ -90,138 +158,6 @@ class Split(NamedTuple):
     left_out: np.ndarray
 
 
-def read_pairs(path: str | os.PathLike, *, question1: str = "question1", question2: str = "question2",
-               label: str | None = "is_duplicate", max_skipped: float = 0.01) -> Pairs:
-    """Read question pairs from a CSV file with a header line.
-
-    Columns come in any order, further ones are ignored; header names are matched exactly, else without regard
-    to case and outer blanks. The separator (comma, semicolon or tab) is the one that finds the columns. UTF-8
-    with or without a byte order mark, line feeds in quotes, any line ends, gzip (known by its first bytes).
-    Columns `qid1` and `qid2` are kept where both are there and hold whole numbers only.
-
-    Blank lines are no rows. A row is skipped, and reported in `skipped` with the line it starts on (the
-    header is line 1), if a text is blank, it has too few or too many fields, its quotes are malformed or a
-    field is huge (`csv.field_size_limit`), or its label is not 0 or 1 (0.0 and 1.0 count too).
-
-    Args:
-        path: the file.
-        question1, question2, label: names of the columns; `label=None` reads a file without labels.
-        max_skipped: the share of rows, 0 to 1, that may be skipped.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: an empty file, a missing column, no good row, more than `max_skipped` skipped rows, text
-            that is not UTF-8, NUL characters, a damaged gzip file, malformed quotes over several lines.
-    """
-    if not 0 <= max_skipped <= 1:
-        raise ValueError(f"max_skipped is a share from 0 to 1, got {max_skipped}")
-    names = [question1, question2] + ([] if label is None else [label])
-    if len(set(names)) < len(names):
-        raise ValueError(f"question1, question2 and label must name different columns, got {names}")
-    lines = io.StringIO(_text(path), newline="")
-    header, separator, columns = _read_header(next(lines, ""), names, path)
-    qids = [_positions(header, name) for name in ("qid1", "qid2")]
-    wanted = columns + [found[0] for found in qids if len(found) == 1]
-    rows, skipped = [], []
-    for line, fields, reason in _rows(lines, separator, path):
-        reason = reason or _why_skipped(fields, header, columns)
-        if reason:
-            skipped.append((line, reason))
-        else:
-            rows.append([fields[i] for i in wanted])
-    _check_skipped(len(rows), skipped, max_skipped, path)
-    texts1, texts2, *rest = zip(*rows)
-    labels = None if label is None else [_LABELS[value.strip()] for value in rest.pop(0)]
-    numbers = [None, None]
-    if len(rest) == 2 and all(_QID.fullmatch(value.strip()) for column in rest for value in column):
-        numbers = [[int(value) for value in column] for column in rest]
-    return Pairs(texts1, texts2, labels, *numbers, tuple(skipped))
-
-
-def _text(path) -> str:
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        if data.startswith(b"\x1f\x8b"):
-            data = gzip.decompress(data)
-        text = data.decode("utf-8").removeprefix("\ufeff")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: the gzip file is damaged or truncated ({error})") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line}: byte {error.start} of the file is not UTF-8; save it as 'CSV "
-                         "UTF-8', or convert it: iconv -f WINDOWS-1252 -t UTF-8") from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{path}, line {line}: a NUL character; expected a text file in UTF-8")
-    return text
-
-
-def _positions(header: list[str], name: str) -> list[int]:
-    exact = [i for i, column in enumerate(header) if column == name]
-    return exact or [i for i, column in enumerate(header) if question_key(column) == question_key(name)]
-
-
-def _read_header(line: str, names: list[str], path) -> tuple[list[str], str, list[int]]:
-    """The columns' names, the separator that gives the wanted ones, and the wanted ones' positions."""
-    if not line.strip():
-        raise ValueError(f"{path}: the first line must name the columns, but "
-                         f"{'it is blank' if line else 'the file is empty'}")
-    headers = [next(csv.reader([line], delimiter=separator)) for separator in ",;\t"]
-    for separator, header in zip(",;\t", headers):
-        found = [_positions(header, name) for name in names]
-        if all(found):
-            double = [name for name, positions in zip(names, found) if len(positions) > 1]
-            if double:
-                raise ValueError(f"{path}: several columns are named {double[0]!r}: {header}")
-            return header, separator, [positions[0] for positions in found]
-    raise ValueError(f"{path}: expected the columns {names} (separated by comma, semicolon or tab), got "
-                     f"{max(headers, key=len)}; name yours by question1=, question2= and label= (None: no "
-                     "labels), on the command line by --question1, --question2 and --label")
-
-
-def _rows(lines: Iterator[str], separator: str, path) -> Iterator[tuple[int, list[str], str]]:
-    """(line the row starts on, fields, reason to skip it or '') of each row that is not blank."""
-    # strict: without it a stray quote moves text into other columns, and nobody is told.
-    reader = csv.reader(lines, delimiter=separator, strict=True)
-    while True:
-        line = reader.line_num + 2  # the header was read before
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if reader.line_num + 1 > line:
-                raise ValueError(f"{path}, lines {line} to {reader.line_num + 1}: a quote is not closed, or "
-                                 f"not doubled inside of text ({error})") from None
-            yield line, [], f"malformed: {error}"
-        else:
-            if fields:
-                yield line, fields, ""
-
-
-def _why_skipped(fields: list[str], header: list[str], columns: list[int]) -> str:
-    if len(fields) < len(header) or any(extra.strip() for extra in fields[len(header):]):
-        return f"{len(fields)} fields, the header has {len(header)}"
-    for column in columns[:2]:
-        if not fields[column].strip():
-            return f"{header[column]} is blank"
-    for column in columns[2:]:
-        if fields[column].strip() not in _LABELS:
-            return f"{header[column]} is {fields[column]!r:.40}, not 0 or 1"
-    return ""
-
-
-def _check_skipped(kept: int, skipped: list[tuple[int, str]], max_skipped: float, path) -> None:
-    total = kept + len(skipped)
-    if not total:
-        raise ValueError(f"{path}: a header but no rows below it")
-    if not kept or len(skipped) > max_skipped * total:
-        shown = "; ".join(f"line {line}: {reason}" for line, reason in skipped[:5])
-        raise ValueError(f"{path}: {len(skipped)} of {total} rows cannot be used, more than the share "
-                         f"max_skipped={max_skipped:g}: {shown}{'; ...' if len(skipped) > 5 else ''}")
-
-
 def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """The duplicate group of each side's question.
 
@@ -232,11 +168,15 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         int64 (n,) for question 1 and for question 2: equal numbers, same group; 0 to groups - 1.
 
+    Raises:
+        TypeError: something else than `Pairs`.
+
     Example:
         >>> pairs = Pairs(["Why?", "how  come?", "Who?"], ["How come?", "For what?", "Why?"], [1, 1, 0])
         >>> [side.tolist() for side in question_groups(pairs)]
         [[0, 0, 1], [0, 0, 0]]
     """
+    check_pairs(pairs)
     numbers = {}
     texts = pairs.question1 + pairs.question2
     ids = np.array([numbers.setdefault(question_key(text), len(numbers)) for text in texts], np.int64)
@@ -257,10 +197,15 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
 def question_key(text: str) -> str:
     """What questions have in common that count as the same: the text without case and with single blanks.
 
+    Raises:
+        TypeError: `text` is no str.
+
     Example:
         >>> question_key("  Why  NOT?")
         'why not?'
     """
+    if not isinstance(text, str):
+        raise TypeError(f"a question must be a str, got {type(text).__name__}: {text!r:.60}")
     return " ".join(text.casefold().split())
 
 
@@ -297,9 +242,15 @@ def split_pairs(pairs: Pairs, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, s
         `parts`, one `Pairs` a fraction, rows in the order of `pairs`; `left_out`, the rows in no part.
 
     Raises:
-        ValueError: fractions that are not positive or do not sum to 1.
+        TypeError: something else than `Pairs`, fractions that are no numbers, a seed that is no whole number.
+        ValueError: fractions that are not positive or do not sum to 1, a negative seed.
     """
-    shares = np.asarray(fractions, np.float64)
+    check_pairs(pairs)
+    check_whole("seed", seed)
+    shares = np.asarray(fractions)
+    if shares.dtype.kind not in "iuf":
+        raise TypeError(f"fractions must be numbers such as (0.8, 0.1, 0.1), got {fractions!r:.60}")
+    shares = shares.astype(np.float64)
     if shares.ndim != 1 or not len(shares) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise ValueError(f"fractions must be positive and sum to 1, got {fractions}")
     group1, group2 = question_groups(pairs)

@@ -10,6 +10,7 @@ import numpy as np
 from trax_triplet.compat import fastmath, optimizers, training
 from trax_triplet.loss import TripletLoss
 from trax_triplet.model import get_weights, set_weights
+from trax_triplet.processes import mean, own_share
 from trax_triplet.stream import STEP
 from trax_triplet.trainer import PackedTrainer
 from trax_triplet.vocabulary import PAD_ID
@@ -48,14 +49,14 @@ class QuietLoop(training.Loop):
 
     def take_losses(self):
         """Training losses of the steps since the last call, one float each."""
-        losses, self._losses = [float(np.mean(loss)) for loss in self._losses], []
-        return losses
+        losses, self._losses = np.array([np.mean(loss) for loss in self._losses], np.float64), []
+        return mean(losses).tolist()
 
     def validation_loss(self):
         """Mean loss over the validation batches, with the weights of now."""
         with contextlib.redirect_stdout(io.StringIO()):
             self.run_evals()
-        return float(self.history.get("eval", "metrics/TripletLoss")[-1][1])
+        return float(mean(np.float64(self.history.get("eval", "metrics/TripletLoss")[-1][1])))
 
     @property
     def _trainer(self):
@@ -96,16 +97,16 @@ def make_loop(model, eval_model, stream, judged, settings):
     rule = {name: settings[name] for name in ("margin", "closest", "anchor")}
     loss = TripletLoss(**rule, normalize=False, with_groups=True)
     ids = np.full((settings["batch_size"], STEP), PAD_ID, np.int32)
-    empty = (ids, ids, ids[:, 0], ids[:, 0])
+    empty = own_share((ids, ids, ids[:, 0], ids[:, 0]))
 
     def schedule(step):
         """Linear warm-up, then half a cosine down to nothing at the last step."""
         warm = min(step / max(settings["warmup_steps"], 1), 1.0)
         return settings["learning_rate"] * warm * 0.5 * (1 + math.cos(math.pi * min(step / settings["steps"], 1.0)))
 
-    task = training.TrainTask(stream, loss, optimizers.Adam(settings["learning_rate"]), lr_schedule=schedule,
+    task = training.TrainTask(map(own_share, stream), loss, optimizers.Adam(settings["learning_rate"]), lr_schedule=schedule,
                               sample_batch=empty)
-    judge = training.EvalTask(itertools.cycle(judged), [loss], n_eval_batches=len(judged), sample_batch=empty)
+    judge = training.EvalTask(itertools.cycle(list(map(own_share, judged))), [loss], n_eval_batches=len(judged), sample_batch=empty)
 
     def never(_):
         return False

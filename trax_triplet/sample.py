@@ -14,13 +14,12 @@ import itertools
 import math
 import numbers
 import operator
-import os
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from trax_triplet.files import new_file
 from trax_triplet.sample_words import FAMILIES
 
 _HARD_SHARE = 0.55  # of the draws; a little over half, because hard draws repeat sooner than easy ones
@@ -201,6 +200,8 @@ def _non_duplicates(bank, count, rng):
 
 def _whole_number(name, value):
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, got {value!r}") from None
@@ -208,7 +209,7 @@ def _whole_number(name, value):
 
 def _check_request(bank, n_pairs, seed, duplicate_share):
     n_pairs, seed = _whole_number("n_pairs", n_pairs), _whole_number("seed", seed)
-    if not isinstance(duplicate_share, numbers.Real):
+    if isinstance(duplicate_share, bool) or not isinstance(duplicate_share, numbers.Real):
         raise TypeError(f"duplicate_share must be a number, got {duplicate_share!r}")
     if n_pairs < 1:
         raise ValueError(f"n_pairs must be a whole number from 1 up, got {n_pairs}")
@@ -312,17 +313,9 @@ def write_csv(path, n_pairs: int, *, seed: int = 0, duplicate_share: float = 0.4
         'id,qid1,qid2,question1,question2,is_duplicate'
         >>> folder.cleanup()
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it to write {path.name}")
-    rows = generate(n_pairs, seed=seed, duplicate_share=duplicate_share)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(SamplePair._fields)
-            writer.writerows(rows)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(path) as file:
+        rows = generate(n_pairs, seed=seed, duplicate_share=duplicate_share)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(SamplePair._fields)
+        writer.writerows(rows)
     return len(rows)

@@ -2,12 +2,13 @@
 
 A folder holds arrays (safetensors), for a model also its vocabulary, and one JSON file that names the
 format, the settings, and length and SHA-256 of everything else. It is written beside the old one, flushed
-to disk and renamed, so that whatever happens one whole folder is there.
+to disk and renamed, so that whatever happens one whole folder is there. Of a run's checkpoints the last two stay.
 """
 
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from trax_triplet import files
 from trax_triplet.encoder import Encoder
 from trax_triplet.model import POOLINGS, Siamese, get_weights, set_weights
 from trax_triplet.tokenizer import TOKENIZER_VERSIONS
@@ -38,6 +40,10 @@ class TrainedModel:
         vocabulary: the `Vocabulary` that turns questions into its ids.
         settings: dict: 'pooling', 'threshold' and 'threshold_source' (None where none was chosen), 'training'.
 
+    Raises:
+        TypeError: a part that is something else.
+        ValueError: a vocabulary of more or fewer ids than the model has.
+
     Example:
         >>> from trax_triplet.model import init_model
         >>> vocabulary = Vocabulary.build(["How old are you?"])
@@ -53,6 +59,16 @@ class TrainedModel:
     vocabulary: Vocabulary
     settings: dict
 
+    def __post_init__(self):
+        for name, kind in (("vocabulary", Vocabulary), ("settings", dict)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, but it is a {type(value).__name__}")
+        vocab_size = len(get_weights(self.model)["embedding"])
+        if vocab_size != len(self.vocabulary):
+            raise ValueError(f"the vocabulary has {len(self.vocabulary)} ids, but the model has {vocab_size}; take the "
+                             "vocabulary that it was trained with")
+
     def embed(self, questions):
         """Unit vectors of questions.
 
@@ -66,7 +82,7 @@ class TrainedModel:
             TypeError: one string where a list of them belongs.
         """
         if isinstance(questions, str):
-            raise TypeError(f"embed takes a list of questions, but got one string; write [{questions!r}]")
+            raise TypeError(f"embed takes a list of questions, but got one string; write [{questions!r:.60}]")
         return self._encoder(self.vocabulary.encode_all(questions))
 
     def similarity(self, questions1, questions2):
@@ -83,6 +99,10 @@ class TrainedModel:
             ValueError: the two have different lengths.
             TypeError: one string where a list of them belongs.
         """
+        for questions in (questions1, questions2):
+            if isinstance(questions, (str, bytes)) or not hasattr(questions, "__len__"):
+                kind = "one string" if isinstance(questions, str) else type(questions).__name__
+                raise TypeError(f"similarity takes two lists of questions, but got {kind}; write [first], [second]")
         if len(questions1) != len(questions2):
             raise ValueError(f"similarity compares pairs, but there are {len(questions1)} first and "
                              f"{len(questions2)} second questions")
@@ -102,6 +122,7 @@ def save_model(folder, trained):
         trained: a `TrainedModel`.
 
     Raises:
+        TypeError: `folder` is no path, `trained` no `TrainedModel`.
         FileExistsError: something stands there that is not a model folder.
 
     Example:
@@ -115,15 +136,23 @@ def save_model(folder, trained):
         >>> again.vocabulary == vocabulary
         True
     """
+    if not isinstance(trained, TrainedModel):
+        raise TypeError(f"save_model takes a TrainedModel, but got a {type(trained).__name__}")
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder must be a path, but it is {folder!r:.60}")
     weights = get_weights(trained.model)
     vocab_size, d_model = weights["embedding"].shape
     settings = {"threshold": None, "threshold_source": None, "training": {}, **trained.settings,
                 "vocab_size": vocab_size, "d_model": d_model,
                 "tokenizer": trained.vocabulary.tokenizer,
                 "tokenizer_version": TOKENIZER_VERSIONS[trained.vocabulary.tokenizer]}
-    with _new_folder(folder, MODEL) as new:
+    folder = Path(folder)
+    if folder.exists() and not (folder / MODEL).is_file():
+        raise FileExistsError(f"{folder} is there already and holds no {MODEL}; it is not replaced. Name another "
+                              "folder, or move this one away")
+    with files.new_folder(folder) as new:
         trained.vocabulary.save(new / VOCABULARY)
-        safetensors.numpy.save_file(weights, new / WEIGHTS)
+        _write_arrays(new / WEIGHTS, weights)
         _write_settings(new, MODEL, settings)
 
 
@@ -141,11 +170,16 @@ def load_model(folder):
         ValueError: the folder is of another format, truncated, changed since it was written, or its
             parts do not fit each other.
     """
-    folder = _existing(folder, MODEL, "a model; `trax-triplet train` writes one")
-    settings, files = _read_folder(folder, MODEL, (WEIGHTS, VOCABULARY))
+    # Killed between its two renames, a run leaves the old folder alone.
+    found = [f for f in (Path(folder), files.previous(folder)) if (f / MODEL).is_file()]
+    if not found:
+        raise FileNotFoundError(f"there is no {MODEL} in {folder}: expected the folder of a model; `trax-triplet train` "
+                                "writes one")
+    folder = found[0]
+    settings, content = _read_folder(folder, MODEL, (WEIGHTS, VOCABULARY))
     _check_model_settings(folder, settings)
     vocab_size, d_model = settings["vocab_size"], settings["d_model"]
-    weights = _arrays(folder, WEIGHTS, files[WEIGHTS])
+    weights = _arrays(folder, WEIGHTS, content[WEIGHTS])
     shapes = {"embedding": (vocab_size, d_model), "lstm/kernel": (2 * d_model, 4 * d_model),
               "lstm/bias": (4 * d_model,)}
     found = {name: w.shape for name, w in weights.items()}
@@ -161,100 +195,99 @@ def load_model(folder):
     return TrainedModel(set_weights(layer, weights), vocabulary, settings)
 
 
-def save_checkpoint(folder, arrays, settings):
-    """Writes a checkpoint folder, replacing an older one.
+def save_checkpoint(folder, step, arrays, settings):
+    """Writes a checkpoint, and removes all but it and the one before.
 
     Args:
-        folder: path of the folder.
+        folder: path of the folder of checkpoints; this one's is `folder/<step>`, in eight digits.
+        step: int, after which it was made; the newest checkpoint is that of the largest.
         arrays: dict of named NumPy arrays.
         settings: what JSON can hold.
 
     Raises:
-        FileExistsError: something stands there that is not a checkpoint folder.
+        OSError: what the system says; the checkpoints that were there are as they were then.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as parent:
-        ...     save_checkpoint(f"{parent}/checkpoint", {"w": np.arange(3)}, {"step": 5})
-        ...     arrays, settings = load_checkpoint(f"{parent}/checkpoint")
-        >>> arrays["w"].tolist(), settings["step"]
-        ([0, 1, 2], 5)
-    """
-    with _new_folder(folder, CHECKPOINT) as new:
-        safetensors.numpy.save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, new / WEIGHTS)
-        _write_settings(new, CHECKPOINT, settings)
-
-
-def load_checkpoint(folder):
-    """Reads a checkpoint folder: (arrays, settings) as given to `save_checkpoint`.
-
-    Raises:
-        FileNotFoundError: no checkpoint folder is there.
-        ValueError: the folder is of another format, truncated, or changed since it was written.
-    """
-    folder = _existing(folder, CHECKPOINT, "a checkpoint")
-    settings, files = _read_folder(folder, CHECKPOINT, (WEIGHTS,))
-    return _arrays(folder, WEIGHTS, files[WEIGHTS]), settings
-
-
-def has_checkpoint(folder):
-    """Whether a checkpoint folder is there to go on from.
-
-    Example:
-        >>> has_checkpoint("no such folder")
-        False
+        ...     for step in (5, 6, 7):
+        ...         save_checkpoint(parent, step, {"w": np.arange(step)}, {"loss": 0.5})
+        ...     arrays, settings, name = load_checkpoint(parent)
+        ...     [checkpoint.name for checkpoint in checkpoints(parent)]
+        ['00000006', '00000007']
+        >>> arrays["w"].tolist(), settings, name.name
+        ([0, 1, 2, 3, 4, 5, 6], {'loss': 0.5}, '00000007')
     """
     folder = Path(folder)
-    return any((f / CHECKPOINT).is_file() for f in (folder, _previous(folder)))
+    for leftover in folder.glob("*.new"):  # of a run that was killed while it wrote
+        shutil.rmtree(leftover)
+    with files.new_folder(folder / f"{step:08d}") as new:
+        _write_arrays(new / WEIGHTS, arrays)
+        _write_settings(new, CHECKPOINT, settings)
+    for old in checkpoints(folder)[:-2]:
+        shutil.rmtree(old)
 
 
-class _new_folder:
-    """Context: a new folder to fill, which takes the place of `folder` once it is whole."""
+def load_checkpoint(folder, say=lambda text: None):
+    """Reads the newest checkpoint that is whole.
 
-    def __init__(self, folder, settings_file):
-        self._target = Path(folder)
-        self._new = self._target.with_name(self._target.name + ".new")
-        if self._target.exists() and not (self._target / settings_file).is_file():
-            raise FileExistsError(f"{folder} is there already and holds no {settings_file}; it is not replaced. "
-                                  "Name another folder, or move this one away")
+    A newer one that is damaged is moved aside, to `<step>.damaged`, so that somebody can look at it.
 
-    def __enter__(self):
-        shutil.rmtree(self._new, ignore_errors=True)  # left by a run that was killed
-        self._new.mkdir(parents=True)
-        return self._new
+    Args:
+        folder: as in `save_checkpoint`.
+        say: function that takes what to tell the user: which one was damaged, and how.
 
-    def __exit__(self, error, *_):
-        if error:
-            shutil.rmtree(self._new, ignore_errors=True)
-            return
-        for path in (*self._new.iterdir(), self._new):
-            _flush(path)
-        previous = _previous(self._target)
-        if self._target.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            os.replace(self._target, previous)
-        os.replace(self._new, self._target)
-        _flush(self._target.parent)
-        shutil.rmtree(previous, ignore_errors=True)
+    Returns:
+        (arrays, settings, path): what `save_checkpoint` was given, and the checkpoint's own folder.
+
+    Raises:
+        FileNotFoundError: no checkpoint is there.
+        ValueError: none is whole: of another format, truncated, or changed since it was written.
+    """
+    damaged = []
+    for checkpoint in reversed(checkpoints(folder)):
+        try:
+            settings, found = _read_folder(checkpoint, CHECKPOINT, (WEIGHTS,))
+            arrays = _arrays(checkpoint, WEIGHTS, found[WEIGHTS])
+        except ValueError as error:
+            damaged.append((checkpoint, error))
+            continue
+        for bad, error in damaged:
+            aside = _free(bad.with_name(bad.name + ".damaged"))
+            os.replace(bad, aside)
+            say(f"{error}. It is kept as {aside}; {checkpoint} is used")
+        return arrays, settings, checkpoint
+    if damaged:
+        raise ValueError(f"none of the checkpoints in {folder} is whole: {damaged[0][1]}. Name another output folder "
+                         "to start anew")
+    raise FileNotFoundError(f"there is no {CHECKPOINT} in {folder}: expected the folder of checkpoints")
 
 
-def _previous(folder):
-    """Where the old folder stands between the two renames; a reader looks there when a run was killed."""
-    return folder.with_name(folder.name + ".old")
+def checkpoints(folder):
+    """The folders of the checkpoints in `folder`, whole or not, the oldest first.
+
+    Example:
+        >>> checkpoints("no such folder")
+        []
+    """
+    return sorted(path for path in Path(folder).glob("[0-9]*") if path.name.isdigit() and path.is_dir())
 
 
-def _flush(path):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _free(path):
+    """This path, or with the first number behind it that makes it free."""
+    candidates = itertools.chain([path], (path.with_name(f"{path.name}{n}") for n in itertools.count(2)))
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def _write_arrays(path, arrays):
+    # Written here, not by safetensors, whose error for a full disk is none of Python's.
+    path.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def _write_settings(folder, name, settings):
-    files = {path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    manifest = {path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
              for path in sorted(folder.iterdir())}
-    content = {"format": FORMAT, "settings": settings, "files": files}
+    content = {"format": FORMAT, "settings": settings, "files": manifest}
     content["sha256"] = _digest(content)
     (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -263,26 +296,22 @@ def _digest(content):
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _existing(folder, settings_file, what):
-    folder = Path(folder)
-    for candidate in (folder, _previous(folder)):
-        if (candidate / settings_file).is_file():
-            return candidate
-    raise FileNotFoundError(f"there is no {settings_file} in {folder}: expected the folder of {what}")
-
-
 def _read_folder(folder, name, expected_files):
     """The settings of a folder, and its other files' bytes, each checked for length and SHA-256."""
+    if not (folder / name).is_file():
+        raise _broken(folder, f"{name} is missing")
     if (folder / name).stat().st_size > MAX_SETTINGS_BYTES:
         raise _broken(folder, f"{name} is larger than {MAX_SETTINGS_BYTES} bytes")
     try:
         content = json.loads((folder / name).read_text(encoding="utf-8"))
+        digest = content.pop("sha256", None) if isinstance(content, dict) else None
+        whole = digest == _digest(content)
     except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
         raise _broken(folder, f"{name} is not readable as JSON ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
         raise _broken(folder, f"{name} has format {found!r}; this version reads format {FORMAT}")
-    if content.pop("sha256", None) != _digest(content):
+    if not whole:
         raise _broken(folder, f"{name} was changed since it was written (its SHA-256 differs)")
     if not isinstance(content.get("settings"), dict) or not isinstance(content.get("files"), dict):
         raise _broken(folder, f"{name} lacks its settings or its list of files")
@@ -305,8 +334,10 @@ def _read_file(folder, name, expected):
 def _arrays(folder, name, content):
     try:
         return safetensors.numpy.load(content)
-    except safetensors.SafetensorError as error:
-        raise _broken(folder, f"{name} is no safetensors file ({error})") from error
+    except KeyError as error:  # the format has types that NumPy has not
+        raise _broken(folder, f"{name} holds numbers of type {error}, which NumPy does not know") from error
+    except (safetensors.SafetensorError, ValueError, OverflowError) as error:  # the last two: shapes, from NumPy
+        raise _broken(folder, f"{name} is no safetensors file of arrays ({error})") from error
 
 
 def _check_model_settings(folder, settings):

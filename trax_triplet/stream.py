@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from trax_triplet.batches import epoch_batches, neighbour_batches
-from trax_triplet.vocabulary import PAD_ID
+from trax_triplet.batches import epoch_batches, id_rows, neighbour_batches
+from trax_triplet.vocabulary import PAD_ID, whole_number
 
 STEP = 8  # lengths are padded to multiples of this: few shapes to compile, little padding
 PADDING_PAIR = -1  # group id of the rows that fill up a partial batch
@@ -26,6 +26,10 @@ class BatchStream:
         vectors: function without arguments that encodes the first questions, called at the
             start of an epoch of hard batches; or None.
 
+    Raises:
+        TypeError: ids that are no integers, a number that is not whole, `vectors` that is no function.
+        ValueError: no pair, sides or groups of another length, a number outside its range.
+
     Example:
         >>> stream = BatchStream([[2], [3], [4]], [[5], [6], [7]], ([0, 1, 2], [0, 1, 2]), batch_size=2,
         ...                      seed=0, max_words=8, neighbours=2, vectors=None)
@@ -34,11 +38,17 @@ class BatchStream:
     """
 
     def __init__(self, ids1, ids2, groups, *, batch_size, seed, max_words, neighbours, vectors):
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("max_words", max_words, 1),
+                                   ("neighbours", neighbours, 1)):
+            whole_number(name, value, least)
+        if vectors is not None and not callable(vectors):
+            raise TypeError(f"vectors must be a function without arguments, or None, but it is {vectors!r:.60}")
         self._sides = [_Questions(ids, max_words) for ids in (ids1, ids2)]
-        self._groups = [np.asarray(g) for g in groups]
+        self._groups = _checked_groups(groups, *(len(side.lengths) for side in self._sides))
         self._lengths = np.maximum(*(side.lengths for side in self._sides))
         self._batch_size, self._seed, self._neighbours, self._vectors = batch_size, seed, neighbours, vectors
         self._epoch, self._position, self._batches = -1, 0, []
+        self._given = []
         self.hard, self.waiting = False, 0
 
     def __iter__(self):
@@ -50,6 +60,7 @@ class BatchStream:
             self._batches = self._plan()
         rows = self._batches[self._position]
         self._position += 1
+        self._given.append(rows)
         return self._batch(rows)
 
     def harden(self):
@@ -58,6 +69,11 @@ class BatchStream:
         rest = self._batches[self._position:]
         if rest:
             self._batches, self._position = self._plan(np.sort(np.concatenate(rest))), 0
+
+    def take_rows(self):
+        """The numbers of the pairs of each batch since the last call: a list of int64 arrays."""
+        rows, self._given = self._given, []
+        return rows
 
     def state(self):
         """Where the stream stands, as arrays; `restore` takes them."""
@@ -108,7 +124,7 @@ class _Questions:
     """Word ids of questions one after the other, from which a batch is cut without a loop."""
 
     def __init__(self, ids, max_words):
-        ids = [np.asarray(q, np.int32)[:max_words] for q in ids]
+        ids = [row[:max_words] for row in id_rows(ids)]
         self.lengths = np.array([len(q) for q in ids], np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
         self._ids = np.concatenate([*ids, [PAD_ID]]).astype(np.int32)  # what lies behind a question reads the last one
@@ -120,6 +136,19 @@ class _Questions:
         padded = np.full((n_rows, length), PAD_ID, np.int32)
         padded[:len(rows)] = self._ids[where]
         return padded
+
+
+def _checked_groups(groups, n1, n2):
+    if n1 != n2 or not n1:
+        raise ValueError("a stream takes as many questions on the one side as on the other, at least one pair; got "
+                         f"{n1}, {n2}")
+    if not isinstance(groups, (tuple, list)) or len(groups) != 2:
+        raise ValueError("groups must be a pair of arrays, as from data.question_groups")
+    groups = [np.asarray(side) for side in groups]
+    for side in groups:
+        if side.shape != (n1,) or side.dtype.kind not in "iu":
+            raise ValueError(f"groups must be two arrays, int ({n1},), but one of them is {side.dtype} {side.shape}")
+    return groups
 
 
 def whose_turn(groups, batch_size, *, seed, epoch):
@@ -139,12 +168,21 @@ def whose_turn(groups, batch_size, *, seed, epoch):
     Returns:
         int64 array, ascending: the numbers of the pairs that come.
 
+    Raises:
+        TypeError: a number that is not whole.
+        ValueError: groups that are not int (n,), a number outside its range.
+
     Example:
         A group of three pairs, and one of one: two batches of two, with room for two of the three.
 
         >>> [whose_turn([5, 5, 5, 6], 2, seed=0, epoch=epoch).tolist() for epoch in range(3)]
         [[0, 2, 3], [1, 2, 3], [0, 1, 3]]
     """
+    for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0)):
+        whole_number(name, value, least)
+    groups = np.asarray(groups)
+    if groups.ndim != 1 or (groups.size and groups.dtype.kind not in "iu"):
+        raise ValueError(f"groups must be int (n,), but it is {groups.dtype} {groups.shape}")
     _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     # Room for k of each group leaves sum(min(size, k)) pairs; the largest k for which they fill k batches.
     counts_of_sizes = np.bincount(sizes, minlength=1)

@@ -1,13 +1,12 @@
 """Training a Siamese LSTM on duplicate pairs, around Trax's TrainTask, EvalTask and Loop.
 
-`train` writes into one folder: `model/` (the best model so far, ready to use), `checkpoint/` (the last
-evaluation, to go on from) and `history.jsonl` (one line an evaluation).
+`train` writes into one folder: `model/` (the best model so far, ready to use), `checkpoints/` (the last two
+evaluations, to go on from) and `history.jsonl` (one line an evaluation).
 """
 
 import contextlib
 import hashlib
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from trax_triplet import data, evaluation, storage
+from trax_triplet import data, evaluation, files, processes, storage
 from trax_triplet.compat import fastmath
 from trax_triplet.derived import draw_negatives, implied_duplicates
 from trax_triplet.encoder import Encoder
@@ -30,6 +29,9 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
           word_dropout=0.4, embedding_stddev=0.1, hard_from=250, neighbours=16, max_words=32, tokenizer="words",
           min_count=1, buckets=256, evaluate_every=100, seed=0, progress=True):
     """Trains a Siamese LSTM on the duplicates of `pairs`, and keeps the model that validates best.
+
+    Several processes, each started with the same arguments after `processes.join`, train one model: each computes
+    its share of every batch, and the first one writes; `output_dir` is a folder that all of them see.
 
     Only pairs labelled 1 train (each other's questions are the negatives); pairs labelled 0 serve
     to judge. Each evaluation measures validation loss and ROC AUC, keeps the model in
@@ -63,8 +65,11 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
 
     Raises:
         ValueError: no duplicate pairs, a setting outside its range, or an `output_dir` whose
-            checkpoint belongs to other data or settings.
+            checkpoints belong to other data or settings, or are all damaged.
         FloatingPointError: the loss became infinite or NaN.
+        BlockingIOError: another training is at work in `output_dir`.
+        ConnectionError: another process of this training was lost.
+        OSError: it cannot be written; what was written before is whole.
         KeyboardInterrupt: after Ctrl-C, once the model is safe.
 
     Example:
@@ -83,30 +88,36 @@ def train(pairs, output_dir, *, validation, steps=1600, batch_size=256, d_model=
     settings = {name: value for name, value in locals().items()
                 if name not in ("pairs", "output_dir", "validation", "progress")}
     _check(settings)
+    progress = progress and processes.is_chief()
     say = (lambda text: tqdm.tqdm.write(text, file=sys.stderr)) if progress else (lambda text: None)
-    duplicates, validation = _duplicates(pairs, settings, say), _labelled(validation, seed, say)
+    (duplicates, sources), validation = _duplicates(pairs, settings, say), _labelled(validation, seed, say)
     output_dir = Path(output_dir)
     questions = [q for both in zip(pairs.question1, pairs.question2) for q in both]
     vocabulary, ids = Vocabulary.build_encoded(questions, tokenizer=tokenizer, min_count=min_count, buckets=buckets)
-    run = _Run(settings, vocabulary, dict(zip(questions, ids)), duplicates, validation, output_dir, say)
-    run.resume()
-    with contextlib.closing(_bar(steps, run.loop.step, progress)) as bar:
-        run.loop.bar = bar
-        try:
-            while run.loop.step < steps:
-                run.advance()
-        except KeyboardInterrupt:
-            run.rescue()
-            raise
-    return storage.load_model(output_dir / "model")
+    run = _Run(settings, vocabulary, dict(zip(questions, ids)), duplicates, sources, validation, output_dir,
+               say)
+    alone = files.only_writer(output_dir) if processes.is_chief() else contextlib.nullcontext()
+    with alone, processes.lost_told():
+        with processes.chief_first():
+            run.resume()
+        with contextlib.closing(_bar(steps, run.loop.step, progress)) as bar:
+            run.loop.bar = bar
+            try:
+                while run.loop.step < steps:
+                    run.advance()
+            except KeyboardInterrupt:
+                run.rescue()
+                raise
+        with processes.chief_first():
+            return storage.load_model(output_dir / "model")
 
 
 class _Run:
     """What one call of `train` works with: a Loop, its batches, and the record of its evaluations."""
 
-    def __init__(self, settings, vocabulary, known, duplicates, validation, output_dir, say):
+    def __init__(self, settings, vocabulary, known, duplicates, sources, validation, output_dir, say):
         self._settings, self._vocabulary, self._output_dir, self._say = settings, vocabulary, output_dir, say
-        self._validation = validation
+        self._validation, self._sources = validation, sources
         ids = [[known[q] for q in side] for side in (duplicates.question1, duplicates.question2)]
         ids_judged = vocabulary.encode_all([*validation.question1, *validation.question2])
         self._ids_judged = ids_judged[:len(validation)], ids_judged[len(validation):]
@@ -132,7 +143,7 @@ class _Run:
     def _vectors(self, ids):
         """Unit vectors of questions, by the model as it is."""
         self._eval_model.weights = self.loop.model.weights
-        return self._encode(ids)
+        return processes.of_chief(self._encode(ids))  # batches of similar pairs must be the same on all
 
     def advance(self):
         """Trains up to the next evaluation, evaluates, and saves."""
@@ -149,11 +160,8 @@ class _Run:
         self._evaluate((self.loop.step - step) * self._settings["batch_size"] / seconds)
 
     def _evaluate(self, pairs_per_second, checkpoint=True):
-        losses = [float(value) for value in self.loop.take_losses()]
-        if not np.isfinite(losses).all():
-            first = self.loop.step - len(losses) + 1 + int(np.flatnonzero(~np.isfinite(losses))[0])
-            raise FloatingPointError(f"the loss became {losses[-1]} at step {first}; a smaller learning_rate may "
-                                     "help. The last checkpoint and the best model are kept")
+        losses = self.loop.take_losses()
+        self._check_finite(losses, self._stream.take_rows())
         scores, spread = self._scores()
         labels = self._validation.is_duplicate
         row = {"step": self.loop.step, "epoch": self._stream.epoch, "loss": float(np.mean(losses)),
@@ -166,10 +174,32 @@ class _Run:
                   "{validation_auc:.4f}, {pairs_per_second:.0f} pairs/s".format(**row))
         self._tell_of_collapse(row)
         self._tell_of_waiting()
-        if row["validation_auc"] > best:
-            self._save_model(scores, labels)
-        if checkpoint:
-            self._save_checkpoint()
+        if processes.is_chief():
+            if row["validation_auc"] > best:
+                self._save_model(scores, labels)
+            if checkpoint:
+                self._save_checkpoint()
+
+    def _check_finite(self, losses, rows):
+        """Raises if a loss is not finite, or a weight (after the last of these steps); `rows`: of each batch."""
+        bad = [not np.isfinite(loss) for loss in losses]
+        if not any(bad) and all(np.isfinite(w).all() for w in get_weights(self.loop.model).values()):
+            return
+        first = bad.index(True) if any(bad) else len(losses) - 1
+        what = f"the loss became {losses[first]}" if any(bad) else "a weight became infinite or NaN"
+        kept = storage.checkpoints(self._output_dir / "checkpoints")
+        raise FloatingPointError(
+            f"{what} at step {self.loop.step - len(losses) + 1 + first}, in a batch of {self._told_of_rows(rows[first])}; "
+            "a smaller learning_rate may help. "
+            + (f"The last good checkpoint is {kept[-1]}" if kept else "No checkpoint had been written yet"))
+
+    def _told_of_rows(self, rows):
+        """Which pairs a batch had, by the line of the file that they came from, or by their row."""
+        where, sources = self._sources
+        labelled = rows[rows < len(sources)]
+        told = f"{where} {', '.join(map(str, np.sort(sources[labelled])))}"
+        more = len(rows) - len(labelled)
+        return told + (f", and {more} pairs that follow from others" if more else "")
 
     def _scores(self):
         """Similarities of the validation pairs, and how far their vectors are from being all the same."""
@@ -204,24 +234,27 @@ class _Run:
 
     def _save_checkpoint(self):
         arrays = {**self.loop.arrays(), **{f"stream/{k}": v for k, v in self._stream.state().items()}}
-        storage.save_checkpoint(self._output_dir / "checkpoint", arrays, {
+        storage.save_checkpoint(self._output_dir / "checkpoints", self.loop.step, arrays, {
             "step": self.loop.step, "history": self._history, "settings": self._settings,
             "data": self._fingerprint})
-        text = "".join(json.dumps(row) + "\n" for row in self._history)
-        new = self._output_dir / "history.jsonl.new"
-        new.write_text(text, encoding="utf-8")
-        os.replace(new, self._output_dir / "history.jsonl")
+        self._write_history()
+
+    def _write_history(self):
+        with files.new_file(self._output_dir / "history.jsonl") as file:
+            file.writelines(json.dumps(row) + "\n" for row in self._history)
 
     def resume(self):
         """Goes on from the checkpoint of an earlier call, if there is one."""
-        folder = self._output_dir / "checkpoint"
-        if not storage.has_checkpoint(folder):
+        folder = self._output_dir / "checkpoints"
+        if not storage.checkpoints(folder):
             return
-        arrays, state = storage.load_checkpoint(folder)
+        arrays, state, folder = storage.load_checkpoint(folder, self._say)
         _check_same_run(folder, state, self._settings, self._fingerprint)
         self.loop.restore(arrays, state["step"])
         self._stream.restore({k.removeprefix("stream/"): v for k, v in arrays.items() if k.startswith("stream/")})
         self._history = state["history"]
+        if processes.is_chief():
+            self._write_history()  # the run may have been killed between the two
         self._say(f"going on from step {state['step']} of {self._settings['steps']} ({folder})")
 
     def rescue(self):
@@ -246,7 +279,13 @@ def _duplicates(pairs, settings, say):
     say(f"training on {len(duplicates)} duplicate pairs"
         + (f" and {len(implied)} that follow from them" if len(implied) else "")
         + (f"; the {len(pairs) - len(duplicates)} other pairs are not used" if len(duplicates) < len(pairs) else ""))
-    return data.joined(duplicates, implied)
+    return data.joined(duplicates, implied), _sources(pairs)
+
+
+def _sources(pairs):
+    """The pairs labelled 1 by where they came from: ('lines', of the file) or ('rows', of the pairs)."""
+    rows = np.flatnonzero(pairs.is_duplicate)
+    return ("rows", rows) if pairs.lines is None else ("lines", pairs.lines[rows])
 
 
 def _labelled(validation, seed, say):
@@ -295,7 +334,7 @@ def _check(settings):
         raise ValueError(f"hard_from must be a step, from 0, or None for never, but it is {hard_from!r}")
     if not 0 < settings["learning_rate"] < 10:
         raise ValueError(f"learning_rate must lie between 0 and 10, but it is {settings['learning_rate']!r}")
-    devices = fastmath.local_device_count()
+    devices = fastmath.global_device_count()
     if settings["batch_size"] % devices:
         raise ValueError(f"batch_size {settings['batch_size']} cannot be shared out evenly over {devices} devices; "
                          f"take a multiple of {devices}")

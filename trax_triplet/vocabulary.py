@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .files import new_file
 from .tokenizer import TOKENIZER_VERSIONS, tokenize, tokenizer_named
 
 OOV_ID = 0  # out of vocabulary: every word that the vocabulary does not hold
@@ -52,9 +53,9 @@ class Vocabulary:
         buckets: ids for unknown words; 0: all of them read as id 0.
 
     Raises:
-        TypeError: a word is no str.
-        ValueError: an unknown tokenizer; buckets below 0; a word that is empty, double, ``'<PAD>'``, holds a line feed, or
-            cannot be written as UTF-8 (half of a surrogate pair).
+        TypeError: `words` is one str or no list, a word is no str, buckets is no whole number.
+        ValueError: an unknown tokenizer; buckets below 0; a word that is empty, double, ``'<PAD>'``, holds a line
+            feed, or cannot be written as UTF-8 (half of a surrogate pair).
 
     Example:
         >>> vocabulary = Vocabulary.build(["How are you?", "How old are you?"])
@@ -72,10 +73,8 @@ class Vocabulary:
 
     def __init__(self, words: Iterable[str], *, tokenizer: str = "words", buckets: int = 0):
         tokenizer_named(tokenizer)
-        if index(buckets) < 0:
-            raise ValueError(f"buckets must be at least 0, got {buckets}")
-        self._tokenizer, self._buckets = tokenizer, index(buckets)
-        self._words = tuple(words)
+        self._tokenizer, self._buckets = tokenizer, whole_number("buckets", buckets)
+        self._words = tuple(_listed(words, "words", "words"))
         for word in self._words:
             if not isinstance(word, str):
                 raise TypeError(f"a word must be a str, got {type(word).__name__}: {word!r:.60}")
@@ -102,7 +101,7 @@ class Vocabulary:
             buckets: see `Vocabulary`.
 
         Raises:
-            TypeError: `questions` is one str, or holds something else than str.
+            TypeError: `questions` is one str or no list, or holds something else than str; a number that is not whole.
             ValueError: an unknown tokenizer, `min_count` or `max_size` below 1, buckets or a word as above.
             FileNotFoundError: see `tokenize`.
         """
@@ -130,8 +129,9 @@ class Vocabulary:
     @classmethod
     def _numbered(cls, questions, tokenizer, min_count, max_size, buckets):
         """The vocabulary of `questions`, the distinct ones, and their ids as `_cut_all` gives them."""
-        if min_count < 1 or (max_size is not None and max_size < 1):
-            raise ValueError(f"min_count and max_size must be at least 1, got {min_count} and {max_size}")
+        whole_number("min_count", min_count, 1)
+        if max_size is not None:
+            whole_number("max_size", max_size, 1)
         numbers = collections.defaultdict(itertools.count().__next__)  # of words, in order of first appearance
         times = collections.Counter(questions)
         flat, ends = _cut_all(times, tokenizer_named(tokenizer), numbers)
@@ -208,22 +208,14 @@ class Vocabulary:
         The header reads ``# trax-triplet vocabulary 1 tokenizer=words/1 words=25369 buckets=256``: number of the
         format, tokenizer and its version, number of words, buckets. The file is written beside `path` and then renamed.
         """
-        path = Path(path)
         header = (f"# trax-triplet vocabulary {_FORMAT} tokenizer={self._tokenizer}"
                   f"/{TOKENIZER_VERSIONS[self._tokenizer]} words={len(self._words)} buckets={self._buckets}")
         data = _encode_utf8([header, *self._words])
         if len(data) > _MAX_BYTES:
             raise ValueError(f"a vocabulary file holds at most {_MAX_BYTES:,} bytes, this one would have "
                              f"{len(data):,}; build it with a larger min_count or a max_size")
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(unfinished, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with new_file(path, "wb") as file:
+            file.write(data)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Vocabulary:
@@ -231,6 +223,7 @@ class Vocabulary:
 
         Raises:
             FileNotFoundError: there is no such file.
+            IsADirectoryError: it is a folder.
             ValueError: the file is larger than 256 MiB, is not UTF-8, has no or another header, another
                 format number, an unknown tokenizer or another version of it, more or fewer words than its
                 header says (truncated), an empty line, or a word twice.
@@ -269,10 +262,38 @@ def _read_header(header: str, path) -> tuple[str, int, int]:
     return tokenizer, int(count), int(buckets)
 
 
+def whole_number(name: str, value: int, least: int | None = 0) -> int:
+    """`value` as an int; an error that calls it `name` unless it is whole, and at least `least` (unless None).
+
+    Raises:
+        TypeError: no whole number; a bool is none.
+        ValueError: it is smaller.
+
+    Example:
+        >>> whole_number("batch_size", np.int32(8), 1)
+        8
+    """
+    try:
+        number = None if isinstance(value, (bool, np.bool_)) else index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{name} must be a whole number, got {value!r:.60}")
+    if least is not None and number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def _listed(values, name: str, what: str) -> list:
+    if isinstance(values, str):
+        raise TypeError(f"{name} must be a list of {what}, got one str; write [{values!r:.40}]")
+    if isinstance(values, bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of {what}, got {type(values).__name__}")
+    return list(values)
+
+
 def _checked(questions: Iterable[str]) -> list[str]:
-    if isinstance(questions, str):
-        raise TypeError("questions must be a list of texts, got one str; write [question]")
-    questions = list(questions)
+    questions = _listed(questions, "questions", "texts")
     for kind in set(map(type, questions)):
         if not issubclass(kind, str):
             where = next(i for i, question in enumerate(questions) if type(question) is kind)

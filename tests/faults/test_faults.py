@@ -1,0 +1,123 @@
+"""Full disks, folders that cannot be written, odd paths, clocks: a training gives one clear sentence, and loses nothing."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trax_triplet import cli, storage
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = ["--batch-size", "16", "--d-model", "8", "--evaluate-every", "2", "--hard-from", "4", "--neighbours", "4"]
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pairs") / "pairs.csv"
+    assert cli.main(["sample", str(path), "--pairs", "200"]) == 0
+    return path
+
+
+def train(csv, output, before="", steps=4):
+    """The command `train` in a process of its own, after the statements `before`."""
+    code = textwrap.dedent(before) + textwrap.dedent(f"""
+        import sys
+        from trax_triplet.cli import main
+        sys.exit(main(["train", {str(csv)!r}, "--output", {str(output)!r}, "--steps", "{steps}", *{SETTINGS}]))
+    """)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"})
+
+
+def last_line(done):
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+# A limit on the size of a file stands for a full disk: the write fails in the middle, as there. `limit` is set once
+# the first evaluation has written its model and its checkpoint, of some 100 KB each.
+FULL = """
+    import resource
+    from trax_triplet import storage
+    save = storage.save_checkpoint
+    def limited(folder, step, *arguments):
+        if step == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        save(folder, step, *arguments)
+    storage.save_checkpoint = limited
+"""
+
+
+@pytest.mark.parametrize("limit", [30_000, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(csv, tmp_path, limit):
+    output = tmp_path / "run"
+    done = train(csv, output, FULL.format(limit=limit))
+    assert last_line(done) == f"trax-triplet train: error: {output / 'checkpoints' / '00000004'}: File too large"
+    arrays, state, path = storage.load_checkpoint(output / "checkpoints")
+    assert state["step"] == 2 and sorted(os.listdir(output / "checkpoints")) == ["00000002"]
+    storage.load_model(output / "model")
+    done = train(csv, output)
+    assert done.returncode == 0 and "going on from step 2 of 4" in done.stderr
+    assert train(csv, tmp_path / "whole").returncode == 0
+    found, wanted = (storage.load_checkpoint(folder / "checkpoints")[0] for folder in (output, tmp_path / "whole"))
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name])
+
+
+# Root may write anywhere: without its capabilities it is like everybody else.
+POWERLESS = """
+    import ctypes
+    class Header(ctypes.Structure):
+        _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+    assert ctypes.CDLL(None).capset(ctypes.byref(Header(0x20080522, 0)), ctypes.byref((ctypes.c_uint32 * 6)())) == 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how root gives up its power differs")
+def test_a_folder_that_cannot_be_written(csv, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o555)
+    line = last_line(train(csv, locked / "run", POWERLESS))
+    assert line == f"trax-triplet train: error: {locked / 'run'}: Permission denied"
+    assert os.listdir(locked) == []
+
+
+def test_a_path_with_blanks_and_letters_of_all_kinds(csv, tmp_path):
+    output = tmp_path / "mein Ordner" / "модель 模型 é\u0301 'x\""
+    done = train(csv, output)
+    assert done.returncode == 0, done.stderr
+    assert len(storage.checkpoints(output / "checkpoints")) == 2
+    assert cli.main(["predict", "--model", str(output), "Why?", "Who?"]) == 0
+
+
+@pytest.mark.slow
+def test_a_clock_that_is_set_back_changes_nothing(csv, tmp_path):
+    back = """
+        import time
+        real = time.time
+        time.time = lambda: real() - 10 * 365 * 86_400
+    """
+    assert train(csv, tmp_path / "run", steps=4).returncode == 0
+    for path in (tmp_path / "run").rglob("*"):  # written in the future, the older checkpoint last
+        os.utime(path, (4e9, 4e9 + ("00000002" in path.parts)))
+    done = train(csv, tmp_path / "run", back)
+    assert done.returncode == 0 and "going on from step 4 of 4" in done.stderr
+
+
+def test_a_second_run_in_the_folder_is_refused(csv, tmp_path):
+    hold = f"""
+        import fcntl, os, pathlib
+        pathlib.Path({str(tmp_path)!r}).mkdir(exist_ok=True)
+        other = os.open({str(tmp_path / ".lock")!r}, os.O_CREAT)
+        fcntl.flock(other, fcntl.LOCK_EX)
+    """
+    line = last_line(train(csv, tmp_path, hold))
+    assert line == (f"trax-triplet train: error: {tmp_path}: another training is at work in this folder; wait for its "
+                    "end, or name another one")
+    assert os.listdir(tmp_path) == [".lock"]

@@ -1,0 +1,36 @@
+"""Trainings that are killed at random moments and go on: see kills.py."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def killed(tmp_path, kills):
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, str(HERE / "kills.py"), "--kills", str(kills), "--folder", str(tmp_path)],
+                          capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    print(found)
+    return found
+
+
+def check(found, kills):
+    assert found["kills"] == kills and found["runs"] > 0
+    assert not found["failed to resume"] and not found["lost more"] and not found["different"], found
+    assert found["while something was written"] > 0
+
+
+def test_four_kills(tmp_path):
+    check(killed(tmp_path, 4), 4)
+
+
+@pytest.mark.slow
+def test_a_hundred_kills(tmp_path):
+    check(killed(tmp_path, 100), 100)
