@@ -27,7 +27,8 @@ ALLOWED = {
     "lstm": {"compat", "recurrence"},
     "model": {"compat", "similarity", "vocabulary", "lstm"},
     "panels": set(),
-    "pickled": set(),
+    "instructions": set(),
+    "pickled": {"instructions"},
     "pickles": {"files", "model", "pickled"},
     "blockwise": {"panels"},
     "steps": {"compat", "similarity", "negatives"},
@@ -49,7 +50,7 @@ ALLOWED = {
                 "vocabulary"},
     "options": set(),
     "supervisor": set(),
-    "processes": set(),
+    "processes": {"supervisor"},
     "loop": {"compat", "loss", "model", "processes", "vocabulary", "stream", "trainer"},
     "training": {"compat", "steps", "model", "encoder", "data", "derived", "vocabulary", "evaluation", "files",
                  "processes", "storage", "stream", "loop"},
@@ -64,8 +65,8 @@ ALLOWED = {
     "checks": {"checks_step", "checks_lecture", "checks_questions", "checks_model"},
 }
 ANYTHING = {"__init__", "__main__", "cli"}
-NO_FRAMEWORK = {"batches", "checks_lecture", "checks_step", "data", "derived", "evaluation", "files", "options",
-                "pickled", "pickles", "plots", "plots_loss", "reader", "sample", "sample_words", "supervisor", "tokenizer",
+NO_FRAMEWORK = {"batches", "checks_lecture", "checks_step", "data", "derived", "evaluation", "files", "instructions",
+                "options", "pickled", "pickles", "plots", "plots_loss", "reader", "sample", "sample_words", "supervisor", "tokenizer",
                 "vocabulary"}
 
 # So that they can be measured where there is no Trax.

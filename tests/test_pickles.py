@@ -263,13 +263,13 @@ def hostile(marker):
         "a signature of functions": (name("trax.shapes", "ShapeDtype") + b")\x81N}" + text("shape") + b"(" + f4 + b"ts"
                                      + text("dtype") + f4 + b"s\x86b", "shape is not a tuple of whole numbers"),
         "a signature without a state": (name("trax.shapes", "ShapeDtype") + b")\x81", "shape is not a tuple"),
-        "a list as a key": (b"}" + b"]Nsb", "damaged"),
+        "a list as a key": (b"}" + b"]Nsb", "keys are neither strings nor numbers"),
         "an array as a key": (b"}" + made(b"K\x01\x85") + b"Ns", "keys are neither strings nor numbers"),
         "itself": (b"]q\x01h\x01a", "more than 64 deep"),
         "a remembered value unknown": (b"h\x07", "damaged"),
         "goes on behind its end": (b"N.c", "goes on for"),
         "an unknown instruction": (b"\xff", "opcode .* unknown"),
-        "nothing": (b"", "damaged"),
+        "nothing": (b"", "takes more values than it made"),
     }
 
 

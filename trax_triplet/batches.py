@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .vocabulary import PAD_ID
+from .vocabulary import PAD_ID, whole_number
 
 # Pairs sorted by length together, in batches and at least: more saves padding, less mixes the epochs better.
 _WINDOW, _MIN_WINDOW = 50, 4096
@@ -28,7 +28,7 @@ def pad(rows: Sequence[np.ndarray], *, multiple: int = 8, length: int | None = N
         int32 (len(rows), common length).
 
     Raises:
-        TypeError: rows that hold no integers.
+        TypeError: rows that hold no integers, a length that is no whole number.
         ValueError: `multiple`, `length` or `max_length` below 1, a row longer than `length`.
 
     Example:
@@ -36,12 +36,9 @@ def pad(rows: Sequence[np.ndarray], *, multiple: int = 8, length: int | None = N
         [[5, 6, 7, 1], [8, 1, 1, 1]]
     """
     for name, value in (("multiple", multiple), ("length", length), ("max_length", max_length)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    rows = [np.asarray(row)[:max_length] for row in rows]
-    for number, row in enumerate(rows):
-        if row.ndim != 1 or (len(row) and row.dtype.kind not in "iu"):
-            raise TypeError(f"each row must be ids, int (n_tokens,); row {number} is {row.dtype} {row.shape}")
+        if value is not None:
+            whole_number(name, value, 1)
+    rows = [row[:max_length] for row in id_rows(rows)]
     lengths = np.array([len(row) for row in rows], np.int64)
     longest = int(lengths.max(initial=0))
     if length is None:
@@ -52,6 +49,25 @@ def pad(rows: Sequence[np.ndarray], *, multiple: int = 8, length: int | None = N
     if longest:
         padded[np.arange(length) < lengths[:, None]] = np.concatenate(rows)
     return padded
+
+
+def id_rows(rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Rows of word ids as arrays.
+
+    Raises:
+        TypeError: no list of rows, or a row that is not int (n_tokens,).
+
+    Example:
+        >>> [row.tolist() for row in id_rows([[5, 6], ()])]
+        [[5, 6], []]
+    """
+    if isinstance(rows, (str, bytes)) or not hasattr(rows, "__iter__"):
+        raise TypeError(f"rows must be a list of arrays of ids, int (n_tokens,), got {rows!r:.60}")
+    rows = [np.asarray(row) for row in rows]
+    for number, row in enumerate(rows):
+        if row.ndim != 1 or (len(row) and row.dtype.kind not in "iu"):
+            raise TypeError(f"each row must be ids, int (n_tokens,); row {number} is {row.dtype} {row.shape}")
+    return rows
 
 
 def epoch_batches(lengths: np.ndarray, groups1: np.ndarray, groups2: np.ndarray, batch_size: int, *,
@@ -79,6 +95,7 @@ def epoch_batches(lengths: np.ndarray, groups1: np.ndarray, groups2: np.ndarray,
         One int64 array of pair numbers a batch.
 
     Raises:
+        TypeError: a number that is not whole.
         ValueError: arrays that are not (n,) of one n, `batch_size` below 1, a negative seed or epoch.
 
     Example:
@@ -119,6 +136,7 @@ def neighbour_batches(vectors: np.ndarray, groups1: np.ndarray, groups2: np.ndar
         As `epoch_batches`.
 
     Raises:
+        TypeError: as `epoch_batches`; vectors that are no numbers.
         ValueError: as `epoch_batches`; `neighbours` out of its range; vectors not finite or not (n, d).
 
     Example:
@@ -128,10 +146,14 @@ def neighbour_batches(vectors: np.ndarray, groups1: np.ndarray, groups2: np.ndar
         >>> sorted(sorted(batch.tolist()) for batch in batches)
         [[0, 2], [1, 3]]
     """
-    vectors = np.asarray(vectors, np.float32)
+    vectors = np.asarray(vectors)
+    if vectors.dtype.kind not in "iuf" and vectors.dtype.name != "bfloat16":
+        raise TypeError(f"vectors must be finite numbers (n, d), got {vectors.dtype} {vectors.shape}")
+    vectors = vectors.astype(np.float32)
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise ValueError(f"vectors must be finite numbers (n, d), got shape {vectors.shape}")
     rng, plan = _start(len(vectors), groups1, groups2, batch_size, seed, epoch)
+    whole_number("neighbours", neighbours, None)
     if not 1 <= neighbours <= batch_size:
         raise ValueError(f"neighbours must be from 1 to batch_size={batch_size}, got {neighbours}")
     _, groups = np.unique(np.asarray(plan.sides), return_inverse=True)
@@ -193,6 +215,8 @@ def _start(n, groups1, groups2, batch_size, seed, epoch) -> tuple[np.random.Gene
     for name, groups in (("groups1", groups1), ("groups2", groups2)):
         if groups.shape != (n,) or (n and groups.dtype.kind not in "iu"):
             raise ValueError(f"{name} must be int ({n},), got {groups.dtype} {groups.shape}")
+    for name, value in (("batch_size", batch_size), ("seed", seed), ("epoch", epoch)):
+        whole_number(name, value, None)
     if batch_size < 1 or seed < 0 or epoch < 0:
         raise ValueError("batch_size must be at least 1, seed and epoch at least 0, got "
                          f"{batch_size}, {seed} and {epoch}")

@@ -112,7 +112,7 @@ def check(step, student_function):
         >>> result = check("positives", lambda sim: np.max(sim, axis=1))
         positives: this is the largest of each row; the positives are the diagonal
     """
-    if step not in _STEPS:
+    if not isinstance(step, str) or step not in _STEPS:
         raise ValueError(f"no step is called {step!r}; choose one of {', '.join(STEPS)}")
     if not callable(student_function):
         raise TypeError(f"check takes the function itself, such as check({step!r}, my_function), "

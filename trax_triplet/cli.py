@@ -95,6 +95,7 @@ def _join(options):
     if None in given:
         raise ValueError("--coordinator, --processes and --process-id come together: give all three, or none")
     from trax_triplet import supervisor
+    supervisor.check_places(*given, options.timeout)
     supervisor.run_in_child(options.timeout)
     from trax_triplet import processes
     _say(f"waiting for {given[1]} processes at {given[0]} ...")

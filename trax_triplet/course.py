@@ -13,7 +13,7 @@ from trax_triplet import loss as _loss
 from trax_triplet import model as _model
 from trax_triplet.compat import jnp, lr_schedules, optimizers, tl, training
 from trax_triplet.tokenizer import tokenize
-from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID
+from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID, whole_number
 
 __all__ = ["Siamese", "TripletLoss", "TripletLossFn", "classify", "data_generator", "predict", "train_model"]
 
@@ -36,6 +36,7 @@ def data_generator(Q1, Q2, batch_size, pad=1, shuffle=True):
         Two int arrays (batch_size, length), length the power of two that the longest question needs.
 
     Raises:
+        TypeError: a batch size that is no whole number; and when a batch is taken, a question that is no list of ids.
         ValueError: no pairs, sides of different lengths, or a batch size below 1.
 
     Example:
@@ -43,6 +44,7 @@ def data_generator(Q1, Q2, batch_size, pad=1, shuffle=True):
         >>> b1.tolist(), b2.tolist()
         ([[5, 6, 7, 1], [8, 1, 1, 1]], [[9, 1, 1, 1], [5, 6, 1, 1]])
     """
+    whole_number("batch_size", batch_size, None)
     if len(Q1) != len(Q2) or not len(Q1) or batch_size < 1:
         raise ValueError("data_generator takes as many questions in Q1 as in Q2, at least one, and a batch_size of at "
                          f"least 1; got {len(Q1)} and {len(Q2)} questions, and batch_size {batch_size}")
@@ -58,6 +60,10 @@ def _batches(Q1, Q2, batch_size, pad, shuffle):
             waiting += order
         rows, waiting = waiting[:batch_size], waiting[batch_size:]
         sides = [[Q[i] for i in rows] for Q in (Q1, Q2)]
+        for question in (question for side in sides for question in side):
+            if isinstance(question, (str, bytes)) or not hasattr(question, "__len__"):
+                raise TypeError("Q1 and Q2 must hold questions as lists of word ids, but one of them is "
+                                f"{question!r:.60}")
         longest = max(len(question) for side in sides for question in side)
         length = 1 << max(longest - 1, 0).bit_length()
         yield tuple(np.array([[*question, *[pad] * (length - len(question))] for question in side]) for side in sides)
@@ -144,6 +150,7 @@ def train_model(Siamese, TripletLoss, train_generator, val_generator, output_dir
         A `trax.supervised.training.Loop`.
 
     Raises:
+        TypeError: a model or loss that is no function, batches that are no generator.
         ValueError: `output_dir` holds the checkpoint of another model or optimizer.
 
     Example:
@@ -153,6 +160,13 @@ def train_model(Siamese, TripletLoss, train_generator, val_generator, output_dir
         ...     train_model(lambda: Siamese(10, 4), TripletLoss, batches, batches, folder).step
         0
     """
+    for name, function in (("Siamese", Siamese), ("TripletLoss", TripletLoss)):
+        if not callable(function):
+            raise TypeError(f"{name} must be a function that returns a layer, but it is {function!r:.60}")
+    for name, batches in (("train_generator", train_generator), ("val_generator", val_generator)):
+        if not hasattr(batches, "__next__"):
+            raise TypeError(f"{name} must be a generator of batches, as data_generator returns, but it is a "
+                            f"{type(batches).__name__}")
     task = training.TrainTask(labeled_data=train_generator, loss_layer=TripletLoss(), optimizer=optimizers.Adam(0.01),
                               lr_schedule=lr_schedules.warmup_and_rsqrt_decay(400, 0.01))
     evaluation = training.EvalTask(labeled_data=val_generator, metrics=[TripletLoss()])
@@ -199,7 +213,8 @@ def classify(test_Q1, test_Q2, y, threshold, model, vocab, data_generator=data_g
         The accuracy, a float.
 
     Raises:
-        ValueError: no pairs, or numbers of questions and labels that differ.
+        TypeError: a threshold that is no number, a model that cannot be called, a vocabulary that is no mapping.
+        ValueError: no pairs, numbers of questions and labels that differ, a threshold of NaN, a batch size below 1.
 
     Example:
         >>> def model(questions):
@@ -210,6 +225,8 @@ def classify(test_Q1, test_Q2, y, threshold, model, vocab, data_generator=data_g
     if not len(test_Q1) == len(test_Q2) == len(y) or not len(y):
         raise ValueError("classify takes as many questions in test_Q1 and test_Q2 as labels in y, at least one; got "
                          f"{len(test_Q1)}, {len(test_Q2)} and {len(y)}")
+    _check_answering(threshold, model, vocab)
+    whole_number("batch_size", batch_size, 1)
     right = 0
     for start in range(0, len(y), batch_size):
         first, second, labels = (part[start:start + batch_size] for part in (test_Q1, test_Q2, y))
@@ -234,14 +251,28 @@ def predict(question1, question2, threshold, model, vocab, data_generator=data_g
 
     Raises:
         FileNotFoundError: NLTK's punkt parameters are not installed.
-        TypeError: a question that is no str.
+        TypeError: a question that is no str; and as `classify`.
+        ValueError: a threshold of NaN.
     """
+    _check_answering(threshold, model, vocab)
     ids = [[_id_of(vocab, word, OOV_ID) for word in tokenize(text, "course")] for text in (question1, question2)]
     similarity = _similarities(ids[:1], ids[1:], model, _id_of(vocab, PAD, PAD_ID), data_generator)[0]
     answer = similarity > threshold
     if verbose:
         print(f"Q1  = {ids[0]}\nQ2  = {ids[1]}\nd   = {similarity}\nres = {answer}")
     return jnp.asarray(answer)
+
+
+def _check_answering(threshold, model, vocab):
+    number = np.asarray(threshold)
+    if number.ndim != 0 or number.dtype.kind not in "iuf":
+        raise TypeError(f"threshold must be a number such as 0.7, but it is {threshold!r:.60}")
+    if np.isnan(number):
+        raise ValueError(f"threshold must be a number such as 0.7, but it is {threshold!r}")
+    if not callable(model):
+        raise TypeError(f"model must be a model, called with a pair of arrays of word ids, but it is {model!r:.60}")
+    if not hasattr(vocab, "__getitem__"):
+        raise TypeError(f"vocab must be a mapping from words to ids, but it is {vocab!r:.60}")
 
 
 def _similarities(Q1, Q2, model, pad, data_generator):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .data import Pairs, question_groups, question_key
+from .data import Pairs, check_pairs, check_whole, question_groups, question_key
 from .tokenizer import tokenize
 
 
@@ -27,7 +27,8 @@ def implied_duplicates(pairs: Pairs, *, max_group: int = 30, seed: int = 0) -> P
         Pairs labelled 1, none of which is among `pairs` in either order, with qids if `pairs` has them.
 
     Raises:
-        ValueError: `pairs` has no labels.
+        TypeError: something else than `Pairs`, a number that is not whole.
+        ValueError: `pairs` has no labels, a negative seed.
 
     Example:
         >>> pairs = Pairs(["How?", "In which way?"], ["In which way?", "By what means?"], [1, 1])
@@ -35,6 +36,9 @@ def implied_duplicates(pairs: Pairs, *, max_group: int = 30, seed: int = 0) -> P
         >>> new.question1, new.question2
         (('How?',), ('By what means?',))
     """
+    check_pairs(pairs)
+    check_whole("max_group", max_group)
+    check_whole("seed", seed)
     if pairs.is_duplicate is None:
         raise ValueError("duplicates follow from labelled pairs, but these have no labels")
     given = pairs.select(np.flatnonzero(pairs.is_duplicate))
@@ -76,8 +80,12 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
         n pairs, `is_duplicate` all 0, with qids if `pairs` has them.
 
     Raises:
-        ValueError: fewer than n such pairs exist, or n is negative.
+        TypeError: something else than `Pairs`, a number that is not whole.
+        ValueError: fewer than n such pairs exist, or n or the seed is negative.
     """
+    check_pairs(pairs)
+    check_whole("seed", seed)
+    check_whole("n", n, least=None)
     texts, groups = pairs.question1 + pairs.question2, np.concatenate(question_groups(pairs))
     rows = {tuple(tokenize(text)): row for row, text in reversed(list(enumerate(texts)))}
     words = {row: {word for word in tokens if word[0].isalnum()} for tokens, row in rows.items()}

@@ -7,7 +7,7 @@ import numpy as np
 from trax_triplet.compat import fastmath, jnp, tl
 from trax_triplet.model import get_weights, pooling_of
 from trax_triplet.similarity import l2_normalize
-from trax_triplet.vocabulary import PAD_ID
+from trax_triplet.vocabulary import PAD_ID, whole_number
 
 _ROWS = (16, 128)  # sizes of a batch below the full one: few shapes to compile
 _WORDS = (256, 4096)  # likewise numbers of distinct words below the whole vocabulary
@@ -29,6 +29,10 @@ class Encoder:
         model: from `Siamese`; no words are dropped, whatever its mode.
         batch_size: questions computed at once.
 
+    Raises:
+        TypeError: something else than such a model, a batch size that is no whole number.
+        ValueError: a batch size below 1.
+
     Example:
         >>> from trax_triplet.model import Siamese, init_model
         >>> encode = Encoder(init_model(Siamese(vocab_size=10, d_model=4, mode="eval", pooling="last")))
@@ -37,7 +41,7 @@ class Encoder:
     """
 
     def __init__(self, model, batch_size=1024):
-        self._model, self._batch_size = model, batch_size
+        self._model, self._batch_size = model, whole_number("batch_size", batch_size, 1)
         self._pooling = pooling_of(model)
         self._forward = fastmath.jit(self._tower.pure_fn) if self._pooling == "course" else None
 
@@ -53,11 +57,18 @@ class Encoder:
 
         Returns:
             NumPy float32 array (n, d_model).
+
+        Raises:
+            TypeError: no list of questions, or a question that is no row of integers.
+            ValueError: an id that the model does not have, or a model without weights.
         """
+        if isinstance(questions, (str, bytes)) or not hasattr(questions, "__iter__"):
+            raise TypeError("an encoder takes a list of questions, each an array of word ids (words,), but got "
+                            f"{questions!r:.60}")
         weights = get_weights(self._model)
         questions = list(questions)  # which keeps them alive, so that id() tells them apart
         _, firsts, which = np.unique([id(q) for q in questions], return_index=True, return_inverse=True)
-        distinct = [np.asarray(questions[i], np.int32) for i in firsts]
+        distinct = [_ids(questions[i], i, len(weights["embedding"])) for i in firsts]
         lengths = np.array([len(q) for q in distinct], np.int64)
         if self._pooling == "course":
             lengths = np.array([_padded_length(n) for n in lengths.tolist()], np.int64)
@@ -137,6 +148,19 @@ def _walk(table, kernel, ids, lengths, *, pooling):
     if pooling == "mean":
         state = total / jnp.maximum(lengths, 1)[:, None].astype(total.dtype)
     return l2_normalize(state)
+
+
+def _ids(question, number, vocab_size):
+    """The question as int32 (words,): whatever else would be read as other words without a sound."""
+    ids = np.asarray(question)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise TypeError(f"question {number} must be word ids, int (words,), but it is {ids.dtype} {ids.shape}: "
+                        f"{question!r:.60}")
+    if ids.size and not (0 <= ids.min() and ids.max() < vocab_size):
+        bad = ids[(ids < 0) | (ids >= vocab_size)][0]
+        raise ValueError(f"question {number} must hold ids from 0 to {vocab_size - 1}, which the model has, but it "
+                         f"holds {bad}; is it of another vocabulary?")
+    return ids.astype(np.int32)
 
 
 def _padded_length(n_words):

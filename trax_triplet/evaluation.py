@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 from operator import index
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.n
     >>> check_scores([0.9, 0.2], [1, 0])[1].tolist()
     [True, False]
     """
-    scores, labels = np.asarray(scores), np.asarray(labels)
+    scores, labels = _array("scores", scores), _array("labels", labels)
     for name, array in (("scores", scores), ("labels", labels)):
         if array.ndim != 1 or array.size == 0:
             raise ValueError(f"{name}: expected shape (n,), n >= 1, got {array.shape}; one number per pair")
@@ -215,7 +216,7 @@ def best_threshold(scores: ArrayLike, labels: ArrayLike, *, metric: str = "accur
     Threshold(threshold=0.5, value=1.0, metric='accuracy')
     """
     needed = {"accuracy": (), "f1": (1,), "balanced_accuracy": (1, 0)}
-    if metric not in needed:
+    if not isinstance(metric, str) or metric not in needed:
         raise ValueError(f"metric: expected one of {', '.join(needed)}, got {metric!r}")
     scores, labels = check_scores(scores, labels)
     _need(metric, labels, needed[metric])
@@ -246,7 +247,7 @@ def bootstrap_interval(scores: ArrayLike, labels: ArrayLike, metric: Callable[..
       seed: the same seed gives the same two floats, (low, high).
 
     Raises TypeError and ValueError as `check_scores`; also for a metric that is no function or gives NaN or
-    infinity, a level outside (0, 1), fewer than one resample. What `metric` raises comes through.
+    infinity, a level outside (0, 1), fewer than one resample, a bad seed. What `metric` raises comes through.
 
     >>> low, high = bootstrap_interval([0.9, 0.6, 0.7, 0.1], [1, 1, 0, 0], roc_auc)
     >>> 0 <= low < high <= 1
@@ -255,7 +256,10 @@ def bootstrap_interval(scores: ArrayLike, labels: ArrayLike, metric: Callable[..
     scores, labels = check_scores(scores, labels)
     if not callable(metric):
         raise TypeError(f"metric: expected a function of (scores, labels), got {metric!r}; pass e.g. roc_auc")
-    if not 0 < level < 1 or index(n_resamples) < 1:
+    if isinstance(level, bool) or not isinstance(level, Real):
+        raise TypeError(f"level: expected a number such as 0.95, got {level!r}")
+    _integer("seed", seed)
+    if not 0 < level < 1 or _integer("n_resamples", n_resamples, None) < 1:
         raise ValueError(f"expected 0 < level < 1 and n_resamples >= 1, got {level!r} and {n_resamples!r}")
     generator = np.random.default_rng(seed)
     order = np.argsort(scores, kind="stable")
@@ -285,7 +289,7 @@ def report(scores: ArrayLike, labels: ArrayLike, threshold: float, *, seed: int 
       accuracy_interval ([low, high], 95 %), majority_accuracy (of giving every pair the commoner answer),
       precision, recall, f1, confusion (a dict), roc_auc, roc_auc_interval, average_precision.
 
-    Raises TypeError and ValueError as `confusion`; also ValueError where a class is missing.
+    Raises TypeError and ValueError as `confusion`; also for a bad seed, and ValueError where a class is missing.
 
     >>> numbers = report([0.9, 0.8, 0.7, 0.1, 0.2], [1, 0, 1, 0, 0], 0.5)
     >>> numbers["accuracy"], numbers["majority_accuracy"], numbers["confusion"]["false_positives"]
@@ -310,16 +314,36 @@ def split_half(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Two random halves of n pairs: choose the threshold on the first, apply it to the second.
 
     Returns (first, second): ascending int64 indices (n // 2,) and (n - n // 2,), each of 0..n-1 in one of
-    them. Raises TypeError where n is not a whole number, ValueError where it is below 2.
+    them. Raises TypeError where n or seed is not a whole number, ValueError where n is below 2 or seed below 0.
 
     >>> first, second = split_half(5)
     >>> sorted(first.tolist() + second.tolist())
     [0, 1, 2, 3, 4]
     """
-    if index(n) < 2:
+    _integer("seed", seed)
+    if _integer("n", n, None) < 2:
         raise ValueError(f"n: expected at least 2 pairs, one for each half, got {n}")
     shuffled = np.random.default_rng(seed).permutation(np.arange(n, dtype=np.int64))
     return np.sort(shuffled[:n // 2]), np.sort(shuffled[n // 2:])
+
+
+def _array(name: str, values: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:  # NumPy makes no array of rows of different lengths
+        raise ValueError(f"{name}: expected shape (n,), one number per pair, got rows of different lengths") from None
+
+
+def _integer(name: str, value: int, least: int | None = 0) -> int:
+    try:
+        number = None if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    if least is not None and number < least:
+        raise ValueError(f"{name}: expected an integer of at least {least}, got {number}")
+    return number
 
 
 def _need(what: str, labels: np.ndarray, classes: tuple[int, ...] = (1, 0)) -> None:

@@ -49,7 +49,7 @@ def new_file(path, mode="w", **options):
         os.replace(unfinished, path)
         flush(path.parent)
     except OSError as error:
-        raise _named(error, path)
+        raise _named(error, path, unfinished)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -89,13 +89,14 @@ def new_folder(folder):
         os.replace(new, folder)
     except BaseException as error:
         shutil.rmtree(new, ignore_errors=True)
-        raise _named(error, folder) if isinstance(error, OSError) else error
+        raise _named(error, folder, new) if isinstance(error, OSError) else error
     flush(folder.parent)
     shutil.rmtree(previous(folder), ignore_errors=True)
 
 
-def _named(error, path):
-    if error.errno is not None and error.filename is None:  # a full disk is told without one
+def _named(error, path, unfinished):
+    """The error, told of the path that the user knows; a full disk is told without any."""
+    if error.errno is not None and (error.filename is None or str(error.filename).startswith(str(unfinished))):
         error.filename = str(path)
     return error
 

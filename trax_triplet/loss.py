@@ -81,7 +81,7 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
     Raises:
         TypeError: vectors that are not floating point, group ids that are not integers, a margin
             that is no number, a block that is no integer, an axis_name that is no text.
-        ValueError: vectors that are not two matrices of one shape, group ids of another length, a
+        ValueError: vectors that are not two matrices of one shape, no pair at all, group ids of another length, a
             margin that is negative or not finite, a negative block, a block on another backend than
             JAX, an unknown setting.
         NotImplementedError: second derivatives of the form without the matrix.
@@ -103,6 +103,9 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
         raise ValueError(
             "triplet_loss takes two batches of vectors of one shape (batch, d), row i of v2 being a "
             f"duplicate of row i of v1, but v1 is {tuple(v1.shape)} and v2 is {tuple(v2.shape)}")
+    if 0 in tuple(v1.shape):
+        raise ValueError("triplet_loss takes at least one pair of vectors of at least one entry, but v1 and v2 are "
+                         f"{tuple(v1.shape)}")
     if not normalize:
         _warn_unless_unit(v1, v2)
     wide1, wide2, dtype = widen_both(v1, v2)

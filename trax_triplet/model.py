@@ -1,11 +1,14 @@
 """The Siamese LSTM: the course's definition, layer for layer, and a form in which padding never counts."""
 
+import math
+import numbers
+
 import numpy as np
 
 from trax_triplet.compat import fastmath, jnp, shapes, tl
 from trax_triplet.lstm import LSTM
 from trax_triplet.similarity import l2_normalize
-from trax_triplet.vocabulary import OOV_ID, PAD_ID
+from trax_triplet.vocabulary import OOV_ID, PAD_ID, whole_number
 
 POOLINGS = ("course", "mean", "last")
 WEIGHT_NAMES = ("embedding", "lstm/kernel", "lstm/bias")
@@ -42,7 +45,8 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
         A `tl.Parallel` layer of the two towers; with 'mean' or 'last' behind a `WordDropout` layer.
 
     Raises:
-        ValueError: a size, mode, pooling or share outside its range.
+        TypeError: a share or deviation that is no number.
+        ValueError: a size, mode, pooling, share or deviation outside its range.
 
     Example:
         >>> Siamese(vocab_size=100, d_model=8)
@@ -61,7 +65,7 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
           ]
         ]
     """
-    _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm)
+    _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm, embedding_stddev)
     initializer = {} if embedding_stddev is None else {
         "kernel_initializer": tl.RandomNormalInitializer(embedding_stddev)}
     embedding = tl.Embedding(vocab_size, d_model, **initializer)
@@ -88,10 +92,15 @@ def _pooled(model, pooling):
 def pooling_of(model):
     """The `pooling` that `Siamese` made a model with.
 
+    Raises:
+        TypeError: something else than such a model.
+
     Example:
         >>> pooling_of(Siamese(vocab_size=10, d_model=4, pooling="last"))
         'last'
     """
+    if not hasattr(model, "_pooling"):
+        raise TypeError(f"expected a model from Siamese, but it is {model!r:.60}")
     return model._pooling
 
 
@@ -109,10 +118,16 @@ def SpreadLSTM(d_model, mode="train", *, lstm="closed form"):
     Returns:
         A layer that takes (batch, length, d_model) to the states after each step, of the same shape.
 
+    Raises:
+        ValueError: a width, mode or kind that is none.
+
     Example:
         >>> SpreadLSTM(8)
         LSTM_8
     """
+    _check_sizes(d_model=d_model)
+    _check_choices(mode=mode, lstm=lstm)
+
     def bias(shape, rng):
         gate = jnp.arange(shape[0]) // d_model  # input, new, forget, output
         return jnp.where(gate == 2, jnp.ones(shape, "float32"), jnp.zeros(shape, "float32"))
@@ -133,12 +148,18 @@ class WordDropout(tl.Layer):
         rate: the share, in [0, 1); at 0 the ids pass as they are.
         buckets: how many of the ids, the last ones, are for unknown words; 0: id 0 is.
 
+    Raises:
+        TypeError: a rate that is no number.
+        ValueError: a size or rate outside its range.
+
     Example:
         >>> WordDropout(100, 0.25)
         WordDropout_0.25_in2_out2
     """
 
     def __init__(self, vocab_size, rate, *, buckets=0):
+        _check_sizes(vocab_size=vocab_size, buckets=buckets)
+        _check_share(rate)
         super().__init__(n_in=2, n_out=2, name=f"WordDropout_{rate:g}")
         self._vocab_size, self._rate, self._buckets = vocab_size, rate, buckets
 
@@ -167,7 +188,7 @@ def PaddingLast():
         [[5, 7, 1, 1]]
     """
     def f(ids):
-        order = jnp.argsort(jnp.asarray(ids == PAD_ID, "int32"), axis=1, stable=True)
+        order = jnp.argsort(jnp.asarray(ids == PAD_ID, "int32"), axis=1)  # stable in JAX old and new
         return jnp.take_along_axis(ids, order, axis=1)
     return tl.Fn("PaddingLast", f)
 
@@ -221,11 +242,16 @@ def init_model(model, seed=0):
     Returns:
         The model.
 
+    Raises:
+        TypeError: something else than such a model, or a seed that is no whole number.
+
     Example:
         >>> model = init_model(Siamese(vocab_size=10, d_model=4))
         >>> get_weights(model)["lstm/kernel"].shape
         (8, 16)
     """
+    _check_layer(model)
+    whole_number("seed", seed, None)
     model.rng = fastmath.random.get_prng(seed)
     model.init((shapes.ShapeDtype((1, 8), np.int32),) * 2)
     return model
@@ -243,6 +269,7 @@ def get_weights(model):
         (4 d_model,), float32.
 
     Raises:
+        TypeError: something else than such a model.
         ValueError: the model has no weights yet.
 
     Example:
@@ -256,7 +283,13 @@ def get_weights(model):
     return {name: np.asarray(w) for name, w in zip(WEIGHT_NAMES, arrays)}
 
 
+def _check_layer(model):
+    if not isinstance(model, tl.Layer):  # one with the course's layers will do, too
+        raise TypeError(f"expected a model from Siamese, but it is {model!r:.60}")
+
+
 def _arrays(model):
+    _check_layer(model)
     return [w for w in fastmath.tree_leaves(model.weights) if hasattr(w, "shape")]
 
 
@@ -271,6 +304,7 @@ def set_weights(model, weights):
         The model.
 
     Raises:
+        TypeError: no model, or no dict.
         ValueError: names or shapes that are not the model's.
 
     Example:
@@ -279,6 +313,8 @@ def set_weights(model, weights):
         >>> bool((get_weights(b)["embedding"] == get_weights(a)["embedding"]).all())
         True
     """
+    if not isinstance(weights, dict):
+        raise TypeError(f"weights must be a dict of arrays, as from get_weights, but it is a {type(weights).__name__}")
     if not _arrays(model):
         init_model(model)  # which says what shapes it has
     expected = {name: w.shape for name, w in get_weights(model).items()}
@@ -296,15 +332,38 @@ def set_weights(model, weights):
     return model
 
 
-def _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm):
-    for name, value, least in (("vocab_size", vocab_size, 2), ("d_model", d_model, 1), ("buckets", buckets, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, but it is {value!r}")
-    for name, value, allowed in (("mode", mode, ("train", "eval", "predict")), ("pooling", pooling, POOLINGS),
-                                 ("lstm", lstm, ("closed form", "trax"))):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but it is {value!r}")
-    if not 0 <= word_dropout < 1:
-        raise ValueError(f"word_dropout is a share of words in [0, 1), but it is {word_dropout!r}")
+def _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm, embedding_stddev):
+    _check_sizes(vocab_size=vocab_size, d_model=d_model, buckets=buckets)
+    _check_choices(mode=mode, pooling=pooling, lstm=lstm)
+    _check_share(word_dropout)
     if buckets > vocab_size - 2:
         raise ValueError(f"buckets are among the {vocab_size} ids of vocab_size, behind 0 and 1, but there are {buckets}")
+    if embedding_stddev is not None:
+        _check_number("embedding_stddev", embedding_stddev)
+        if not 0 <= embedding_stddev < math.inf:
+            raise ValueError(f"embedding_stddev must be finite and at least 0, but it is {embedding_stddev!r}")
+
+
+def _check_sizes(**sizes):
+    least = {"vocab_size": 2, "d_model": 1, "buckets": 0}
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least[name]:
+            raise ValueError(f"{name} must be a whole number of at least {least[name]}, but it is {value!r}")
+
+
+def _check_choices(**chosen):
+    allowed = {"mode": ("train", "eval", "predict"), "pooling": POOLINGS, "lstm": ("closed form", "trax")}
+    for name, value in chosen.items():
+        if value not in allowed[name]:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed[name]))}, but it is {value!r}")
+
+
+def _check_share(word_dropout):
+    _check_number("word_dropout", word_dropout)
+    if not 0 <= word_dropout < 1:
+        raise ValueError(f"word_dropout is a share of words in [0, 1), but it is {word_dropout!r}")
+
+
+def _check_number(name, value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, but it is {value!r}")

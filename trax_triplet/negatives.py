@@ -21,7 +21,7 @@ def negative_mask(scores, groups=None):
         (batch,), true where the pair is no padding.
 
     Raises:
-        ValueError: groups that are not two arrays of the batch's length.
+        ValueError: scores that are no matrix, groups that are not two arrays of the batch's length.
         TypeError: ids that are not integers.
 
     Example:
@@ -32,6 +32,8 @@ def negative_mask(scores, groups=None):
         [True, True, False]
     """
     scores = jnp.asarray(scores)
+    if len(scores.shape) != 2:
+        raise ValueError(f"scores must be a matrix (batch, batch), but its shape is {tuple(scores.shape)}")
     # Row numbers by a running sum: inside tf.function the batch may have no length yet.
     row = jnp.cumsum(jnp.asarray(jnp.ones_like(scores[:, 0]), "int32"))
     column = jnp.cumsum(jnp.asarray(jnp.ones_like(scores[0]), "int32"))

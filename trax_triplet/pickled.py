@@ -9,26 +9,17 @@ These constructors believe nothing and make no array: that is done in the end, f
 import functools
 import math
 import pickle
-import pickletools
 import struct
 from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
 
-MAX_STEPS = 1_000_000  # an instruction of one byte can take 200 bytes of memory
+from trax_triplet.instructions import MAX_STEPS, Refused, check_instructions, shown
+
 MAX_DEPTH = 64
 MAX_DIMENSIONS = 32
 MAX_SIZE = 2**40  # of one dimension; with another of 0 the product of all says nothing
-
-# What Python 3 writes for lists, tuples, dictionaries, numbers, strings, bytes, and objects made by a function.
-# Not among them: sets, persistent ids, the registry of extensions, instances of old classes, Python 2's strings.
-_OPCODES = frozenset("""
-    PROTO FRAME STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT
-    UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_LIST LIST APPEND
-    APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT DICT SETITEM SETITEMS PUT BINPUT LONG_BINPUT MEMOIZE
-    GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE NEWOBJ BUILD
-""".split())
 
 # The functions that weights need: whose name leads to which method of _Reader.
 _FUNCTIONS = {
@@ -77,55 +68,17 @@ def values_of(data, path):
         {'step': 3, 'flat_weights': 2}
     """
     try:
-        _check_instructions(data)
+        check_instructions(data, _is_known)
         return _Reader(data).read()
-    except _Refused as error:
+    except Refused as error:
         raise ValueError(f"{path} {error}") from None
     except _DAMAGE as error:
         raise ValueError(f"{path} is damaged, or is not a pickle of weights ({type(error).__name__}: {shown(error)}); "
                          "take another copy") from None
 
 
-class _Refused(ValueError):
-    """A reason to read no further; it goes on behind the name of the file."""
-
-
-def shown(text):
-    """What a stranger wrote, short and without control characters."""
-    text = ascii(str(text))[1:-1]
-    return text if len(text) <= 100 else text[:100] + "..."
-
-
-def _refuse_name(module, name):
-    raise _Refused(f"names the function {shown(f'{module}.{name}')}, which is not among those that a file of weights "
-                   "needs; it was not run. Do not use this file.")
-
-
 def _is_known(module, name):
     return (module, name) in _FUNCTIONS or (module, name) in _TYPES or (module, name) == ("trax.shapes", "ShapeDtype")
-
-
-def _check_instructions(data):
-    """Walks over the whole pickle; that follows no instruction, but checks that each one's bytes are there."""
-    for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
-        if opcode.name in ("GLOBAL", "INST"):  # STACK_GLOBAL's names come from the stack: see find_class
-            module, _, name = argument.partition(" ")
-            if not _is_known(module, name):
-                _refuse_name(module, name)
-        if opcode.name not in _OPCODES:
-            raise _Refused(f"has the instruction {opcode.name}, which is not among those that a file of weights needs; "
-                           "nothing was run. Do not use this file.")
-        if count >= MAX_STEPS:
-            raise _Refused(f"has more than {MAX_STEPS:,} instructions, which no file of weights needs")
-        # Python's unpickler grows its table of remembered values to the number that is asked for.
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= argument <= count:
-            raise _Refused(f"remembers its value number {shown(argument)} after {count} instructions, which no pickler "
-                           "writes")
-        if opcode.name == "FRAME" and argument > len(data) - position:
-            raise _Refused(f"announces {argument:,} bytes where {len(data) - position:,} are left; it is truncated: "
-                           "take another copy")
-    if position + 1 != len(data):
-        raise _Refused(f"goes on for {len(data) - position - 1:,} bytes behind its end; take another copy")
 
 
 class _Maker:
@@ -140,7 +93,7 @@ class _Maker:
         return self._make(*arguments)
 
     def __setstate__(self, state):
-        raise _Refused("changes a function, which no file of weights needs. Do not use this file.")
+        raise Refused("changes a function, which no file of weights needs. Do not use this file.")
 
 
 class _Array:
@@ -154,7 +107,7 @@ class _Array:
 
     def __setstate__(self, state):
         if type(state) is not tuple or len(state) != 5 or state[0] != 1 or type(state[3]) not in (bool, int):
-            raise _Refused("gives an array a state of another form than NumPy's")
+            raise Refused("gives an array a state of another form than NumPy's")
         _, self.shape, self.dtype, is_fortran, self.data = state
         self.order = "F" if is_fortran else "C"
 
@@ -171,7 +124,7 @@ class _Dtype:
         # version, byte order, then three entries for types made of others
         if (type(state) is not tuple or len(state) not in (8, 9) or state[1] not in ("<", ">", "=", "|")
                 or state[2:5] != (None, None, None)):
-            raise _Refused("gives a dtype a state of another form than that of NumPy's numbers")
+            raise Refused("gives a dtype a state of another form than that of NumPy's numbers")
         self.order = state[1]
 
 
@@ -183,7 +136,7 @@ class _Signature:
     def __setstate__(self, state):
         if (type(state) is not tuple or len(state) != 2 or type(state[1]) is not dict
                 or set(state[1]) != {"shape", "dtype"}):
-            raise _Refused("gives a ShapeDtype a state of another form than Trax's")
+            raise Refused("gives a ShapeDtype a state of another form than Trax's")
         self.shape, self.dtype = state[1]["shape"], state[1]["dtype"]
 
 
@@ -201,7 +154,7 @@ class _Reader(pickle.Unpickler):
 
     def find_class(self, module, name):
         if not _is_known(module, name):
-            _refuse_name(module, name)
+            raise Refused.for_name(module, name)
         if (module, name) in _TYPES:
             return _Dtype(_TYPES[module, name])
         return _Maker(getattr(self, _FUNCTIONS[module, name])) if (module, name) in _FUNCTIONS else _Signature
@@ -229,18 +182,18 @@ class _Reader(pickle.Unpickler):
         if type(code) is _Dtype:
             return _Dtype(code.code)
         if type(code) is not str or code not in CODES:
-            raise _Refused(f"holds values of type {shown(code)}; weights are numbers ({', '.join(CODES)})")
+            raise Refused(f"holds values of type {shown(code)}; weights are numbers ({', '.join(CODES)})")
         return _Dtype(code)
 
     def encode(self, text, codec):
         if type(text) is not str or codec != "latin1":  # how protocol 2 writes bytes
-            raise _Refused(f"encodes with {shown(codec)}, but pickles write bytes with latin1")
+            raise Refused(f"encodes with {shown(codec)}, but pickles write bytes with latin1")
         self._spend(len(text))
         return text.encode("latin1")
 
     def to_bytes(self, data=b""):
         if type(data) is not bytes:
-            raise _Refused("makes bytes of something else")
+            raise Refused("makes bytes of something else")
         return data
 
     def to_bytearray(self, data=b""):
@@ -255,7 +208,7 @@ class _Reader(pickle.Unpickler):
 
     def _number(self, kind, *values):
         if any(type(value) not in (bool, int, float) for value in values):
-            raise _Refused("makes a number of something else")
+            raise Refused("makes a number of something else")
         return kind(*values)
 
     to_float = functools.partialmethod(_number, float)
@@ -268,13 +221,13 @@ class _Reader(pickle.Unpickler):
     def _spend(self, n_bytes):
         self._bytes_left -= n_bytes
         if self._bytes_left < 0:
-            raise _Refused("asks for many copies of the same bytes, which no file of weights needs")
+            raise Refused("asks for many copies of the same bytes, which no file of weights needs")
 
     def _finished(self, value, depth):
         """Lists and the like are made anew, so that none stands in two places: else few could unfold to many."""
         self._values_left -= 1
         if self._values_left < 0 or depth > MAX_DEPTH:
-            raise _Refused(f"holds more than {MAX_STEPS:,} values, or lists more than {MAX_DEPTH} deep, which no file "
+            raise Refused(f"holds more than {MAX_STEPS:,} values, or lists more than {MAX_DEPTH} deep, which no file "
                            "of weights needs")
         if value is None or type(value) in (bool, int, float, complex, str, bytes):
             return value
@@ -282,7 +235,7 @@ class _Reader(pickle.Unpickler):
             return type(value)([self._finished(each, depth + 1) for each in value])
         if type(value) is dict:
             if any(type(key) not in (str, int, float, bool, bytes, type(None)) for key in value):
-                raise _Refused("has a dictionary whose keys are neither strings nor numbers")
+                raise Refused("has a dictionary whose keys are neither strings nor numbers")
             return {key: self._finished(each, depth + 1) for key, each in value.items()}
         if type(value) is bytearray:
             return bytes(value)
@@ -297,12 +250,12 @@ class _Reader(pickle.Unpickler):
     def _signature(self, value, depth):
         shape = getattr(value, "shape", None)
         if type(shape) is not tuple or any(type(size) not in (int, type(None)) for size in shape):
-            raise _Refused("holds a ShapeDtype whose shape is not a tuple of whole numbers")
+            raise Refused("holds a ShapeDtype whose shape is not a tuple of whole numbers")
         return ShapeDtype(self._finished(shape, depth + 1), self._numpy_dtype(value.dtype))
 
     def _numpy_dtype(self, value):
         if type(value) is not _Dtype:
-            raise _Refused("holds a function, or a value without a type, where numbers are expected")
+            raise Refused("holds a function, or a value without a type, where numbers are expected")
         return np.dtype(np.float32 if value.code == "bfloat16" else value.code)
 
     def _array(self, stored):
@@ -311,17 +264,17 @@ class _Reader(pickle.Unpickler):
         dtype = np.dtype(code).newbyteorder(stored.dtype.order)
         shape, data, axes = stored.shape, stored.data, stored.axes
         if type(shape) is not tuple or any(type(size) is not int for size in shape):
-            raise _Refused(f"holds an array whose shape is not a tuple of whole numbers: {shown(shape)}")
+            raise Refused(f"holds an array whose shape is not a tuple of whole numbers: {shown(shape)}")
         if type(data) not in (bytes, bytearray):
-            raise _Refused("holds an array without its bytes")
+            raise Refused("holds an array without its bytes")
         if stored.order not in ("C", "F", "K") or axes is not None and (
                 type(axes) is not tuple or sorted(axes) != list(range(len(shape)))):
-            raise _Refused("holds an array in an order that NumPy does not know")
+            raise Refused("holds an array in an order that NumPy does not know")
         self._spend(len(data))
         try:
             array = array_of(shape, dtype, data, is_fortran=stored.order == "F")
         except ValueError as error:
-            raise _Refused(f"holds an array {error}") from None
+            raise Refused(f"holds an array {error}") from None
         if stored.order == "K" and axes is not None:
             array = array.transpose(axes)
         if stored.dtype.code == "bfloat16":

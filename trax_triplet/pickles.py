@@ -184,15 +184,23 @@ def _file_of_arrays(path):
 
 def _weights(stored, path):
     """A file's `flat_weights` as a list of arrays, whatever lists and tuples they stand in."""
-    if isinstance(stored, (list, tuple)):
-        return [array for each in stored for array in _weights(each, path)]
-    if not isinstance(stored, np.ndarray):
-        raise ValueError(f"{path}: among the weights is a {type(stored).__name__}; expected arrays alone")
-    return [widened(stored) if stored.dtype == np.uint16 else stored]  # as Trax's Loop stores bfloat16
+    arrays, wide = _flat(stored), {}
+    for array in arrays:
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{path}: among the weights is a {type(array).__name__}; expected arrays alone")
+        if array.dtype == np.uint16 and id(array) not in wide:  # once, in however many places it stands
+            wide[id(array)] = widened(array)  # as Trax's Loop stores bfloat16
+    return [wide.get(id(array), array) for array in arrays]
+
+
+def _flat(stored):
+    return [x for each in stored for x in _flat(each)] if isinstance(stored, (list, tuple)) else [stored]
 
 
 def _npy_arrays(data, path):
     """The arrays that `np.save` wrote one behind the other; no size is believed before its bytes are there."""
+    if not data:
+        raise ValueError(f"{path} is empty; it is truncated: take another copy")
     arrays, start = [], 0
     while start < len(data):
         which = f"{path}: array {len(arrays) + 1}"

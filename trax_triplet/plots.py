@@ -179,6 +179,8 @@ def _line(ax: Axes, points: tuple[list[float], list[float]], label: str, colour:
 
 
 def _check(history: Sequence[Mapping[str, float]]) -> None:
+    if isinstance(history, (str, Mapping)) or not isinstance(history, Sequence):
+        raise TypeError(f"history: expected a list of dicts, got {type(history).__name__}")
     if len(history) == 0:
         raise ValueError("history: expected at least one row, got none; train up to the first evaluation")
     before = -np.inf

@@ -217,7 +217,10 @@ def _margin(value: float) -> float:
 
 
 def _matrix(values: ArrayLike, name: str) -> np.ndarray:
-    matrix = np.asarray(values)
+    try:
+        matrix = np.asarray(values)
+    except ValueError:  # NumPy makes no array of rows of different lengths
+        raise ValueError(f"{name}: expected a matrix, rows of one length, got {values!r:.60}") from None
     if matrix.dtype.kind not in "iuf" and matrix.dtype.name != "bfloat16":
         raise TypeError(f"{name}: expected real numbers, got dtype {matrix.dtype}")
     if matrix.ndim != 2 or matrix.size == 0:

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from trax_triplet.supervisor import check_places
+
 _Error = getattr(jax.errors, "JaxRuntimeError", RuntimeError)  # its older name is private
 
 DEVICES = 2  # of a process without a GPU: Trax averages gradients only where each process has two or more
@@ -35,13 +37,7 @@ def join(coordinator, processes, process_id, timeout=60):
         ...
         ValueError: the coordinator is host:port, such as localhost:1234, but it is 'localhost'
     """
-    if not coordinator.rpartition(":")[2].isdecimal() or coordinator.startswith(":"):
-        raise ValueError(f"the coordinator is host:port, such as localhost:1234, but it is {coordinator!r}")
-    if processes < 2 or not 0 <= process_id < processes:
-        raise ValueError(f"of N processes, 2 or more, each has a number from 0 to N - 1; got number {process_id} of "
-                         f"{processes}")
-    if timeout < 1:
-        raise ValueError(f"the timeout is a number of seconds, at least 1, but it is {timeout}")
+    check_places(coordinator, processes, process_id, timeout)
     flags = os.environ.get("XLA_FLAGS", "")
     if "host_platform_device_count" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={DEVICES}".strip()

@@ -29,8 +29,8 @@ def l2_normalize(x):
         Array (..., d) of x's dtype, with rows of length 1 or 0.
 
     Raises:
-        TypeError: `x` has an integer or other dtype that is not floating point.
-        ValueError: `x` is a single number.
+        TypeError: `x` has an integer or other dtype that is not floating point, or is no array of numbers at all.
+        ValueError: `x` is a single number, or d is 0.
 
     Example:
         >>> unit = l2_normalize([[3.0, 4.0], [0.0, 0.0]])
@@ -40,6 +40,9 @@ def l2_normalize(x):
     x = as_float(x, "x")
     if len(x.shape) < 1:
         raise ValueError("l2_normalize takes vectors (..., d), but x is a single number")
+    if x.shape[-1] == 0:
+        raise ValueError("l2_normalize takes vectors (..., d) of at least one entry, but x's shape is "
+                         f"{tuple(x.shape)}")
     wide = widen(x)
     largest = jnp.max(jnp.abs(wide), axis=-1, keepdims=True)
     is_zero = largest < ZERO_LENGTH
@@ -120,14 +123,14 @@ def as_float(x, name):
         Array of the backend in use, of x's dtype (a list of numbers: the backend's default float).
 
     Raises:
-        TypeError: the dtype is not float16, bfloat16, float32 or float64.
+        TypeError: the dtype is not float16, bfloat16, float32 or float64, or `x` is no array of numbers at all.
 
     Example:
         >>> as_float([1, 2], "x").tolist()
         [1.0, 2.0]
     """
     if not hasattr(x, "dtype"):
-        x = jnp.asarray(x)
+        x = _array(x, name)
         if dtype_name(x) in ("int32", "int64"):  # [1, 2, 3]: whoever types a list means numbers
             x = jnp.asarray(x, float)
     if dtype_name(x) not in FLOATS:
@@ -135,6 +138,16 @@ def as_float(x, name):
             f"{name} has dtype {dtype_name(x)}, but similarities need vectors of floating point "
             f"({', '.join(FLOATS)}); convert it, for example with np.asarray({name}, 'float32')")
     return jnp.asarray(x)
+
+
+def _array(x, name):
+    expected = f"{name} must be an array or a list of numbers"
+    if x is None or isinstance(x, (str, bytes)):  # which old JAX reads as NaN, or refuses in words of its own
+        raise TypeError(f"{expected}, but it is {x!r:.60}")
+    try:
+        return jnp.asarray(x)
+    except (TypeError, ValueError):
+        raise TypeError(f"{expected}, with rows of one length, but it is {x!r:.60}") from None
 
 
 def widen(x):

@@ -128,7 +128,7 @@ def hinge(positive, negative, *, margin=0.25):
 
     Raises:
         TypeError: integer dtype, or a margin that is no number.
-        ValueError: a margin that is negative, infinite or NaN.
+        ValueError: two shapes, or a margin that is negative, infinite or NaN.
 
     Example:
         >>> hinge([1.0, 0.5], [0.5, 0.5], margin=0.25).tolist()
@@ -136,6 +136,9 @@ def hinge(positive, negative, *, margin=0.25):
     """
     check_margin(margin)
     positive, negative = as_float(positive, "positive"), as_float(negative, "negative")
+    if not _fit(positive.shape, negative.shape):  # else the one is broadcast to the other's shape
+        raise ValueError("hinge compares similarities of one shape (batch,), but positive is "
+                         f"{tuple(positive.shape)} and negative is {tuple(negative.shape)}")
     wide_positive, wide_negative, dtype = widen_both(positive, negative)
     behind = wide_negative - wide_positive + margin
     return jnp.asarray(jnp.where(behind > 0, behind, jnp.zeros_like(behind)), dtype)
@@ -182,8 +185,8 @@ def anchor_hinges(wide, *, margin, closest, groups=None):
         >>> [losses.tolist() for losses in anchor_hinges(as_float([[0.5, 0.5]], "wide"), margin=0.25, closest="hardest")]
         [[0.25], [0.25]]
     """
-    positive, zero = jnp.diagonal(wide), jnp.zeros_like(jnp.diagonal(wide))
     has_negatives = jnp.any(negative_mask(wide, groups)[0], axis=1)
+    positive, zero = jnp.diagonal(wide), jnp.zeros_like(jnp.diagonal(wide))
     return tuple(jnp.where(has_negatives, hinge(positive, compared, margin=margin), zero)
                  for compared in (_mean(wide, groups), _closest(wide, closest, groups)))
 
@@ -204,8 +207,16 @@ def check_margin(margin):
         raise ValueError(f"margin must be finite and at least 0, such as 0.25, but it is {margin!r}")
 
 
+def _fit(a, b):
+    """Whether two shapes may be one; inside tf.function a length may be unknown, None."""
+    return len(a) == len(b) and all(None in (m, n) or m == n for m, n in zip(a, b))
+
+
 def _square(scores):
     scores = as_float(scores, "scores")
+    if 0 in tuple(scores.shape):
+        raise ValueError("scores must be a square matrix (batch, batch) of at least one pair, but its shape is "
+                         f"{tuple(scores.shape)}")
     if len(scores.shape) != 2 or scores.shape[0] != scores.shape[1]:
         raise ValueError("scores must be a square matrix (batch, batch), anchors down and the other "
                          f"sides of the pairs across, but its shape is {tuple(scores.shape)}")
@@ -214,6 +225,9 @@ def _square(scores):
 
 def one_of(name, value, allowed):
     """Refuses a setting that is none of those allowed.
+
+    Raises:
+        ValueError: which lists them.
 
     Example:
         >>> one_of("closest", "hardest", CLOSEST)

@@ -25,7 +25,7 @@ from trax_triplet.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.vocabulary import Vocabulary
 
 FORMAT = 1
-MAX_SETTINGS_BYTES = 16 * 2**20
+MAX_SETTINGS_BYTES = 4 * 2**20  # parsing takes some fifty times as much memory
 MAX_FILE_BYTES = 8 * 2**30
 MODEL, CHECKPOINT = "model.json", "checkpoint.json"
 WEIGHTS, VOCABULARY = "weights.safetensors", "vocabulary.txt"
@@ -289,7 +289,11 @@ def _write_settings(folder, name, settings):
              for path in sorted(folder.iterdir())}
     content = {"format": FORMAT, "settings": settings, "files": manifest}
     content["sha256"] = _digest(content)
-    (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1) + "\n"
+    if len(text.encode()) > MAX_SETTINGS_BYTES:
+        raise ValueError(f"settings and history take {len(text):,} characters, more than the {MAX_SETTINGS_BYTES:,} bytes "
+                         "that are read again; evaluate less often")
+    (folder / name).write_text(text, encoding="utf-8")
 
 
 def _digest(content):

@@ -14,6 +14,30 @@ LOST = ("trax-triplet train: error: another process of this training ended, or w
         "one stopped, too. Start all of them again: they go on from the last checkpoint")
 
 
+def check_places(coordinator, processes, process_id, timeout):
+    """Checks what `processes.join` takes.
+
+    Raises:
+        TypeError: numbers that are not whole, or a coordinator that is no string.
+        ValueError: numbers that do not fit each other, or a coordinator without a port.
+
+    Example:
+        >>> check_places("localhost:1234", 2, 0, 60)
+    """
+    if not isinstance(coordinator, str):
+        raise TypeError(f"the coordinator is a string host:port, but it is {coordinator!r}")
+    for name, value in (("processes", processes), ("process_id", process_id), ("timeout", timeout)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} is a whole number, but it is {value!r}")
+    if not coordinator.rpartition(":")[2].isdecimal() or coordinator.startswith(":"):
+        raise ValueError(f"the coordinator is host:port, such as localhost:1234, but it is {coordinator!r}")
+    if processes < 2 or not 0 <= process_id < processes:
+        raise ValueError(f"of N processes, 2 or more, each has a number from 0 to N - 1; got number {process_id} of "
+                         f"{processes}")
+    if timeout < 1:
+        raise ValueError(f"the timeout is a number of seconds, at least 1, but it is {timeout}")
+
+
 def run_in_child(timeout):
     """Returns in a child process; this one waits for it, ends as it ends, and says so if it was aborted.
 

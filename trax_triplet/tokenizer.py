@@ -50,7 +50,7 @@ def tokenize(question: str, tokenizer: str = "words") -> list[str]:
 
 def tokenizer_named(name: str):
     """The function, text to tokens, of this name; ValueError for a name that is not known."""
-    if name not in TOKENIZER_VERSIONS:
+    if not isinstance(name, str) or name not in TOKENIZER_VERSIONS:
         raise ValueError(f"unknown tokenizer {name!r}; choose one of {str([*TOKENIZER_VERSIONS])[1:-1]}")
     return {"words": _words, "course": _course}[name]
 

@@ -139,6 +139,5 @@ def test_mistakes(csv, tmp_path, capsys):
     for options, words in ((["localhost", "2", "0"], "the coordinator is host:port"),
                            (["localhost:1", "2", "2"], "each has a number from 0 to N - 1; got number 2 of 2")):
         pairs = zip(("--coordinator", "--processes", "--process-id"), options)
-        done = subprocess.run([sys.executable, "-m", "trax_triplet", *command, *(x for pair in pairs for x in pair)],
-                              capture_output=True, text=True, env=environment())
-        assert done.returncode == 2 and words in done.stderr.splitlines()[-1]
+        assert cli.main([*command, *(x for pair in pairs for x in pair)]) == 2
+        assert words in capsys.readouterr().err
