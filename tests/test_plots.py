@@ -148,7 +148,7 @@ def test_unfit_scores_and_thresholds_are_refused_in_words():
 
 @pytest.mark.parametrize("history, error, phrase", [
     ([], ValueError, "at least one row"),
-    ({"step": 1, "loss": 0.5}, TypeError, "a list of dicts, got str at index 0"),
+    ({"step": 1, "loss": 0.5}, TypeError, "history: expected a list of dicts, got dict"),
     ([{"step": 1, "loss": 0.5}, {"step": 2}], ValueError, r"history\[1\]: expected 'step' and 'loss'"),
     ([{"loss": 0.5}], ValueError, r"history\[0\]: expected 'step' and 'loss'"),
     ([{"step": 2, "loss": 0.5}, {"step": 2, "loss": 0.4}], ValueError, "a step above 2, got 2"),

@@ -63,6 +63,8 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(csv, tmp_pat
     storage.load_model(output / "model")
     done = train(csv, output)
     assert done.returncode == 0 and "going on from step 2 of 4" in done.stderr
+    if limit:
+        return  # that weights are the same in the end is tested by kills.py, too
     assert train(csv, tmp_path / "whole").returncode == 0
     found, wanted = (storage.load_checkpoint(folder / "checkpoints")[0] for folder in (output, tmp_path / "whole"))
     for name in wanted:
@@ -88,6 +90,7 @@ def test_a_folder_that_cannot_be_written(csv, tmp_path):
     assert os.listdir(locked) == []
 
 
+@pytest.mark.slow
 def test_a_path_with_blanks_and_letters_of_all_kinds(csv, tmp_path):
     output = tmp_path / "mein Ordner" / "модель 模型 é\u0301 'x\""
     done = train(csv, output)
@@ -110,6 +113,7 @@ def test_a_clock_that_is_set_back_changes_nothing(csv, tmp_path):
     assert done.returncode == 0 and "going on from step 4 of 4" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_is_refused(csv, tmp_path):
     hold = f"""
         import fcntl, os, pathlib
