@@ -24,7 +24,7 @@ def killed(tmp_path, kills):
 def check(found, kills):
     assert found["kills"] == kills and found["runs"] > 0
     assert not found["failed to resume"] and not found["lost more"] and not found["different"], found
-    assert found["while something was written"] > 0
+
 
 
 def test_three_kills(tmp_path):
@@ -33,4 +33,6 @@ def test_three_kills(tmp_path):
 
 @pytest.mark.slow
 def test_a_hundred_kills(tmp_path):
-    check(killed(tmp_path, 100), 100)
+    found = killed(tmp_path, 100)
+    check(found, 100)
+    assert found["while something was written"] > 10
