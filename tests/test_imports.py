@@ -66,8 +66,8 @@ ALLOWED = {
 }
 ANYTHING = {"__init__", "__main__", "cli"}
 NO_FRAMEWORK = {"batches", "checks_lecture", "checks_step", "data", "derived", "evaluation", "files", "instructions",
-                "options", "pickled", "pickles", "plots", "plots_loss", "reader", "sample", "sample_words", "supervisor", "tokenizer",
-                "vocabulary"}
+                "options", "pickled", "pickles", "plots", "plots_loss", "reader", "sample", "sample_words", "supervisor",
+                "tokenizer", "vocabulary"}
 
 # So that they can be measured where there is no Trax.
 JAX_ALONE = {"blockwise", "lazy_adam", "packing", "processes", "recurrence"}

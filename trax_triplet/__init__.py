@@ -16,7 +16,8 @@ The rooms, from the ground up (each is a module of this package):
 - `derived`     pairs that nobody labelled, made from those that somebody did
 - `batches`     pairs to batches without known false negatives; `stream` makes them endless
 - `sample`      generated question pairs in Quora's format
-- `training`    `train`: from pairs to a model folder; `loop` is the Trax Loop it runs, `trainer` its step, `lazy_adam` the optimizer's
+- `training`    `train`: from pairs to a model folder; `loop` is the Trax Loop it runs, `trainer` its step,
+                `lazy_adam` the optimizer's
 - `processes`   several processes that train one model; `supervisor` says in words what aborted one of them
 - `storage`     model folders and checkpoints; `files`: files and folders that are whole or not there
 - `evaluation`  scores and labels to metrics and a threshold

@@ -68,7 +68,7 @@ class Encoder:
         weights = get_weights(self._model)
         questions = list(questions)  # which keeps them alive, so that id() tells them apart
         _, firsts, which = np.unique([id(q) for q in questions], return_index=True, return_inverse=True)
-        distinct = [_ids(questions[i], i, len(weights["embedding"])) for i in firsts]
+        distinct = _checked(questions, firsts, len(weights["embedding"]))
         lengths = np.array([len(q) for q in distinct], np.int64)
         if self._pooling == "course":
             lengths = np.array([_padded_length(n) for n in lengths.tolist()], np.int64)
@@ -150,17 +150,21 @@ def _walk(table, kernel, ids, lengths, *, pooling):
     return l2_normalize(state)
 
 
-def _ids(question, number, vocab_size):
-    """The question as int32 (words,): whatever else would be read as other words without a sound."""
-    ids = np.asarray(question)
-    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        raise TypeError(f"question {number} must be word ids, int (words,), but it is {ids.dtype} {ids.shape}: "
-                        f"{question!r:.60}")
-    if ids.size and not (0 <= ids.min() and ids.max() < vocab_size):
-        bad = ids[(ids < 0) | (ids >= vocab_size)][0]
-        raise ValueError(f"question {number} must hold ids from 0 to {vocab_size - 1}, which the model has, but it "
+def _checked(questions, numbers, vocab_size):
+    """These questions as integer arrays (words,): whatever else would be read as other words without a sound."""
+    arrays = [np.asarray(questions[i]) for i in numbers]
+    for array, i in zip(arrays, numbers):
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise TypeError(f"question {i} must be word ids, int (words,), but it is {array.dtype} {array.shape}: "
+                            f"{questions[i]!r:.60}")
+    arrays = [array if array.size else array.astype(np.int32) for array in arrays]  # [] is float64
+    every = np.concatenate([[PAD_ID], *arrays])
+    if every.min() < 0 or every.max() >= vocab_size:
+        bad = every[(every < 0) | (every >= vocab_size)][0]
+        i = next(i for array, i in zip(arrays, numbers) if bad in array)
+        raise ValueError(f"question {i} must hold ids from 0 to {vocab_size - 1}, which the model has, but it "
                          f"holds {bad}; is it of another vocabulary?")
-    return ids.astype(np.int32)
+    return arrays
 
 
 def _padded_length(n_words):

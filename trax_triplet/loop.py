@@ -104,9 +104,10 @@ def make_loop(model, eval_model, stream, judged, settings):
         warm = min(step / max(settings["warmup_steps"], 1), 1.0)
         return settings["learning_rate"] * warm * 0.5 * (1 + math.cos(math.pi * min(step / settings["steps"], 1.0)))
 
-    task = training.TrainTask(map(own_share, stream), loss, optimizers.Adam(settings["learning_rate"]), lr_schedule=schedule,
+    task = training.TrainTask(map(own_share, stream), loss, optimizers.Adam(settings["learning_rate"]),
+                              lr_schedule=schedule, sample_batch=empty)
+    judge = training.EvalTask(itertools.cycle(list(map(own_share, judged))), [loss], n_eval_batches=len(judged),
                               sample_batch=empty)
-    judge = training.EvalTask(itertools.cycle(list(map(own_share, judged))), [loss], n_eval_batches=len(judged), sample_batch=empty)
 
     def never(_):
         return False

@@ -66,16 +66,16 @@ def pack(tokens, lengths):
 
 
 class Room(NamedTuple):
-    """What `forward` keeps for `backward`, and what both fill; JAX arrays that a jitted caller may donate, and use again.
+    """What `forward` keeps for `backward`, and what both fill; JAX arrays that a jitted caller may donate and reuse.
 
     The system hands out the pages of new memory one by one, which can take as long as the arithmetic: a training
     step that brings its room with it needs none.
     """
 
-    gates: jax.Array    # (places, 4 d): input, new, forget, output
-    before: jax.Array   # (places, d): state that enters the step
-    cells: jax.Array    # (places, d): cell that enters the step
-    d_gates: jax.Array  # (places, 4 d): gradient of what goes into the gates
+    gates: jax.Array        # (places, 4 d): input, new, forget, output
+    before: jax.Array       # (places, d): state that enters the step
+    cells: jax.Array        # (places, d): cell that enters the step
+    d_gates: jax.Array      # (places, 4 d): gradient of what goes into the gates
     projected: jax.Array    # (tokens, 4 d): what each token brings to the gates
     d_projected: jax.Array  # (tokens, 4 d): its gradient
 

@@ -1,4 +1,4 @@
-"""Full disks, folders that cannot be written, odd paths, clocks: a training gives one clear sentence, and loses nothing."""
+"""Full disks, folders that cannot be written, odd paths, clocks: one clear sentence, and nothing is lost."""
 
 import os
 import subprocess

@@ -26,7 +26,6 @@ def check(found, kills):
     assert not found["failed to resume"] and not found["lost more"] and not found["different"], found
 
 
-
 def test_three_kills(tmp_path):
     check(killed(tmp_path, 3), 3)
 

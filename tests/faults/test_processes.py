@@ -1,4 +1,4 @@
-"""Two processes that train one model by jax.distributed: they end as one process does, and neither waits for a dead one."""
+"""Two processes that train one model by jax.distributed: they end as one does, and neither waits for a dead one."""
 
 import json
 import os
