@@ -89,6 +89,19 @@ def test_control_characters_do_not_reach_the_terminal(run, capsys):
     assert cli.main(["predict", "--model", str(run / "out put"), "Why?", "Who\x1b[31m?"]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out and "Who\\x1b[31m?" in out
+    assert cli.main(["evaluate", "--model", str(run / "out put"), "pairs\x1b[31m.csv"]) == 2
+    error = capsys.readouterr().err
+    assert "\x1b" not in error and "pairs\\x1b[31m.csv: No such file" in error
+
+
+def test_no_answer_is_a_formula(run, tmp_path):
+    questions = ["=1+2", "+49 30 1", "-1?", "@me?", "\tWhy?", "Why = who?"]
+    with open(tmp_path / "p.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["question1", "question2"], *([q, "Why?"] for q in questions)])
+    assert cli.main(["predict", "--model", str(run / "out put"), "--csv", str(tmp_path / "p.csv"), "--output",
+                     str(tmp_path / "answers.csv")]) == 0
+    assert [row["question1"] for row in rows_of(tmp_path / "answers.csv")] == [
+        "'=1+2", "'+49 30 1", "'-1?", "'@me?", "'\tWhy?", "Why = who?"]
 
 
 def test_predict_a_file(run, tmp_path, capsys):

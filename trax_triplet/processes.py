@@ -5,6 +5,7 @@ them, the chief, writes. With one process all of this is as if it were not there
 """
 
 import contextlib
+import inspect
 import os
 
 import jax
@@ -41,10 +42,13 @@ def join(coordinator, processes, process_id, timeout=60):
     flags = os.environ.get("XLA_FLAGS", "")
     if "host_platform_device_count" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={DEVICES}".strip()
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    if hasattr(jax.config, "jax_cpu_collectives_implementation"):  # older ones have GPUs alone
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    known = inspect.signature(jax.distributed.initialize).parameters
+    limits = {name: timeout for name in ("initialization_timeout", "heartbeat_timeout_seconds",
+                                         "shutdown_timeout_seconds") if name in known}
     try:
-        jax.distributed.initialize(coordinator, processes, process_id, initialization_timeout=timeout,
-                                   heartbeat_timeout_seconds=timeout, shutdown_timeout_seconds=timeout)
+        jax.distributed.initialize(coordinator, processes, process_id, **limits)
     except _Error as error:
         raise TimeoutError(f"not all of the {processes} processes came to {coordinator} within {timeout} s: "
                            f"{str(error).splitlines()[0]}") from error

@@ -335,6 +335,9 @@ def _check(settings):
     if not 0 < settings["learning_rate"] < 10:
         raise ValueError(f"learning_rate must lie between 0 and 10, but it is {settings['learning_rate']!r}")
     devices = fastmath.global_device_count()
+    if devices > fastmath.local_device_count() < 2:
+        raise ValueError("Trax averages gradients over processes only where each has two or more devices, but this one "
+                         "has one; give each of them two, or run one process")
     if settings["batch_size"] % devices:
         raise ValueError(f"batch_size {settings['batch_size']} cannot be shared out evenly over {devices} devices; "
                          f"take a multiple of {devices}")
