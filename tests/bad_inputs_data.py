@@ -94,7 +94,7 @@ row("derived.draw_negatives", ValueError, "100 negatives wanted", PAIRS, 100)
 row("derived.draw_negatives", ValueError, "-1 negatives wanted", PAIRS, -1)
 row("derived.draw_negatives", TypeError, "n must be a whole number.*1.5", PAIRS, 1.5)
 
-for f in ("vocabulary.whole_number", "data.check_whole"):
+for f in ("arguments.whole_number",):
     row(f, TypeError, "n must be a whole number, got 1.5", "n", 1.5)
     row(f, ValueError, "n must be at least 1, got 0", "n", 0, 1)
 row("data.check_pairs", TypeError, "pairs must be trax_triplet.Pairs, got NoneType", None)

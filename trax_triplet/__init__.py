@@ -13,6 +13,7 @@ The rooms, from the ground up (each is a module of this package):
 - `vocabulary`  tokens to ids; `tokenizer` cuts text into tokens
 - `reader`      CSV to pairs
 - `data`        pairs, their duplicate groups, and parts that share no question
+- `arguments`   checks of what users pass that many rooms share
 - `derived`     pairs that nobody labelled, made from those that somebody did
 - `batches`     pairs to batches without known false negatives; `stream` makes them endless
 - `sample`      generated question pairs in Quora's format

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .vocabulary import PAD_ID, whole_number
+from .arguments import whole_number
+from .vocabulary import PAD_ID
 
 # Pairs sorted by length together, in batches and at least: more saves padding, less mixes the epochs better.
 _WINDOW, _MIN_WINDOW = 50, 4096

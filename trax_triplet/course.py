@@ -11,9 +11,10 @@ import numpy as np
 
 from trax_triplet import loss as _loss
 from trax_triplet import model as _model
+from trax_triplet.arguments import whole_number
 from trax_triplet.compat import jnp, lr_schedules, optimizers, tl, training
 from trax_triplet.tokenizer import tokenize
-from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID, whole_number
+from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID
 
 __all__ = ["Siamese", "TripletLoss", "TripletLossFn", "classify", "data_generator", "predict", "train_model"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import index
 from typing import NamedTuple
 
 import numpy as np
+
+from trax_triplet.arguments import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,26 +113,6 @@ def check_pairs(pairs: Pairs) -> None:
     if not isinstance(pairs, Pairs):
         raise TypeError(f"pairs must be trax_triplet.Pairs, got {type(pairs).__name__}; make them by read_pairs(path) "
                         "or Pairs(question1, question2, is_duplicate)")
-
-
-def check_whole(name: str, value: int, least: int | None = 0) -> None:
-    """Refuses what is no whole number of at least `least` (None: of any size), in words that call it `name`.
-
-    Raises:
-        TypeError: no whole number; a bool is none.
-        ValueError: it is smaller.
-
-    Example:
-        >>> check_whole("seed", 3)
-    """
-    try:
-        number = None if isinstance(value, bool) else index(value)
-    except TypeError:
-        number = None
-    if number is None:
-        raise TypeError(f"{name} must be a whole number, got {value!r:.60}")
-    if least is not None and number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
 
 
 def joined(first: Pairs, second: Pairs) -> Pairs:
@@ -246,7 +227,7 @@ def split_pairs(pairs: Pairs, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, s
         ValueError: fractions that are not positive or do not sum to 1, a negative seed.
     """
     check_pairs(pairs)
-    check_whole("seed", seed)
+    whole_number("seed", seed)
     shares = np.asarray(fractions)
     if shares.dtype.kind not in "iuf":
         raise TypeError(f"fractions must be numbers such as (0.8, 0.1, 0.1), got {fractions!r:.60}")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .data import Pairs, check_pairs, check_whole, question_groups, question_key
+from .arguments import whole_number
+from .data import Pairs, check_pairs, question_groups, question_key
 from .tokenizer import tokenize
 
 
@@ -37,8 +38,8 @@ def implied_duplicates(pairs: Pairs, *, max_group: int = 30, seed: int = 0) -> P
         (('How?',), ('By what means?',))
     """
     check_pairs(pairs)
-    check_whole("max_group", max_group)
-    check_whole("seed", seed)
+    whole_number("max_group", max_group)
+    whole_number("seed", seed)
     if pairs.is_duplicate is None:
         raise ValueError("duplicates follow from labelled pairs, but these have no labels")
     given = pairs.select(np.flatnonzero(pairs.is_duplicate))
@@ -84,8 +85,8 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
         ValueError: fewer than n such pairs exist, or n or the seed is negative.
     """
     check_pairs(pairs)
-    check_whole("seed", seed)
-    check_whole("n", n, least=None)
+    whole_number("seed", seed)
+    whole_number("n", n, least=None)
     texts, groups = pairs.question1 + pairs.question2, np.concatenate(question_groups(pairs))
     rows = {tuple(tokenize(text)): row for row, text in reversed(list(enumerate(texts)))}
     words = {row: {word for word in tokens if word[0].isalnum()} for tokens, row in rows.items()}

@@ -4,10 +4,11 @@ import functools
 
 import numpy as np
 
+from trax_triplet.arguments import whole_number
 from trax_triplet.compat import fastmath, jnp, tl
 from trax_triplet.model import get_weights, pooling_of
 from trax_triplet.similarity import l2_normalize
-from trax_triplet.vocabulary import PAD_ID, whole_number
+from trax_triplet.vocabulary import PAD_ID
 
 _ROWS = (16, 128)  # sizes of a batch below the full one: few shapes to compile
 _WORDS = (256, 4096)  # likewise numbers of distinct words below the whole vocabulary

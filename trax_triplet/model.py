@@ -5,10 +5,11 @@ import numbers
 
 import numpy as np
 
+from trax_triplet.arguments import whole_number
 from trax_triplet.compat import fastmath, jnp, shapes, tl
 from trax_triplet.lstm import LSTM
 from trax_triplet.similarity import l2_normalize
-from trax_triplet.vocabulary import OOV_ID, PAD_ID, whole_number
+from trax_triplet.vocabulary import OOV_ID, PAD_ID
 
 POOLINGS = ("course", "mean", "last")
 WEIGHT_NAMES = ("embedding", "lstm/kernel", "lstm/bias")

@@ -9,7 +9,8 @@ import os
 import re
 from collections.abc import Iterator
 
-from trax_triplet.data import Pairs, check_whole, question_key
+from trax_triplet.arguments import whole_number
+from trax_triplet.data import Pairs, question_key
 from trax_triplet.files import gunzip, read_bytes
 
 MAX_BYTES = 2 * 2**30
@@ -80,7 +81,7 @@ def _check_options(path, max_skipped, max_bytes) -> None:
         raise TypeError(f"max_skipped is a share from 0 to 1, such as 0.01, got {max_skipped!r:.60}")
     if not 0 <= max_skipped <= 1:
         raise ValueError(f"max_skipped is a share from 0 to 1, got {max_skipped}")
-    check_whole("max_bytes", max_bytes, 1)
+    whole_number("max_bytes", max_bytes, 1)
 
 
 def _text(path, max_bytes: int) -> str:

@@ -13,12 +13,12 @@ import functools
 import itertools
 import math
 import numbers
-import operator
 import re
 from typing import NamedTuple
 
 import numpy as np
 
+from trax_triplet.arguments import whole_number
 from trax_triplet.files import new_file
 from trax_triplet.sample_words import FAMILIES
 
@@ -198,17 +198,8 @@ def _non_duplicates(bank, count, rng):
     return sorted(pairs)
 
 
-def _whole_number(name, value):
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-
-
 def _check_request(bank, n_pairs, seed, duplicate_share):
-    n_pairs, seed = _whole_number("n_pairs", n_pairs), _whole_number("seed", seed)
+    n_pairs, seed = whole_number("n_pairs", n_pairs, None), whole_number("seed", seed, None)
     if isinstance(duplicate_share, bool) or not isinstance(duplicate_share, numbers.Real):
         raise TypeError(f"duplicate_share must be a number, got {duplicate_share!r}")
     if n_pairs < 1:

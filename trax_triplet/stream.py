@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from trax_triplet.arguments import whole_number
 from trax_triplet.batches import epoch_batches, id_rows, neighbour_batches
-from trax_triplet.vocabulary import PAD_ID, whole_number
+from trax_triplet.vocabulary import PAD_ID
 
 STEP = 8  # lengths are padded to multiples of this: few shapes to compile, little padding
 PADDING_PAIR = -1  # group id of the rows that fill up a partial batch

@@ -9,11 +9,11 @@ import os
 import re
 import zlib
 from collections.abc import Iterable
-from operator import index
 from pathlib import Path
 
 import numpy as np
 
+from .arguments import whole_number
 from .files import new_file
 from .tokenizer import TOKENIZER_VERSIONS, tokenize, tokenizer_named
 
@@ -260,28 +260,6 @@ def _read_header(header: str, path) -> tuple[str, int, int]:
         raise ValueError(f"{path}: made with tokenizer {tokenizer}/{version}, but this release has {known}; "
                          "it would cut other words: build the vocabulary anew or use the right release")
     return tokenizer, int(count), int(buckets)
-
-
-def whole_number(name: str, value: int, least: int | None = 0) -> int:
-    """`value` as an int; an error that calls it `name` unless it is whole, and at least `least` (unless None).
-
-    Raises:
-        TypeError: no whole number; a bool is none.
-        ValueError: it is smaller.
-
-    Example:
-        >>> whole_number("batch_size", np.int32(8), 1)
-        8
-    """
-    try:
-        number = None if isinstance(value, (bool, np.bool_)) else index(value)
-    except TypeError:
-        number = None
-    if number is None:
-        raise TypeError(f"{name} must be a whole number, got {value!r:.60}")
-    if least is not None and number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
 
 
 def _listed(values, name: str, what: str) -> list:
