@@ -51,9 +51,9 @@ def run_in_child(timeout):
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
+    parent, child = os.getpid(), os.fork()
     if not child:
-        _end_with_parent(os.getppid())
+        _end_with_parent(parent)
         results = os.dup(1)
         os.dup2(2, 1)
         sys.stdout = open(results, "w", encoding="utf-8")
