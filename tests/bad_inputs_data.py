@@ -3,8 +3,7 @@
 import numpy as np
 
 from bad_inputs import (FOLDER, IDS, INF, NAN, NEW, ONES, PAIRS, PICTURE, ROWS, SQUARE, TEXT, TEXTS, UNLABELLED, WIDE,
-    WORDS,
-                        csv_of, row)
+                        WORDS, csv_of, row)
 
 # --- text, data -------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def join(coordinator, processes, process_id, timeout=60):
         timeout: seconds to wait for the others at the start, and after which one that is silent counts as dead.
 
     Raises:
-        ValueError: numbers that do not fit each other, or a coordinator without a port.
+        TypeError, ValueError: as `supervisor.check_places`.
         TimeoutError: the others did not come.
 
     Example:
