@@ -13,6 +13,8 @@ you set none) are left out; set it to 0 to see them all.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import gzip
 import io
@@ -32,6 +34,7 @@ with quietly():
     import trax.data.inputs
     import trax.data.tf_inputs
     import trax.fastmath.jax
+    import trax.fastmath.ops
     import trax.layers.acceleration
     import trax.layers.base
     from trax import fastmath, optimizers, shapes
@@ -387,6 +390,39 @@ def numpy_backend():
         return carry, fastmath.tree_unflatten(stacked, outputs[0])[0]
 
     _fastmath_numpy.NUMPY_BACKEND.update(scan=scan, random_fold_in=lambda rng, data: rng)
+
+
+def _backend_is_every_threads():
+    return "override_backend" in getattr(fastmath.use_backend, "__wrapped__", fastmath.use_backend).__code__.co_names
+
+
+@_repair(_backend_is_every_threads)
+def own_backend():
+    """use_backend changes the backend of every thread of the process, not only of the one that asks.
+
+    It always did: a loss that TensorFlow computes would change what a Trax Loop beside it computes with.
+    Feature test: it sets a global variable. Can go when Trax keeps it in a context variable.
+    """
+    ops, chosen = trax.fastmath.ops, contextvars.ContextVar("backend", default=None)
+    original = ops.backend
+
+    @functools.wraps(original)
+    def backend(name="jax"):
+        return original(name) if chosen.get() is None else ops._get_backend_from_string(chosen.get())
+
+    @contextlib.contextmanager
+    def use_backend(name):
+        """Calls fastmath functions with this backend inside the block, in this thread alone."""
+        name = name.value if isinstance(name, fastmath.Backend) else name
+        ops._assert_valid_backend_name(name)
+        token = chosen.set(name)
+        try:
+            yield
+        finally:
+            chosen.reset(token)
+
+    ops.backend = fastmath.backend = backend
+    ops.use_backend = fastmath.use_backend = use_backend
 
 
 def provide_old_names():

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from trax_triplet import devices
+from trax_triplet import devices, replicas
 from trax_triplet.blockwise import blockwise_losses
 from trax_triplet.compat import fastmath, jnp, tl
 from trax_triplet.negatives import group_ids, real_pairs
@@ -48,9 +48,9 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
     gradients are finite at zero vectors and at equal rows; among equally close negatives the
     gradient is shared out as the backend's `max` does it (JAX and TensorFlow: evenly).
 
-    On several devices, inside `pmap` or `shard_map`, the negatives come from all of them: each device
-    passes its own rows, and the mean over the devices of what is returned is the loss of the whole batch.
-    So it is for the gradients, which Trax averages over the devices, too.
+    On several devices, inside `pmap` or `shard_map` (TensorFlow: inside a `tf.distribute` strategy's `run`), the
+    negatives come from all of them: each device passes its own rows, and the mean over the devices of what is
+    returned is the loss of the whole batch. So it is for the gradients, which Trax averages over the devices, too.
 
     Args:
         v1: vectors (batch, d) of the first questions; float16, bfloat16, float32 or float64.
@@ -71,7 +71,7 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
             less time and memory, the same results; its gradient cannot be differentiated again. A
             positive integer: so for any batch, that many anchors at a time. 0: never.
         axis_name: the axis over devices from all of which negatives come, where one of that name is in
-            use. None: 'batch', Trax's. False: each device looks at its own rows only.
+            use. None: 'batch', Trax's, and the replicas of TensorFlow. False: each device looks at its own rows only.
 
     Returns:
         A scalar array, or (batch,) for reduction 'none' (on several
@@ -97,7 +97,8 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
         >>> float(triplet_loss([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]))
         0.5
     """
-    _check_rule(margin, closest, anchor, reduction, block, axis_name)
+    check_rule(margin, closest, anchor, reduction)
+    _check_form(block, axis_name)
     v1, v2 = as_float(v1, "v1"), as_float(v2, "v2")
     if len(v1.shape) != 2 or len(v2.shape) != 2 or tuple(v1.shape) != tuple(v2.shape):
         raise ValueError(
@@ -112,9 +113,7 @@ def triplet_loss(v1, v2, *, margin=0.25, closest="semi-hard", anchor="first", re
     if normalize:
         wide1, wide2 = l2_normalize(wide1), l2_normalize(wide2)
     groups = None if groups is None else group_ids(groups, v1.shape[0])
-    axis, n_devices = _axis(axis_name)
-    whole1, whole2, groups = (wide1, wide2, groups) if axis is None else devices.own_rows_first(
-        (wide1, wide2, groups), axis)
+    (whole1, whole2, groups), n_devices = _of_all_devices((wide1, wide2, groups), axis_name)
     rule = {"margin": margin, "closest": closest}
     if _without_matrix(block, whole1.shape[0]):
         losses = _blockwise_losses((wide1, whole1), (wide2, whole2), anchor, groups, block=block or None, **rule)
@@ -144,7 +143,8 @@ def TripletLoss(margin=0.25, *, closest="semi-hard", anchor="first", reduction="
         >>> TripletLoss(margin=0.5)
         TripletLoss_in2
     """
-    _check_rule(margin, closest, anchor, reduction, block, axis_name)
+    check_rule(margin, closest, anchor, reduction)
+    _check_form(block, axis_name)
     loss = functools.partial(triplet_loss, margin=margin, closest=closest, anchor=anchor,
                              reduction=reduction, normalize=normalize, block=block, axis_name=axis_name)
     if with_groups:
@@ -152,11 +152,22 @@ def TripletLoss(margin=0.25, *, closest="semi-hard", anchor="first", reduction="
     return tl.Fn("TripletLoss", lambda v1, v2: loss(v1, v2))
 
 
-def _check_rule(margin, closest, anchor, reduction, block, axis_name):
+def check_rule(margin, closest, anchor, reduction):
+    """Refuses a setting that `triplet_loss` does not have.
+
+    Raises:
+        TypeError, ValueError: which say what it has.
+
+    Example:
+        >>> check_rule(0.25, "semi-hard", "first", "mean")
+    """
     check_margin(margin)
     for name, value, allowed in (("closest", closest, CLOSEST), ("anchor", anchor, ANCHORS),
                                  ("reduction", reduction, REDUCTIONS)):
         one_of(name, value, allowed)
+
+
+def _check_form(block, axis_name):
     if block is not None and (isinstance(block, bool) or not isinstance(block, int)):
         raise TypeError(f"block must be None (automatic), 0 (the whole matrix) or a number of anchors, not {block!r}")
     if block is not None and block < 0:
@@ -170,6 +181,10 @@ def _on_jax():
     return fastmath.is_backend(fastmath.Backend.JAX)
 
 
+def _on_tensorflow():
+    return fastmath.is_backend(fastmath.Backend.TFNP)
+
+
 def _without_matrix(block, batch):
     if not _on_jax():
         if block:
@@ -178,11 +193,15 @@ def _without_matrix(block, batch):
     return batch >= BLOCKWISE_FROM if block is None else block > 0
 
 
-def _axis(axis_name):
-    """The axis over devices if it is in use here, else None; and how many devices there are along it."""
-    name = TRAX_AXIS if axis_name is None else axis_name
-    size = devices.axis_size(name) if name and _on_jax() else None
-    return (None, 1) if size is None else (name, size)
+def _of_all_devices(rows, axis_name):
+    """These arrays with the rows of all devices, the own ones first; and how many devices there are."""
+    if axis_name is False:
+        return rows, 1
+    if not _on_jax():
+        return replicas.own_rows_first(rows) if axis_name is None and _on_tensorflow() else (rows, 1)
+    axis = TRAX_AXIS if axis_name is None else axis_name
+    n_devices = devices.axis_size(axis)
+    return (rows, 1) if n_devices is None else (devices.own_rows_first(rows, axis), n_devices)
 
 
 def _plain_losses(first, second, anchor, groups, **rule):
