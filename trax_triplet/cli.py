@@ -1,4 +1,4 @@
-"""The command `trax-triplet`: demo, sample, train, evaluate, predict.
+"""The command `trax-triplet`: demo, sample, train, evaluate, predict, export.
 
 Results go to stdout, progress to stderr. A user's mistake is one line on stderr and exit status 2.
 """
@@ -30,7 +30,7 @@ def main(arguments=None):
         2
     """
     options = parser({"demo": _demo, "sample": _sample, "train": _train, "evaluate": _evaluate,
-                      "predict": _predict}).parse_args(arguments)
+                      "predict": _predict, "export": _export}).parse_args(arguments)
     try:
         result = options.run(options)
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
@@ -228,6 +228,20 @@ def _demo(options):
         print(f"model: {output / 'model'}, history: {output / 'history.jsonl'}, picture: {output / 'scores.png'}")
         print(f'next: trax-triplet predict --model {output} "How do I learn French?" "How can I learn French?"')
     return {**result, "seconds": round(seconds, 1), "examples": examples, "output": str(output)}
+
+
+def _export(options):
+    trained = _load(options.model)
+    from trax_triplet import keras_export
+    format = keras_export.export(trained, options.output, format=options.format)
+    result = {"output": options.output, "format": format, "threshold": trained.settings.get("threshold")}
+    if not options.json:
+        print(f"wrote {options.output} ({keras_export.FORMATS[format]}); threshold {_shown_threshold(result)}")
+    return result
+
+
+def _shown_threshold(result):
+    return "none: choose one" if result["threshold"] is None else f"{result['threshold']:.4f}"
 
 
 def _read(path, **columns):

@@ -36,14 +36,17 @@ def negative_mask(scores, groups=None):
         raise ValueError(f"scores must be a matrix (batch, batch), but its shape is {tuple(scores.shape)}")
     # Row numbers by a running sum: inside tf.function the batch may have no length yet.
     row = jnp.cumsum(jnp.asarray(jnp.ones_like(scores[:, 0]), "int32"))
-    column = jnp.cumsum(jnp.asarray(jnp.ones_like(scores[0]), "int32"))
+    # There may be no anchor: a replica without rows of its own.
+    column = jnp.cumsum(jnp.asarray(jnp.ones_like(jnp.sum(scores, axis=0)), "int32"))
     other = jnp.expand_dims(row, 1) != jnp.expand_dims(column, 0)
     if groups is None:
         return other, row > 0
     ids1, ids2 = groups = group_ids(groups, scores.shape[1])
     present, anchors = real_pairs(groups), scores.shape[0]
-    apart = jnp.expand_dims(ids1[:anchors], 1) != jnp.expand_dims(ids2, 0)
-    both_present = jnp.logical_and(jnp.expand_dims(present[:anchors], 1), jnp.expand_dims(present, 0))
+    # TensorFlow may not know yet how many anchors there are.
+    ids_of_anchors, anchor_present = ((x[:anchors] if anchors is not None else jnp.take(x, row - 1)) for x in (ids1, present))
+    apart = jnp.expand_dims(ids_of_anchors, 1) != jnp.expand_dims(ids2, 0)
+    both_present = jnp.logical_and(jnp.expand_dims(anchor_present, 1), jnp.expand_dims(present, 0))
     return jnp.logical_and(jnp.logical_and(other, apart), both_present), present
 
 

@@ -54,7 +54,8 @@ def parser(runs):
             ("sample", _sample_options, "write a CSV of generated question pairs"),
             ("train", _train_options, "train a model on a CSV of question pairs"),
             ("evaluate", _evaluate_options, "judge a model on a CSV of labelled pairs"),
-            ("predict", _predict_options, "tell whether questions are duplicates")):
+            ("predict", _predict_options, "tell whether questions are duplicates"),
+            ("export", _export_options, "write a model for Keras or TensorFlow")):
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         add(command)
         command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -129,3 +130,11 @@ def _predict_options(command):
     command.add_argument("--output", metavar="CSV", help="write the answers for --csv there instead of to stdout")
     command.add_argument("--threshold", type=float, help="instead of the one that the model was saved with")
     _column_options(command, labels=False)
+
+
+def _export_options(command):
+    command.add_argument("model", metavar="FOLDER", help="model folder, or the output folder of a training")
+    command.add_argument("output", metavar="OUT", help="file (.keras) or folder to write")
+    command.add_argument("--format", choices=("keras", "savedmodel"), help="keras: a file that Keras loads, to train on; "
+                         "savedmodel: a folder for TensorFlow alone, questions to vectors and to similarities "
+                         "(default: keras where OUT ends with .keras)")

@@ -52,3 +52,16 @@ def sum_over_replicas(x):
     if n_replicas() == 1:
         return x
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
+
+
+def equal_share(total):
+    """The replicas' totals, added up and shared out evenly: what Keras wants of a loss.
+
+    It adds up the gradients that the replicas compute of their losses, and the loss that it reports is their mean,
+    weighted by their numbers of rows: that is right where all have the same loss.
+
+    Example:
+        >>> float(equal_share(tf.constant(2.0)))
+        2.0
+    """
+    return sum_over_replicas(total) / n_replicas()

@@ -1,0 +1,90 @@
+"""Question pairs as a `tf.data.Dataset` of training batches, planned as those of `training.train` are."""
+
+import threading
+
+import numpy as np
+import tensorflow as tf
+
+from trax_triplet.arguments import whole_number
+from trax_triplet.data import check_pairs, question_groups
+from trax_triplet.stream import BatchStream
+from trax_triplet.tokenizer import tokenize
+from trax_triplet.vocabulary import Vocabulary
+
+
+def pairs_dataset(pairs, batch_size=256, *, seed=0, vocabulary=None, max_words=None):
+    """Batches of duplicate pairs, to train a Keras model on: `model.fit(pairs_dataset(read_pairs("pairs.csv")))`.
+
+    An element is ((questions1, questions2), ids), n pairs. No two of them share a question or a known duplicate group, so
+    that no negative of a batch is a known duplicate. Questions of similar length come together. Going through the
+    dataset once is an epoch: every pair once, but for groups of more duplicates than there are batches, whose pairs
+    take turns (`stream.whose_turn`); each epoch has other batches, in an order that the seed decides. The last batches
+    may have fewer pairs.
+
+    Args:
+        pairs: `data.Pairs`, as from `read_pairs`. Those labelled 0 are left out: only duplicates train.
+        batch_size: pairs a batch.
+        seed: of the order.
+        vocabulary: a `Vocabulary`, to get word ids in place of texts, padded with 1; for models that take ids.
+        max_words: with a vocabulary: longer questions are cut.
+
+    Returns:
+        A `tf.data.Dataset`. Questions are strings (n,), or int32 (n, length) with a vocabulary; ids are int32 (n, 2), the
+        duplicate group of each question, for `ModifiedTripletLoss(with_groups=True)`; other losses do not look at them.
+
+    Raises:
+        TypeError: no `Pairs`, no `Vocabulary`, a number that is not whole.
+        ValueError: no duplicate pair, a number outside its range, `max_words` without a vocabulary.
+
+    Example:
+        >>> from trax_triplet.data import Pairs
+        >>> pairs = Pairs(["How old?", "Why?", "Who?"], ["What age?", "How come?", "When?"], [1, 1, 0])
+        >>> for (questions1, questions2), ids in pairs_dataset(pairs, batch_size=8):
+        ...     print(sorted(questions1.numpy()), ids.shape)
+        [b'How old?', b'Why?'] (2, 2)
+    """
+    check_pairs(pairs)
+    whole_number("batch_size", batch_size, 1)
+    whole_number("seed", seed)
+    if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+        raise TypeError(f"vocabulary must be a Vocabulary, or None for texts, but it is {vocabulary!r:.60}")
+    if max_words is not None and vocabulary is None:
+        raise ValueError("max_words cuts word ids: give a vocabulary with it, or leave it out")
+    if pairs.is_duplicate is None or not pairs.is_duplicate.any():
+        raise ValueError("there is no duplicate pair to train on: at least one pair must be labelled 1")
+    pairs = pairs.select(np.flatnonzero(pairs.is_duplicate))
+    sides = pairs.question1, pairs.question2
+    # Of texts the lengths alone are asked for: any ids will do.
+    ids = [vocabulary.encode_all(side) if vocabulary else [np.ones(len(tokenize(text)), np.int32) for text in side]
+           for side in sides]
+    stream = BatchStream(*ids, question_groups(pairs), batch_size=batch_size, seed=seed,
+                         max_words=max_words or max(1, *map(len, ids[0] + ids[1])), neighbours=1, vectors=None)
+    groups = tf.TensorSpec((None, 2), tf.int32)
+    if vocabulary is None:
+        texts = [tf.constant(side) for side in sides]
+        rows = tf.data.Dataset.from_generator(_epochs_of(stream, _rows_and_groups),
+                                              output_signature=(tf.TensorSpec((None,), tf.int64), groups))
+        return rows.map(lambda rows, groups: (tuple(tf.gather(side, rows) for side in texts), groups))
+    matrix = tf.TensorSpec((None, None), tf.int32)
+    return tf.data.Dataset.from_generator(_epochs_of(stream, _ids_and_groups),
+                                          output_signature=((matrix, matrix), groups))
+
+
+def _epochs_of(stream, element):
+    """A function that gives, each time it is called, the elements of the stream's next epoch."""
+    one_at_a_time = threading.Lock()  # tf.data may ask from several threads
+
+    def epoch():
+        with one_at_a_time:
+            batches = stream.rest_of_epoch()
+            rows = stream.take_rows()
+        return map(element, rows, batches)
+    return epoch
+
+
+def _rows_and_groups(rows, batch):
+    return rows, np.stack(batch[2:], axis=1)[:len(rows)]
+
+
+def _ids_and_groups(rows, batch):
+    return tuple(ids[:len(rows)] for ids in batch[:2]), np.stack(batch[2:], axis=1)[:len(rows)]

@@ -1,0 +1,172 @@
+"""The layers of the Keras edition, and its two-tower model. TensorFlow and Keras, no Trax: a saved model needs none.
+
+Word ids are in Keras' numbering here: 0 is padding and 1 out of vocabulary, `Vocabulary` has these two the other way
+round; from 2 on both are the same.
+"""
+
+from trax_triplet.quiet import quietly
+
+with quietly():
+    import keras
+
+    if keras.backend.backend() != "tensorflow" or int(keras.__version__.split(".")[0]) < 3:
+        raise ImportError(
+            f"trax_triplet.keras needs Keras 3 on TensorFlow, but here is Keras {keras.__version__} on "
+            f"{keras.backend.backend()}: set the environment variable KERAS_BACKEND=tensorflow before Keras is first "
+            "imported, and install tensorflow>=2.16")
+    import tensorflow as tf
+
+_ours = keras.saving.register_keras_serializable("trax_triplet")
+ZERO_LENGTH = 1e-30  # of a squared length: no state of an LSTM that has read a word comes near it
+STEP = 8
+
+
+@_ours
+def unit_rows(x):
+    """Scales each row to Euclidean length 1; a zero row stays zero, with gradient zero. For the states of an LSTM.
+
+    Those lie in [-1, 1]; `similarity.l2_normalize` also takes what would overflow here. It needs Trax, which is
+    why a saved model has this one.
+
+    Args:
+        x: tensor (..., d), floating point.
+
+    Returns:
+        A tensor of the same shape and dtype. Half precision is computed in float32.
+
+    Example:
+        >>> unit_rows(tf.constant([[3.0, 4.0], [0.0, 0.0]])).numpy().round(4).tolist()
+        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    wide = tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
+    squares = tf.reduce_sum(wide * wide, axis=-1, keepdims=True)
+    is_zero = squares < ZERO_LENGTH
+    unit = wide * tf.math.rsqrt(tf.where(is_zero, tf.ones_like(squares), squares))
+    return tf.cast(tf.where(is_zero, tf.zeros_like(unit), unit), x.dtype)
+
+
+@_ours
+def exchange_padding(ids):
+    """From the numbering of `Vocabulary` to that of Keras and back: ids 0 and 1 are exchanged.
+
+    Example:
+        >>> exchange_padding(tf.constant([5, 0, 1])).numpy().tolist()
+        [5, 1, 0]
+    """
+    return tf.where(ids < 2, 1 - ids, ids)
+
+
+@_ours
+class GlobalAveragePooling1D(keras.layers.GlobalAveragePooling1D):
+    """Keras' layer of this name, in which a row without a step that counts gives zeros, not 0 / 0.
+
+    Example:
+        >>> states, mask = tf.constant([[[2.0], [4.0]], [[3.0], [5.0]]]), tf.constant([[True, False], [False, False]])
+        >>> GlobalAveragePooling1D()(states, mask=mask).numpy().tolist()
+        [[2.0], [0.0]]
+    """
+
+    def call(self, inputs, mask=None):
+        if mask is None:
+            return super().call(inputs)
+        counts = tf.expand_dims(tf.cast(mask, "bool"), 2)
+        total = tf.reduce_sum(tf.where(counts, inputs, tf.zeros_like(inputs)), axis=1)
+        return total / tf.maximum(tf.reduce_sum(tf.cast(counts, total.dtype), axis=1), tf.ones((), total.dtype))
+
+
+@_ours
+class PaddedEmbedding(keras.layers.Embedding):
+    """Embedding of a course's model, in which padding counts: each question is padded to a length of its own.
+
+    That is a multiple of 8, above 64 words a power of two, as `encoder.Encoder` has it, so that an answer does not
+    depend on batch-mates. What lies behind it is masked.
+
+    Example:
+        >>> layer = PaddedEmbedding(10, 4)
+        >>> ids = tf.constant([[5, 6] + 7 * [0], 9 * [7]])
+        >>> layer(ids).shape, layer.compute_mask(ids).numpy().sum(axis=1).tolist()
+        (TensorShape([2, 16, 4]), [8, 16])
+    """
+
+    def call(self, inputs):
+        more = tf.reduce_max(self._lengths(inputs)) - tf.shape(inputs)[1]
+        return super().call(tf.pad(inputs, [[0, 0], [0, tf.maximum(more, 0)]]))
+
+    def compute_mask(self, inputs, mask=None):
+        lengths = self._lengths(inputs)
+        return tf.sequence_mask(lengths, tf.maximum(tf.reduce_max(lengths), tf.shape(inputs)[1]))
+
+    def _lengths(self, ids):
+        n_words = tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1)
+        power = tf.cast(2.0 ** tf.math.ceil(tf.math.log(tf.cast(n_words, tf.float64)) / tf.math.log(
+            tf.constant(2.0, tf.float64)) - 1e-9), tf.int32)
+        return tf.where(n_words > 64, power, tf.maximum(-(-n_words // STEP) * STEP, STEP))
+
+
+def tower(stage, vocab_size, d_feature, *, texts=True, pooling="mean", own_padding=False):
+    """Returns the stack of layers from questions to unit vectors.
+
+    Args:
+        stage: the layer from questions to word ids in Keras' numbering.
+        texts: whether questions are texts, (batch, 1); else word ids, (batch, length).
+        vocab_size: number of word ids.
+        d_feature: width of embedding, LSTM and vectors.
+        pooling: 'mean' (over the words), 'last' (the state after the last word) or 'course' (the mean over all
+            steps, padding too).
+        own_padding: with 'course', whether each question is padded to a length of its own.
+
+    Returns:
+        A `keras.Sequential`: the stage, embedding, LSTM, but for 'last' mean, and out.
+
+    Example:
+        >>> [layer.name for layer in tower(keras.layers.TextVectorization(), 10, 4).layers][1:]
+        ['embedding', 'LSTM', 'mean', 'out']
+    """
+    embedding = PaddedEmbedding if own_padding else keras.layers.Embedding
+    questions = keras.Input((1,), dtype="string") if texts else keras.Input((None,), dtype="int32")
+    layers = [questions, stage, embedding(vocab_size, d_feature, mask_zero=pooling != "course", name="embedding"),
+              keras.layers.LSTM(d_feature, return_sequences=pooling != "last", name="LSTM")]
+    if pooling != "last":
+        layers.append(GlobalAveragePooling1D(name="mean"))
+    return keras.Sequential([*layers, keras.layers.Lambda(unit_rows, name="out")], name="sequential")
+
+
+def two_towers(tower):
+    """Returns the model of two questions around one tower, which both share.
+
+    Args:
+        tower: from questions to vectors (batch, d), as `tower` returns it.
+
+    Returns:
+        A `keras.Model` named SiameseModel: inputs input_1 and input_2, output conc_1_2, (batch, 2 d).
+
+    Example:
+        >>> two_towers(tower(keras.layers.TextVectorization(), 10, 4)).output_shape
+        (None, 8)
+    """
+    questions = tower.inputs[0]
+    inputs = [keras.Input(questions.shape[1:], dtype=questions.dtype, name=f"input_{number}") for number in (1, 2)]
+    vectors = keras.layers.Concatenate(axis=1, name="conc_1_2")([tower(x) for x in inputs])
+    return keras.Model(inputs=inputs, outputs=vectors, name="SiameseModel")
+
+
+def tower_of(model):
+    """The tower of a two-tower model.
+
+    Raises:
+        TypeError: no Keras model.
+        ValueError: no model of two inputs with one tower for both.
+
+    Example:
+        >>> tower_of(two_towers(tower(keras.layers.TextVectorization(), 10, 4))).name
+        'sequential'
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"expected a Keras model of two towers, as Siamese returns, but it is {model!r:.60}")
+    towers = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    if isinstance(model, keras.Sequential):
+        return model
+    if len(towers) != 1 or len(model.inputs) != 2:
+        raise ValueError(f"expected a model of two inputs and one tower that both share, as Siamese returns, but this "
+                         f"one has {len(model.inputs)} inputs and {len(towers)} models in it")
+    return towers[0]
