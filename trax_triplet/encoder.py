@@ -21,8 +21,9 @@ class Encoder:
 
     Questions of equal length are computed together, step by step up to their end, and each distinct word
     meets the LSTM's input weights once; a question that comes as the same array again (`encode_all`) is
-    computed once. A course's model, whose vectors depend on the padding, is run as it is, on questions
-    padded to a multiple of 8 words (above 64: to a power of two).
+    computed once. A course's model, whose vectors depend on the padding, is run as it is, on each question
+    padded to a multiple of 8 words of its own (above 64: to a power of two), so that an answer does not depend on
+    batch-mates.
 
     The model's weights are read at each call, so one encoder serves a model while it trains.
 
@@ -77,8 +78,12 @@ class Encoder:
         encode = self._run_tower if self._pooling == "course" else self._walker(distinct, weights)
         vectors, start, waiting = np.zeros((len(order), weights["embedding"].shape[1]), np.float32), 0, []
         while start < len(order):
-            size, length = self._shape(lengths[order[start:]])
-            rows, start = order[start:start + size], start + size
+            waiting_lengths = lengths[order[start:]]
+            if self._pooling == "course":  # padding counts: only what has the same length is computed together
+                waiting_lengths = waiting_lengths[waiting_lengths == waiting_lengths[0]]
+            size, length = self._shape(waiting_lengths)
+            rows = order[start:start + min(size, len(waiting_lengths))]
+            start += len(rows)
             waiting.append((rows, encode(_padded([distinct[i] for i in rows], size, length))))
         for rows, encoded in waiting:
             vectors[rows] = np.asarray(encoded)[:len(rows)]

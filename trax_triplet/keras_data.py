@@ -16,10 +16,10 @@ def pairs_dataset(pairs, batch_size=256, *, seed=0, vocabulary=None, max_words=N
     """Batches of duplicate pairs, to train a Keras model on: `model.fit(pairs_dataset(read_pairs("pairs.csv")))`.
 
     An element is ((questions1, questions2), ids), n pairs. No two of them share a question or a known duplicate group, so
-    that no negative of a batch is a known duplicate. Questions of similar length come together. Going through the
-    dataset once is an epoch: every pair once, but for groups of more duplicates than there are batches, whose pairs
-    take turns (`stream.whose_turn`); each epoch has other batches, in an order that the seed decides. The last batches
-    may have fewer pairs.
+    that no negative of a batch is a known duplicate. Questions of similar length come together. The batches are those
+    of `stream.BatchStream`, endless rounds over the pairs; going through the dataset once gives the next
+    ceil(pairs / batch_size) of them, so that Keras knows how many there are. Some hold fewer pairs. Each time they are
+    others, in an order that the seed decides; a time that was broken off is given again.
 
     Args:
         pairs: `data.Pairs`, as from `read_pairs`. Those labelled 0 are left out: only duplicates train.
@@ -48,6 +48,8 @@ def pairs_dataset(pairs, batch_size=256, *, seed=0, vocabulary=None, max_words=N
     whole_number("seed", seed)
     if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
         raise TypeError(f"vocabulary must be a Vocabulary, or None for texts, but it is {vocabulary!r:.60}")
+    if max_words is not None:
+        whole_number("max_words", max_words, 1)
     if max_words is not None and vocabulary is None:
         raise ValueError("max_words cuts word ids: give a vocabulary with it, or leave it out")
     if pairs.is_duplicate is None or not pairs.is_duplicate.any():
@@ -59,27 +61,29 @@ def pairs_dataset(pairs, batch_size=256, *, seed=0, vocabulary=None, max_words=N
            for side in sides]
     stream = BatchStream(*ids, question_groups(pairs), batch_size=batch_size, seed=seed,
                          max_words=max_words or max(1, *map(len, ids[0] + ids[1])), neighbours=1, vectors=None)
-    groups = tf.TensorSpec((None, 2), tf.int32)
+    groups, n_batches = tf.TensorSpec((None, 2), tf.int32), -(-len(pairs) // batch_size)
     if vocabulary is None:
         texts = [tf.constant(side) for side in sides]
-        rows = tf.data.Dataset.from_generator(_epochs_of(stream, _rows_and_groups),
-                                              output_signature=(tf.TensorSpec((None,), tf.int64), groups))
+        rows = _dataset(stream, n_batches, _rows_and_groups, (tf.TensorSpec((None,), tf.int64), groups))
         return rows.map(lambda rows, groups: (tuple(tf.gather(side, rows) for side in texts), groups))
     matrix = tf.TensorSpec((None, None), tf.int32)
-    return tf.data.Dataset.from_generator(_epochs_of(stream, _ids_and_groups),
-                                          output_signature=((matrix, matrix), groups))
+    return _dataset(stream, n_batches, _ids_and_groups, ((matrix, matrix), groups))
 
 
-def _epochs_of(stream, element):
-    """A function that gives, each time it is called, the elements of the stream's next epoch."""
-    one_at_a_time = threading.Lock()  # tf.data may ask from several threads
+def _dataset(stream, n_batches, element, signature):
+    """A dataset of that many elements of the stream's; the next time it gives those that follow."""
+    one_at_a_time, place = threading.Lock(), [stream.state()]  # tf.data may ask from several threads
 
-    def epoch():
+    def elements():
         with one_at_a_time:
-            batches = stream.rest_of_epoch()
-            rows = stream.take_rows()
-        return map(element, rows, batches)
-    return epoch
+            stream.restore(place[0])
+            batches = [next(stream) for _ in range(n_batches)]
+            rows, end = stream.take_rows(), stream.state()
+        yield from map(element, rows, batches)
+        place[0] = end  # Keras takes a first batch only to look at it
+
+    dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(n_batches))
 
 
 def _rows_and_groups(rows, batch):

@@ -1,5 +1,6 @@
 """Models between the Trax side and Keras, and into files that TensorFlow reads. One weight tree, other names and order."""
 
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -211,8 +212,8 @@ def _trax_arrays(embedding, kernel, recurrent, bias):
 
 def _parted(tower):
     """The layer that makes ids, or None, and the others: embedding, LSTM, the mean if there is one, and the last."""
-    layers = list(tower.layers)
-    stage = None if not layers or isinstance(layers[0], keras.layers.Embedding) else layers.pop(0)
+    before = list(itertools.takewhile(lambda layer: not isinstance(layer, keras.layers.Embedding), tower.layers))
+    stage, layers = next(iter(before), None), tower.layers[len(before):]
     names = [next((kind.__name__ for kind in (keras.layers.Embedding, keras.layers.LSTM,
                                               keras.layers.GlobalAveragePooling1D) if isinstance(layer, kind)), "")
              for layer in layers]

@@ -75,32 +75,54 @@ class GlobalAveragePooling1D(keras.layers.GlobalAveragePooling1D):
 
 
 @_ours
-class PaddedEmbedding(keras.layers.Embedding):
-    """Embedding of a course's model, in which padding counts: each question is padded to a length of its own.
-
-    That is a multiple of 8, above 64 words a power of two, as `encoder.Encoder` has it, so that an answer does not
-    depend on batch-mates. What lies behind it is masked.
+def room_for_padding(ids):
+    """Adds columns of padding, so that each question has room for its `padded_lengths`.
 
     Example:
-        >>> layer = PaddedEmbedding(10, 4)
-        >>> ids = tf.constant([[5, 6] + 7 * [0], 9 * [7]])
-        >>> layer(ids).shape, layer.compute_mask(ids).numpy().sum(axis=1).tolist()
-        (TensorShape([2, 16, 4]), [8, 16])
+        >>> room_for_padding(tf.constant([[5, 6, 0], [7, 8, 9]])).shape
+        TensorShape([2, 8])
+    """
+    more = tf.reduce_max(padded_lengths(ids)) - tf.shape(ids)[1]
+    return tf.pad(ids, [[0, 0], [0, tf.maximum(more, 0)]])
+
+
+def padded_lengths(ids):
+    """To how many words a course's model pads each question: a multiple of 8, above 64 a power of two.
+
+    As in `encoder.Encoder`: by its own number of words, so that an answer does not depend on batch-mates.
+
+    Args:
+        ids: integers (batch, length), padding 0; a tensor or Keras' symbol of one.
+
+    Returns:
+        int32 (batch,).
+
+    Example:
+        >>> padded_lengths(tf.constant([[5] * 9 + 60 * [0], 69 * [7]])).numpy().tolist()
+        [16, 128]
+    """
+    ops = keras.ops
+    n_words = ops.sum(ops.cast(ops.not_equal(ids, 0), "int32"), axis=1)
+    power = ops.cast(2.0 ** ops.ceil(ops.log2(ops.cast(ops.maximum(n_words, 1), "float64")) - 1e-9), "int32")
+    return ops.where(n_words > 64, power, ops.maximum((n_words + STEP - 1) // STEP * STEP, STEP))
+
+
+@_ours
+class PaddedEmbedding(keras.layers.Embedding):
+    """Embedding of a course's model, in which padding counts, up to a question's `padded_lengths`; the rest is masked.
+
+    Example:
+        >>> PaddedEmbedding(10, 4).compute_mask(tf.constant([[5] + 15 * [0], 16 * [7]])).numpy().sum(axis=1).tolist()
+        [8, 16]
     """
 
-    def call(self, inputs):
-        more = tf.reduce_max(self._lengths(inputs)) - tf.shape(inputs)[1]
-        return super().call(tf.pad(inputs, [[0, 0], [0, tf.maximum(more, 0)]]))
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.supports_masking = True  # Keras asks for no mask of an embedding without mask_zero
 
     def compute_mask(self, inputs, mask=None):
-        lengths = self._lengths(inputs)
-        return tf.sequence_mask(lengths, tf.maximum(tf.reduce_max(lengths), tf.shape(inputs)[1]))
-
-    def _lengths(self, ids):
-        n_words = tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1)
-        power = tf.cast(2.0 ** tf.math.ceil(tf.math.log(tf.cast(n_words, tf.float64)) / tf.math.log(
-            tf.constant(2.0, tf.float64)) - 1e-9), tf.int32)
-        return tf.where(n_words > 64, power, tf.maximum(-(-n_words // STEP) * STEP, STEP))
+        places = keras.ops.cumsum(keras.ops.ones_like(inputs, "int32"), axis=1)  # from 1
+        return places <= keras.ops.expand_dims(padded_lengths(inputs), 1)
 
 
 def tower(stage, vocab_size, d_feature, *, texts=True, pooling="mean", own_padding=False):
@@ -122,10 +144,14 @@ def tower(stage, vocab_size, d_feature, *, texts=True, pooling="mean", own_paddi
         >>> [layer.name for layer in tower(keras.layers.TextVectorization(), 10, 4).layers][1:]
         ['embedding', 'LSTM', 'mean', 'out']
     """
-    embedding = PaddedEmbedding if own_padding else keras.layers.Embedding
     questions = keras.Input((1,), dtype="string") if texts else keras.Input((None,), dtype="int32")
-    layers = [questions, stage, embedding(vocab_size, d_feature, mask_zero=pooling != "course", name="embedding"),
-              keras.layers.LSTM(d_feature, return_sequences=pooling != "last", name="LSTM")]
+    layers = [questions, stage]
+    if own_padding:
+        layers += [keras.layers.Lambda(room_for_padding, name="padding"),
+                   PaddedEmbedding(vocab_size, d_feature, name="embedding")]
+    else:
+        layers.append(keras.layers.Embedding(vocab_size, d_feature, mask_zero=pooling != "course", name="embedding"))
+    layers.append(keras.layers.LSTM(d_feature, return_sequences=pooling != "last", name="LSTM"))
     if pooling != "last":
         layers.append(GlobalAveragePooling1D(name="mean"))
     return keras.Sequential([*layers, keras.layers.Lambda(unit_rows, name="out")], name="sequential")

@@ -1,0 +1,236 @@
+"""keras_export: weights both ways, equal vectors, and files that answer without Trax."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trax_triplet.keras import Siamese as KerasSiamese
+from trax_triplet.keras_export import export, from_keras, to_keras
+from trax_triplet.keras_layers import exchange_padding, unit_rows
+from trax_triplet.model import Siamese, get_weights, init_model
+from trax_triplet.storage import TrainedModel, save_model
+from trax_triplet.vocabulary import Vocabulary
+
+ROOT = Path(__file__).resolve().parents[1]
+# Keras reads variables by np.array(x, copy=False), of which NumPy 2 warns.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
+
+POOLINGS = ("last", "mean", "course")
+QUESTIONS = ["How old are you?", "What is your age?", "Do zebras swim in caf\u00e9s?", "",
+             "how do I " + "really " * 70 + "learn French?", "old " * 9]
+IDS = np.array([[5, 6, 7, 1, 1, 1, 1, 1], [9, 0, 1, 1, 1, 1, 1, 1], [2, 3, 4, 5, 6, 7, 8, 9], [1] * 8], np.int32)
+
+
+def layer(pooling="last", vocab_size=12, seed=0):
+    made = init_model(Siamese(vocab_size, 6, "eval", pooling=pooling, embedding_stddev=1.0), seed)
+    bias = get_weights(made)["lstm/bias"]
+    assert bias.shape == (24,)
+    return made
+
+
+def trained(pooling="last", buckets=5):
+    vocabulary = Vocabulary.build(QUESTIONS[:2] + QUESTIONS[4:], buckets=buckets)
+    settings = {"pooling": pooling, "threshold": 0.625, "threshold_source": "chosen here", "training": {"step": 3}}
+    return TrainedModel(layer(pooling, len(vocabulary)), vocabulary, settings)
+
+
+@pytest.fixture(scope="module", params=POOLINGS)
+def both(request):
+    model = trained(request.param)
+    return model, to_keras(model)
+
+
+def vectors(model, questions):
+    return model.get_layer("sequential")(tf.constant(questions)[:, None]).numpy()
+
+
+# --- across and back --------------------------------------------------------------------------------------
+
+def test_vectors_of_questions_are_the_same(both):
+    ours, theirs = both
+    difference = np.abs(vectors(theirs, QUESTIONS) - ours.embed(QUESTIONS)).max()
+    assert difference < 1e-5
+    alone = np.concatenate([vectors(theirs, [question]) for question in QUESTIONS])
+    np.testing.assert_allclose(alone, vectors(theirs, QUESTIONS), atol=2e-6)  # no batch-mate matters, nor in the course's form
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_vectors_of_ids_are_the_same(pooling):
+    ours = layer(pooling)
+    expected = ours((IDS, IDS[::-1]))
+    found = np.split(to_keras(ours)([tf.constant(IDS), tf.constant(IDS[::-1])]).numpy(), 2, axis=1)
+    np.testing.assert_allclose(found, np.asarray(expected), atol=1e-6)
+
+
+def test_there_and_back_is_bit_exact(both):
+    ours, theirs = both
+    again = from_keras(theirs)
+    assert again.vocabulary == ours.vocabulary and again.settings == ours.settings
+    for name, array in get_weights(ours.model).items():
+        assert get_weights(again.model)[name].tobytes() == array.tobytes()
+    assert [a.tobytes() for a in to_keras(again).get_weights()] == [a.tobytes() for a in theirs.get_weights()]
+
+
+def test_a_layer_comes_back_as_a_layer():
+    ours = layer("mean")
+    again = from_keras(to_keras(ours))
+    assert {n: a.tobytes() for n, a in get_weights(again).items()} == {n: a.tobytes() for n, a in get_weights(ours).items()}
+
+
+def test_gates_and_rows_stand_where_keras_has_them():
+    weights = get_weights(layer())
+    tower = to_keras(layer()).get_layer("sequential")
+    (table,), (kernel, recurrent, bias) = (tower.get_layer(name).get_weights() for name in ("embedding", "LSTM"))
+    assert table[0].tolist() == weights["embedding"][1].tolist()  # padding
+    assert table[1].tolist() == weights["embedding"][0].tolist()  # out of vocabulary
+    assert table[2:].tolist() == weights["embedding"][2:].tolist()
+    # Trax: input, new, forget, output; Keras: input, forget, new, output; six columns each.
+    for theirs, ours in ((kernel, weights["lstm/kernel"][:6]), (recurrent, weights["lstm/kernel"][6:]),
+                         (bias, weights["lstm/bias"])):
+        for place, gate in enumerate((0, 2, 1, 3)):
+            assert theirs[..., 6 * place:6 * place + 6].tolist() == ours[..., 6 * gate:6 * gate + 6].tolist()
+
+
+def test_a_model_of_the_assignment_goes_to_trax():
+    keras.utils.set_random_seed(1)
+    vectorizer = keras.layers.TextVectorization(split="whitespace", standardize="strip_punctuation")
+    vectorizer.adapt(QUESTIONS)
+    model = KerasSiamese(vectorizer, vocab_size=40, d_feature=6)
+    ours = from_keras(model)
+    ids = exchange_padding(tf.cast(vectorizer(tf.constant(QUESTIONS)), tf.int32)).numpy()
+    np.testing.assert_allclose(np.asarray(ours((ids, ids))[0]), vectors(model, QUESTIONS), atol=1e-5)
+
+
+def test_a_model_that_went_across_is_trained_on():
+    from trax_triplet.data import Pairs
+    from trax_triplet.keras import ModifiedTripletLoss, pairs_dataset
+    model = to_keras(trained())
+    model.compile(loss=ModifiedTripletLoss(0.4, with_groups=True), optimizer=keras.optimizers.Adam(0.01), run_eagerly=True)
+    pairs = Pairs(QUESTIONS[:3], QUESTIONS[3:], [1, 1, 1])
+    before = model.get_weights()
+    history = model.fit(pairs_dataset(pairs, 4), epochs=2, verbose=0, shuffle=False).history["loss"]
+    assert np.isfinite(history).all() and any((a != b).any() for a, b in zip(before, model.get_weights()))
+    assert np.abs(from_keras(model).embed(QUESTIONS) - vectors(model, QUESTIONS)).max() < 1e-5
+
+
+# --- what does not go across ------------------------------------------------------------------------------
+
+def tower_of(*layers, dtype="int32"):
+    return keras.Sequential([keras.Input((None,), dtype=dtype), *layers])
+
+
+def embedding(**options):
+    return keras.layers.Embedding(9, 4, **{"mask_zero": True, **options})
+
+
+@pytest.mark.parametrize("layers, message", [
+    ([embedding(), keras.layers.GRU(4), keras.layers.Lambda(unit_rows)], "tower of ids, Embedding, LSTM.*Embedding, GRU, Lambda"),
+    ([embedding(), keras.layers.LSTM(5), keras.layers.Lambda(unit_rows)], "'units': 4.*but this one has.*'units': 5"),
+    ([embedding(), keras.layers.LSTM(4, activation="relu"), keras.layers.Lambda(unit_rows)], "'activation': 'relu'"),
+    ([embedding(mask_zero=False), keras.layers.LSTM(4), keras.layers.Lambda(unit_rows)], r"Embedding\(mask_zero=True\)"),
+    ([embedding(), keras.layers.LSTM(4), keras.layers.Lambda(lambda x: tf.math.l2_normalize(x), name="all")],
+     "'all', does not scale each row to length 1.*axis=1"),
+])
+def test_layers_that_trax_does_not_have_are_told(layers, message):
+    with pytest.raises(ValueError, match=message):
+        from_keras(tower_of(*layers))
+
+
+@pytest.mark.parametrize("function, argument, error, message", [
+    (from_keras, 3, TypeError, "Keras model of two towers.*it is 3"),
+    (to_keras, 3, TypeError, "model from Siamese.*it is 3"),
+    (to_keras, "no such folder", FileNotFoundError, "no model.json in no such folder"),
+    (to_keras, Siamese(9, 4, pooling="last"), ValueError, "initialise it first"),
+])
+def test_what_is_no_model_is_told(function, argument, error, message):
+    with pytest.raises(error, match=message):
+        function(argument)
+
+
+def test_two_towers_apart_are_told():
+    inputs = [keras.Input((None,), dtype="int32") for _ in range(2)]
+    towers = [tower_of(embedding(), keras.layers.LSTM(4)) for _ in range(2)]
+    model = keras.Model(inputs, keras.layers.Concatenate()([tower(x) for tower, x in zip(towers, inputs)]))
+    with pytest.raises(ValueError, match="one tower that both share.*2 inputs and 2 models"):
+        from_keras(model)
+
+
+def test_the_courses_tokens_are_refused(tmp_path):
+    vocabulary = Vocabulary(["How"], tokenizer="course")
+    with pytest.raises(ValueError, match="tokenizer 'course'.*give the model ids"):
+        to_keras(TrainedModel(layer("last", 3), vocabulary, {"pooling": "last"}))
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+# TensorFlow alone: not Keras, JAX, Trax or this package.
+SERVE = """
+import sys
+for name in ("trax", "jax", "keras", "trax_triplet"):
+    sys.modules[name] = None
+import numpy as np
+import tensorflow as tf
+folder, questions, answers = sys.argv[1:]
+texts = tf.constant(open(questions, encoding="utf-8").read().split("\\n"))
+model = tf.saved_model.load(folder)
+vectors = model.signatures["serving_default"](questions=texts)["vectors"]
+pairs = model.signatures["similarity"](question1=texts, question2=texts[::-1])
+np.savez(answers, vectors=vectors, **pairs)
+"""
+
+
+def test_a_saved_model_answers_where_there_is_tensorflow_alone(both, tmp_path):
+    ours, _ = both
+    save_model(tmp_path / "model", ours)
+    assert export(tmp_path / "model", tmp_path / "served") == "savedmodel"
+    (tmp_path / "questions").write_text("\n".join(QUESTIONS), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", SERVE, *(str(tmp_path / name) for name in ("served", "questions", "a.npz"))],
+                          env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answers = np.load(tmp_path / "a.npz")
+    assert np.abs(answers["vectors"] - ours.embed(QUESTIONS)).max() < 1e-5
+    expected = ours.similarity(QUESTIONS, QUESTIONS[::-1])
+    assert np.abs(answers["similarity"] - expected).max() < 1e-5
+    assert answers["is_duplicate"].tolist() == (expected > 0.625).tolist()
+
+
+def test_a_keras_file_gives_equal_answers_and_holds_no_lambda(both, tmp_path):
+    _, theirs = both
+    assert export(theirs, tmp_path / "model.keras") == "keras"
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert vectors(again, QUESTIONS).tolist() == vectors(theirs, QUESTIONS).tolist()
+    assert from_keras(again).settings["threshold"] == 0.625
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_a_model_of_ids_is_exported_as_such(tmp_path):
+    ours = layer("last")
+    export(ours, tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served")
+    found = served.signatures["serving_default"](questions=tf.constant(IDS))["vectors"]
+    np.testing.assert_allclose(found, np.asarray(ours((IDS, IDS))[0]), atol=1e-6)
+    assert set(served.signatures["similarity"].structured_outputs) == {"similarity"}  # no threshold came with it
+
+
+def test_what_stands_there_is_not_lost(tmp_path):
+    model = to_keras(layer())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("mine")
+    (tmp_path / "folder.keras").mkdir()
+    for name, kind in (("mine", "SavedModel"), ("folder.keras", "file")):
+        with pytest.raises(FileExistsError, match=f"is there already and is no {kind}"):
+            export(model, tmp_path / name)
+    assert (tmp_path / "mine" / "notes").read_text() == "mine"
+    with pytest.raises(FileNotFoundError, match="the folder .* does not exist"):
+        export(model, tmp_path / "none" / "model.keras")
+    with pytest.raises(ValueError, match="format must be one of 'keras', 'savedmodel', but it is 'h5'"):
+        export(model, tmp_path / "x", format="h5")
+    with pytest.raises(ValueError, match="name it x.keras"):
+        export(model, tmp_path / "x", format="keras")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.keras", "mine"]
