@@ -1,6 +1,6 @@
 """Bad input to every public function: what is passed and the error, in words, that it gets.
 
-The table stands in `bad_inputs.py` and `bad_inputs_data.py`; `test_bad_input_cli.py` has the commands.
+The table stands in `bad_inputs.py`, `bad_inputs_data.py` and `bad_inputs_keras.py`; `test_bad_input_cli.py` has the commands.
 """
 
 import importlib
@@ -9,6 +9,7 @@ import pkgutil
 
 import pytest
 
+import bad_inputs_keras  # noqa: F401, adds its rows
 import trax_triplet
 from bad_inputs import WORDS, Given
 from bad_inputs_data import ROWS
@@ -28,7 +29,9 @@ ROOMS_LEFT_OUT = {
     **dict.fromkeys(("panels", "packing", "recurrence", "lazy_adam", "trainer", "loop"),
                     "inner parts of the loss and of the training step; what a user gives was checked on the way there"),
     **dict.fromkeys(("checks_step", "checks_lecture", "checks_questions", "checks_model"), "tables of `checks.check`"),
-    **dict.fromkeys(("files", "processes", "supervisor", "instructions", "pickles", "pickled"),
+    **dict.fromkeys(("keras_layers", "graph_text", "replicas"), "inner parts of the Keras edition"),
+    **dict.fromkeys(("files", "processes", "supervisor", "instructions", "pickles", "pickled", "keras_data",
+                     "keras_export", "keras_loss", "keras_text"),
                     "their mistakes are tested with them"),
 }
 NO_ARGUMENT, RESULT = "takes no input", "a result, made by the package"

@@ -30,6 +30,8 @@ def at(tmp_path_factory):
     layer = init_model(Siamese(len(vocabulary), 4, "eval", pooling="last"))
     for name in ("model", "damaged"):
         save_model(home / name, TrainedModel(layer, vocabulary, {"pooling": "last"}))
+    course = Vocabulary(vocabulary.words, tokenizer="course")
+    save_model(home / "course", TrainedModel(layer, course, {"pooling": "last"}))
     (home / "damaged" / "weights.safetensors").write_bytes(b"")
     (home / "folder").mkdir()
     return home
@@ -97,6 +99,13 @@ ROWS = [  # the arguments, and a phrase of the error
     (PREDICT + " --csv {at}/control.csv", r"\\x1b\[31m"),
     (PREDICT + " --csv {at}/unlabelled.csv --output {at}/nowhere/x.csv", "the folder .*nowhere does not exist"),
     (PREDICT + " --output {at}/x.csv Why? Who?", "--output .*--csv"),
+    ("export {at}/nowhere {at}/served", "no model.json in .*nowhere"),
+    ("export {at}/damaged {at}/served", "damaged is not a whole folder"),
+    ("export {at}/model {at}/folder", "folder is there already and is no SavedModel"),
+    ("export {at}/model {at}/text.csv", "text.csv is there already and is no SavedModel"),
+    ("export {at}/model {at}/nowhere/x.keras", "the folder .*nowhere does not exist"),
+    ("export {at}/model {at}/x --format keras", "name it x.keras"),
+    ("export {at}/course {at}/served", "tokenizer 'course' cannot run in a Keras model"),
 ]
 
 
@@ -125,6 +134,7 @@ def test_a_mistake_is_one_line_and_status_2(at, capsys, arguments, phrase):
     ("train x.csv --output x --unknown", "unrecognized arguments: --unknown"), ("evaluate x.csv", "required: --model"),
     ("evaluate x.csv --model x --threshold high", "--threshold: invalid float value: 'high'"), ("predict a b",
      "required: --model"),
+    ("export x", "required: OUT"), ("export x y --format h5", "--format: invalid choice: 'h5'.*keras.*savedmodel"),
 ])
 def test_arguments_that_argparse_refuses(capsys, arguments, phrase):
     with pytest.raises(SystemExit) as stopped:

@@ -116,6 +116,16 @@ def test_predict_a_file(run, tmp_path, capsys):
     assert float(rows[0]["similarity"]) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_export(run, tmp_path, capsys):
+    assert cli.main(["export", str(run / "out put"), str(tmp_path / "model.keras")]) == 0
+    assert re.fullmatch(r"wrote .*model.keras \(a Keras model\); threshold 0.\d{4}\n", capsys.readouterr().out)
+    assert cli.main(["export", "--json", "--format", "savedmodel", str(run / "out put"), str(tmp_path / "served")]) == 0
+    assert json_of(capsys)["format"] == "savedmodel"
+    assert cli.main(["export", str(run / "out put"), str(tmp_path / "served")]) == 0  # again: it is replaced
+    assert "(a TensorFlow SavedModel)" in capsys.readouterr().out
+    assert (tmp_path / "served" / "saved_model.pb").is_file()
+
+
 def test_demo(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cli, "DEMO_PAIRS", 600)
     monkeypatch.setattr(cli, "DEMO_SETTINGS", {"steps": 4, "batch_size": 16, "d_model": 8, "evaluate_every": 2,

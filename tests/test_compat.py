@@ -4,6 +4,7 @@ The checks run in two processes that start this file as a script: one sees Trax 
 have four CPU devices. Each prints one line of JSON: which repairs were needed, and what each check gave.
 """
 
+import concurrent.futures
 import contextlib
 import gzip
 import inspect
@@ -281,6 +282,18 @@ def check_numpy_scan(folder):
         6.0, [0.0, 1.0, 3.0], [1.0, 4.0, 9.0], None, 3)
 
 
+def check_own_backend(folder):
+    """Another thread computes with its own backend meanwhile; and an error puts back what was."""
+    from trax_triplet.compat import fastmath
+
+    with contextlib.suppress(KeyError), fastmath.use_backend("numpy"):
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            beside = other.submit(fastmath.backend_name).result()
+        inside = fastmath.backend_name()
+        raise KeyError
+    return (inside, beside, fastmath.backend_name()) == ("numpy", "jax", "jax")
+
+
 def check_old_names(folder):
     """DeviceArray is there after being asked for, and not before (where JAX does not have it itself)."""
     import jax
@@ -313,6 +326,7 @@ CHECKS = {
     check_truncation: ["truncation"],
     check_numpy_backend: ["numpy_backend"],
     check_numpy_scan: ["numpy_backend"],
+    check_own_backend: ["own_backend"],
     check_old_names: [],
 }
 

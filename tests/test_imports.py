@@ -21,7 +21,8 @@ ALLOWED = {
     "compat": {"quiet", "devices"},
     "similarity": {"compat"},
     "negatives": {"compat", "similarity"},
-    "loss": {"compat", "devices", "similarity", "negatives", "steps", "blockwise"},
+    "replicas": {"quiet"},
+    "loss": {"compat", "devices", "replicas", "similarity", "negatives", "steps", "blockwise"},
     "packing": set(),
     "recurrence": {"packing"},
     "lstm": {"compat", "recurrence"},
@@ -59,6 +60,13 @@ ALLOWED = {
     "plots_loss": {"plots"},
     "explorer": {"compat", "steps", "plots_loss"},
     "course": {"arguments", "compat", "loss", "model", "tokenizer", "vocabulary"},
+    "graph_text": {"quiet"},
+    "keras_layers": {"quiet"},
+    "keras_text": {"graph_text", "keras_layers", "vocabulary"},
+    "keras_loss": {"compat", "keras_layers", "loss", "replicas"},
+    "keras_data": {"arguments", "data", "keras_layers", "stream", "tokenizer", "vocabulary"},
+    "keras_export": {"files", "keras_layers", "keras_text", "model", "storage"},
+    "keras": {"arguments", "keras_data", "keras_export", "keras_layers", "keras_loss", "replicas"},
     "checks_step": set(),
     "checks_lecture": {"checks_step"},
     "checks_questions": {"checks_step", "course"},
@@ -101,6 +109,10 @@ def test_the_package_loads_no_framework():
 @pytest.mark.parametrize("room", sorted(JAX_ALONE))
 def test_room_loads_jax_alone(room):
     assert loaded_by(f"import trax_triplet.{room}") == {"jax"}
+
+
+def test_the_keras_edition_loads_no_trax():
+    assert "trax" not in loaded_by("import trax_triplet.keras")
 
 
 def test_that_test_can_fail():

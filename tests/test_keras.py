@@ -18,8 +18,6 @@ from trax_triplet import keras as edition
 from trax_triplet.keras import Siamese, TripletLoss, TripletLossFn, classify, predict, train_model
 
 ROOT = Path(__file__).resolve().parents[1]
-# Keras reads variables by np.array(x, copy=False), of which NumPy 2 warns.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 
 QUESTIONS = ["How old are you?", "What is your age?", "How do I cook rice?", "How is rice cooked?", "Who are you?"]
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,10 +15,6 @@ from trax_triplet.keras_layers import exchange_padding, unit_rows
 from trax_triplet.model import Siamese, get_weights, init_model
 from trax_triplet.storage import TrainedModel, save_model
 from trax_triplet.vocabulary import Vocabulary
-
-ROOT = Path(__file__).resolve().parents[1]
-# Keras reads variables by np.array(x, copy=False), of which NumPy 2 warns.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 
 POOLINGS = ("last", "mean", "course")
 QUESTIONS = ["How old are you?", "What is your age?", "Do zebras swim in caf\u00e9s?", "",
@@ -176,28 +171,30 @@ for name in ("trax", "jax", "keras", "trax_triplet"):
     sys.modules[name] = None
 import numpy as np
 import tensorflow as tf
-folder, questions, answers = sys.argv[1:]
-texts = tf.constant(open(questions, encoding="utf-8").read().split("\\n"))
-model = tf.saved_model.load(folder)
-vectors = model.signatures["serving_default"](questions=texts)["vectors"]
-pairs = model.signatures["similarity"](question1=texts, question2=texts[::-1])
-np.savez(answers, vectors=vectors, **pairs)
+texts = tf.constant(open("questions", encoding="utf-8").read().split("\\n"))
+for pooling in sys.argv[1:]:
+    model = tf.saved_model.load(f"served {pooling}")
+    vectors = model.signatures["serving_default"](questions=texts)["vectors"]
+    pairs = model.signatures["similarity"](question1=texts, question2=texts[::-1])
+    np.savez(pooling, vectors=vectors, **pairs)
 """
 
 
-def test_a_saved_model_answers_where_there_is_tensorflow_alone(both, tmp_path):
-    ours, _ = both
-    save_model(tmp_path / "model", ours)
-    assert export(tmp_path / "model", tmp_path / "served") == "savedmodel"
+def test_saved_models_answer_where_there_is_tensorflow_alone(tmp_path):
+    for pooling in POOLINGS:
+        save_model(tmp_path / pooling, trained(pooling))
+        assert export(tmp_path / pooling, tmp_path / f"served {pooling}") == "savedmodel"
     (tmp_path / "questions").write_text("\n".join(QUESTIONS), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-c", SERVE, *(str(tmp_path / name) for name in ("served", "questions", "a.npz"))],
-                          env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-c", SERVE, *POOLINGS], env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                          cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    answers = np.load(tmp_path / "a.npz")
-    assert np.abs(answers["vectors"] - ours.embed(QUESTIONS)).max() < 1e-5
-    expected = ours.similarity(QUESTIONS, QUESTIONS[::-1])
-    assert np.abs(answers["similarity"] - expected).max() < 1e-5
-    assert answers["is_duplicate"].tolist() == (expected > 0.625).tolist()
+    for pooling in POOLINGS:
+        answers, ours = np.load(tmp_path / f"{pooling}.npz"), trained(pooling)
+        assert np.abs(answers["vectors"] - ours.embed(QUESTIONS)).max() < 1e-5
+        expected = ours.similarity(QUESTIONS, QUESTIONS[::-1])
+        assert np.abs(answers["similarity"] - expected).max() < 1e-5
+        assert answers["is_duplicate"].tolist() == (expected > 0.625).tolist()
 
 
 def test_a_keras_file_gives_equal_answers_and_holds_no_lambda(both, tmp_path):

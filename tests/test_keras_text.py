@@ -130,11 +130,6 @@ def with_vectors(questions, layer):
             keras.layers.GlobalAveragePooling1D()]
 
 
-# Keras 3 turns variables into arrays in a way that NumPy 2 warns of.
-KERAS_WARNS = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
-
-@KERAS_WARNS
 def test_a_saved_model_answers_alike(tmp_path):
     layer = QuestionIds.from_vocabulary(VOCABULARIES[0])
     model = keras.Sequential(with_vectors(keras.Input((), dtype="string"), layer))
@@ -145,7 +140,6 @@ def test_a_saved_model_answers_alike(tmp_path):
     assert loaded.layers[0].vocabulary() == layer.vocabulary()
 
 
-@KERAS_WARNS
 def test_an_exported_model_answers_alike(tmp_path):
     layer = QuestionIds.from_vocabulary(VOCABULARIES[1])
     questions, *layers = with_vectors(keras.Input((1,), dtype="string"), layer)

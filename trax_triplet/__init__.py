@@ -26,6 +26,9 @@ The rooms, from the ground up (each is a module of this package):
 - `plots`       pictures of scores and of learning; `plots_loss` of the loss; `explorer` is one to play with
 - `course`      the seven names of the assignment
 - `checks`      checks for functions that a student wrote
+- `keras`       the Keras edition: the TensorFlow assignment's names, and all of the four rooms here; `keras_layers` its
+                model, `keras_loss` the loss on TensorFlow (`replicas`: over several devices), `keras_data` tf.data
+                batches, `keras_export` weights both ways and files, `keras_text` text in the graph (`graph_text`)
 - `cli`         the command `trax-triplet`; `options` are what it takes
 
 The names below are loaded on first use, so that `import trax_triplet` is quick and loads no framework.

@@ -232,7 +232,10 @@ def _demo(options):
 
 def _export(options):
     trained = _load(options.model)
-    from trax_triplet import keras_export
+    try:
+        from trax_triplet import keras_export
+    except ImportError as error:  # another backend, or an old Keras: the user's to change
+        raise ValueError(error) from None
     format = keras_export.export(trained, options.output, format=options.format)
     result = {"output": options.output, "format": format, "threshold": trained.settings.get("threshold")}
     if not options.json:

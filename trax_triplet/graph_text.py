@@ -11,7 +11,11 @@ import unicodedata
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
+
+from trax_triplet.quiet import quietly
+
+with quietly():
+    import tensorflow as tf
 
 _SIGMA, _FINAL_SIGMA = ord("Σ"), ord("ς")
 _APOSTROPHE, _CURLY_APOSTROPHE = ord("'"), ord("’")

@@ -3,10 +3,10 @@
 import threading
 
 import numpy as np
-import tensorflow as tf
 
 from trax_triplet.arguments import whole_number
 from trax_triplet.data import check_pairs, question_groups
+from trax_triplet.keras_layers import tf
 from trax_triplet.stream import BatchStream
 from trax_triplet.tokenizer import tokenize
 from trax_triplet.vocabulary import Vocabulary

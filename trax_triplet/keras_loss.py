@@ -3,10 +3,8 @@
 Trax is imported when a loss is first computed, or an object of the class made: a saved model is read without it.
 """
 
-import tensorflow as tf
-
 from trax_triplet import replicas
-from trax_triplet.keras_layers import keras
+from trax_triplet.keras_layers import keras, tf
 
 
 @tf.autograph.experimental.do_not_convert

@@ -1,6 +1,9 @@
 """Rows on the replicas of a `tf.distribute` strategy, as `devices` has them for JAX; knows TensorFlow alone."""
 
-import tensorflow as tf
+from trax_triplet.quiet import quietly
+
+with quietly():
+    import tensorflow as tf
 
 
 def n_replicas():
