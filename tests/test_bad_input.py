@@ -25,7 +25,7 @@ CSVS = {"good": b"question1,question2,is_duplicate\nWhy?,How come?,1\n", "empty"
 # What has no row, and why.
 ROOMS_LEFT_OUT = {
     **dict.fromkeys(("cli", "options"), "rows in test_bad_input_cli.py"),
-    **dict.fromkeys(("compat", "devices", "quiet"), "what mends the libraries; takes what Trax and JAX hand it"),
+    **dict.fromkeys(("backends", "compat", "devices", "quiet", "repairs"), "what mends the libraries; takes what Trax and JAX hand it"),
     **dict.fromkeys(("panels", "packing", "recurrence", "lazy_adam", "trainer", "loop"),
                     "inner parts of the loss and of the training step; what a user gives was checked on the way there"),
     **dict.fromkeys(("checks_step", "checks_lecture", "checks_questions", "checks_model"), "tables of `checks.check`"),

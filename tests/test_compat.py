@@ -294,6 +294,15 @@ def check_own_backend(folder):
     return (inside, beside, fastmath.backend_name()) == ("numpy", "jax", "jax")
 
 
+def check_texts(folder):
+    import tensorflow as tf
+
+    from trax_triplet import compat  # noqa: F401
+
+    texts = tf.constant(["a", "b"])
+    return (texts + "-keys").numpy().tolist() == [b"a-keys", b"b-keys"] and ("no " + texts)[0] == "no a"
+
+
 def check_old_names(folder):
     """DeviceArray is there after being asked for, and not before (where JAX does not have it itself)."""
     import jax
@@ -327,6 +336,7 @@ CHECKS = {
     check_numpy_backend: ["numpy_backend"],
     check_numpy_scan: ["numpy_backend"],
     check_own_backend: ["own_backend"],
+    check_texts: ["texts"],
     check_old_names: [],
 }
 
@@ -398,11 +408,12 @@ def test_a_run_with_evaluation_saving_and_resuming_warns_of_nothing(repaired):
 
 
 def test_repairs_give_name_and_reason():
-    from trax_triplet import compat
+    from trax_triplet import backends, compat
 
     for repair in compat.repairs():
         assert isinstance(repair.applied, bool)
-        assert getattr(compat, repair.name).__doc__.startswith(repair.reason)
+        room = compat if hasattr(compat, repair.name) else backends
+        assert getattr(room, repair.name).__doc__.startswith(repair.reason)
         assert "Feature test:" in getattr(compat, repair.name).__doc__
         assert "Can go when" in getattr(compat, repair.name).__doc__
 

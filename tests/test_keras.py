@@ -185,6 +185,12 @@ def test_classify_counts_every_pair(trained, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_batch_without_any_word_is_answered(trained):
+    assert predict("", "?", 0.5, trained) == np.False_  # the vectoriser drops the question mark
+    accuracy, confusion = classify(["", "!"], ["?", ""], [0, 0], 0.5, trained, verbose=False)
+    assert accuracy.numpy() == 1.0 and confusion.numpy().tolist() == [[2, 0], [0, 0]]
+
+
 def test_predict_is_a_numpy_bool_and_prints_when_asked(trained, capsys):
     answer = predict("Who are you?", "who ARE you", 0.7, trained, verbose=True)
     assert type(answer) is np.bool_

@@ -92,7 +92,7 @@ def test_gates_and_rows_stand_where_keras_has_them():
             assert theirs[..., 6 * place:6 * place + 6].tolist() == ours[..., 6 * gate:6 * gate + 6].tolist()
 
 
-def test_a_model_of_the_assignment_goes_to_trax():
+def test_a_model_of_the_assignment_goes_to_trax_and_is_served(tmp_path):
     keras.utils.set_random_seed(1)
     vectorizer = keras.layers.TextVectorization(split="whitespace", standardize="strip_punctuation")
     vectorizer.adapt(QUESTIONS)
@@ -100,6 +100,10 @@ def test_a_model_of_the_assignment_goes_to_trax():
     ours = from_keras(model)
     ids = exchange_padding(tf.cast(vectorizer(tf.constant(QUESTIONS)), tf.int32)).numpy()
     np.testing.assert_allclose(np.asarray(ours((ids, ids))[0]), vectors(model, QUESTIONS), atol=1e-5)
+    export(model, tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served")
+    found = served.signatures["serving_default"](questions=tf.constant(QUESTIONS))["vectors"]
+    np.testing.assert_allclose(found, vectors(model, QUESTIONS), atol=1e-6)
 
 
 def test_a_model_that_went_across_is_trained_on():

@@ -2,7 +2,7 @@
 
 The rooms, from the ground up (each is a module of this package):
 
-- `compat`      the only door to Trax, with what current JAX and NumPy broke repaired
+- `compat`      the only door to Trax, with what current JAX and NumPy broke repaired; `backends` mends the others
 - `devices`     arrays on several devices, on old JAX and new
 - `similarity`  unit vectors and cosine similarity
 - `loss`        the modified triplet loss; `steps`: positives, mean negative, closest negative, hinges

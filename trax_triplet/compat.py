@@ -4,7 +4,7 @@ Trax 1.4.1 was written for the JAX, NumPy and TensorFlow of 2021. Every other ro
 
     from trax_triplet.compat import tl, jnp, fastmath, training, optimizers, lr_schedules, shapes
 
-Each repair below says what broke, since when, which feature test decides whether it is applied, and when it
+Each repair, below and in `backends`, says what broke, since when, which feature test decides whether it is applied, and when it
 can go. `repairs()` lists them: put its answer into a bug report. To see Trax as it is, set the environment
 variable TRAX_TRIPLET_REPAIRS=0 before the import. Nothing here starts a JAX backend at import, so
 `jax.distributed.initialize()` may still follow. TensorFlow's log lines below TF_CPP_MIN_LOG_LEVEL (3 where
@@ -13,28 +13,24 @@ you set none) are left out; set it to 0 to see them all.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import functools
 import gzip
 import io
-import os
 import pickle
 import sys
 import types
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 
 from trax_triplet.quiet import quietly
+from trax_triplet.repairs import Repair, repair, repairs
 
 with quietly():
     import jax
     import trax.data.inputs
     import trax.data.tf_inputs
     import trax.fastmath.jax
-    import trax.fastmath.ops
     import trax.layers.acceleration
     import trax.layers.base
     from trax import fastmath, optimizers, shapes
@@ -42,7 +38,7 @@ with quietly():
     from trax.fastmath import numpy as jnp
     from trax.supervised import lr_schedules, training
 
-    from trax_triplet import devices
+    from trax_triplet import backends, devices  # noqa: F401, backends mends on import
 
 __all__ = ["Repair", "fastmath", "jnp", "lr_schedules", "optimizers", "provide_old_names", "repairs",
            "shapes", "tl", "training"]
@@ -52,45 +48,6 @@ _fastmath_numpy = sys.modules["trax.fastmath.numpy"]
 
 
 # --- repairs ---------------------------------------------------------------------------------------------
-
-
-class Repair(NamedTuple):
-    """One repair of Trax: its name, whether this process applied it, and its reason in a line."""
-
-    name: str
-    applied: bool
-    reason: str
-
-
-_repairs = []
-_wanted = os.environ.get("TRAX_TRIPLET_REPAIRS", "1") != "0"
-
-
-def _repair(needed):
-    """Runs the decorated repair at import if `needed()`, and enters it in `repairs()`."""
-
-    def apply(patch):
-        applied = _wanted and needed()
-        if applied:
-            patch()
-        _repairs.append(Repair(patch.__name__, applied, patch.__doc__.splitlines()[0]))
-        return patch
-
-    return apply
-
-
-def repairs():
-    """Lists what this module knows to repair in Trax, and whether it was needed here.
-
-    Returns:
-        A tuple of `Repair(name, applied, reason)`. `applied` is False where the feature test found nothing
-        broken, and everywhere under TRAX_TRIPLET_REPAIRS=0.
-
-    Example:
-        >>> [repair.name for repair in repairs()][:2]
-        ['resuming', 'replication']
-    """
-    return tuple(_repairs)
 
 
 def _same(a, b):
@@ -111,7 +68,7 @@ def _unflattening_compares_arrays():
         return True
 
 
-@_repair(_unflattening_compares_arrays)
+@repair(_unflattening_compares_arrays)
 def resuming():
     """A Loop that starts again on its folder stops in tree_unflatten, which asks whether array == ().
 
@@ -147,7 +104,7 @@ def _device_put_replicated_is_gone():
     return _gone_or_deprecated(jax, "device_put_replicated")
 
 
-@_repair(_device_put_replicated_is_gone)
+@repair(_device_put_replicated_is_gone)
 def replication():
     """jax.device_put_replicated, by which for_n_devices copies weights to several devices, is gone.
 
@@ -169,7 +126,7 @@ def _pmap_is_jax_own():
     return trax.fastmath.jax.JAX_BACKEND["pmap"] is jax.pmap
 
 
-@_repair(_pmap_is_jax_own)
+@repair(_pmap_is_jax_own)
 def parallel():
     """pmap, by which Trax uses several devices, refuses arrays that were placed otherwise.
 
@@ -187,7 +144,7 @@ def _on_cpu_takes_any_process():
     return "local_devices" not in tl.on_cpu.__code__.co_names
 
 
-@_repair(_on_cpu_takes_any_process)
+@repair(_on_cpu_takes_any_process)
 def own_cpu():
     """on_cpu takes the first CPU of all processes, where the others cannot put anything.
 
@@ -208,7 +165,7 @@ def _trainer_pins_slots_to_cpu():
     return "on_cpu" in optimizers.Trainer.__init__.__code__.co_names
 
 
-@_repair(_trainer_pins_slots_to_cpu)
+@repair(_trainer_pins_slots_to_cpu)
 def slots():
     """Trainer commits the optimizer's slots to one CPU: a second compilation, and wrong on several devices.
 
@@ -236,7 +193,7 @@ def _loop_accepts_lone_devices():
     return "process_count" not in training.Loop.__init__.__code__.co_names
 
 
-@_repair(_loop_accepts_lone_devices)
+@repair(_loop_accepts_lone_devices)
 def lone_devices():
     """With one device in each of several processes every process would silently train a model of its own.
 
@@ -272,7 +229,7 @@ def _host_count_is_an_alias():
     return getattr(jax, "host_count", None) is not jax.process_count
 
 
-@_repair(_host_count_is_an_alias)
+@repair(_host_count_is_an_alias)
 def renamed():
     """jax.host_count, which every Loop calls, was renamed to process_count and warns.
 
@@ -292,7 +249,7 @@ def _gzip_wants_a_mode():
             return bool(caught) or not file.writable()
 
 
-@_repair(_gzip_wants_a_mode)
+@repair(_gzip_wants_a_mode)
 def compression():
     """GzipFile(fileobj=...) takes its mode from the file, as Trax has it when saving, with a FutureWarning.
 
@@ -323,7 +280,7 @@ class _PlainPickler(pickle.Pickler):
         return np.ndarray, (array.shape, array.dtype, bytearray(array.tobytes()))
 
 
-@_repair(_pickled_array_names_private_module)
+@repair(_pickled_array_names_private_module)
 def checkpoints():
     """A checkpoint's pickle names private parts of the JAX, TensorFlow or NumPy that wrote it.
 
@@ -342,7 +299,7 @@ def _reading_ends_at_any_error():
     return "Exception" in tl.np_from_file.__code__.co_names
 
 
-@_repair(_reading_ends_at_any_error)
+@repair(_reading_ends_at_any_error)
 def truncation():
     """np_from_file stops at the first error, so a truncated file gives fewer arrays without a word.
 
@@ -364,65 +321,6 @@ def truncation():
         return arrays
 
     trax.layers.base.np_from_file = tl.np_from_file = np_from_file
-
-
-def _numpy_backend_lacks_scan():
-    return "scan" not in _fastmath_numpy.NUMPY_BACKEND
-
-
-@_repair(_numpy_backend_lacks_scan)
-def numpy_backend():
-    """Trax's NumPy backend has no scan and no fold_in, so no LSTM runs on it.
-
-    It never had. Feature test: the backend's table. Can go when they are in it. Like the backend's other
-    random functions fold_in knows no keys.
-    """
-
-    def scan(f, init, xs, length=None):
-        carry, outputs = init, []
-        for i in range(len(fastmath.tree_leaves(xs)[0]) if length is None else length):
-            carry, output = f(carry, fastmath.nested_map(lambda x: x[i], xs))
-            outputs.append(output)
-        if not outputs:
-            raise ValueError("scan on the NumPy backend needs one step or more; this sequence has none.")
-        columns = zip(*map(fastmath.tree_flatten, outputs))
-        stacked = [None if column[0] is None else np.stack(column) for column in columns]
-        return carry, fastmath.tree_unflatten(stacked, outputs[0])[0]
-
-    _fastmath_numpy.NUMPY_BACKEND.update(scan=scan, random_fold_in=lambda rng, data: rng)
-
-
-def _backend_is_every_threads():
-    return "override_backend" in getattr(fastmath.use_backend, "__wrapped__", fastmath.use_backend).__code__.co_names
-
-
-@_repair(_backend_is_every_threads)
-def own_backend():
-    """use_backend changes the backend of every thread of the process, not only of the one that asks.
-
-    It always did: a loss that TensorFlow computes would change what a Trax Loop beside it computes with.
-    Feature test: it sets a global variable. Can go when Trax keeps it in a context variable.
-    """
-    ops, chosen = trax.fastmath.ops, contextvars.ContextVar("backend", default=None)
-    original = ops.backend
-
-    @functools.wraps(original)
-    def backend(name="jax"):
-        return original(name) if chosen.get() is None else ops._get_backend_from_string(chosen.get())
-
-    @contextlib.contextmanager
-    def use_backend(name):
-        """Calls fastmath functions with this backend inside the block, in this thread alone."""
-        name = name.value if isinstance(name, fastmath.Backend) else name
-        ops._assert_valid_backend_name(name)
-        token = chosen.set(name)
-        try:
-            yield
-        finally:
-            chosen.reset(token)
-
-    ops.backend = fastmath.backend = backend
-    ops.use_backend = fastmath.use_backend = use_backend
 
 
 def provide_old_names():

@@ -173,8 +173,13 @@ def _write_saved_model(model, path):
                          [tf.TensorSpec(shape, dtype, name="questions")])
     archive.add_endpoint("similarity", similarity,
                          [tf.TensorSpec(shape, dtype, name=f"question{number}") for number in (1, 2)])
-    with files.new_folder(path) as new:
-        archive.write_out(str(new), verbose=False)
+    log, level = tf.get_logger(), tf.get_logger().level
+    try:
+        log.setLevel("WARNING")  # it tells the name of a folder that is renamed
+        with files.new_folder(path) as new:
+            archive.write_out(str(new), verbose=False)
+    finally:
+        log.setLevel(level)
 
 
 # --- weights ----------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ with quietly():
             "imported, and install tensorflow>=2.16")
     import tensorflow as tf
 
+    tf.config.list_physical_devices()  # where it complains once that there is no GPU
+
 _ours = keras.saving.register_keras_serializable("trax_triplet")
 ZERO_LENGTH = 1e-30  # of a squared length: no state of an LSTM that has read a word comes near it
 STEP = 8
@@ -72,6 +74,32 @@ class GlobalAveragePooling1D(keras.layers.GlobalAveragePooling1D):
         counts = tf.expand_dims(tf.cast(mask, "bool"), 2)
         total = tf.reduce_sum(tf.where(counts, inputs, tf.zeros_like(inputs)), axis=1)
         return total / tf.maximum(tf.reduce_sum(tf.cast(counts, total.dtype), axis=1), tf.ones((), total.dtype))
+
+
+class _AtLeastOneStep(keras.Operation):
+    """Adds a column of padding to ids (batch, 0): of questions without any word a vectoriser makes none."""
+
+    def call(self, ids):
+        return tf.pad(ids, [[0, 0], [0, tf.cast(tf.equal(tf.shape(ids)[1], 0), tf.int32)]])
+
+    def compute_output_spec(self, ids):
+        return keras.KerasTensor((ids.shape[0], None), ids.dtype)
+
+
+@_ours
+class Embedding(keras.layers.Embedding):
+    """Keras' layer of this name, which takes a batch of questions none of which has a word.
+
+    Example:
+        >>> Embedding(10, 4, mask_zero=True)(tf.zeros((2, 0), tf.int32)).shape
+        TensorShape([2, 1, 4])
+    """
+
+    def call(self, inputs):
+        return super().call(_AtLeastOneStep()(inputs))
+
+    def compute_mask(self, inputs, mask=None):
+        return super().compute_mask(_AtLeastOneStep()(inputs))
 
 
 @_ours
@@ -150,7 +178,7 @@ def tower(stage, vocab_size, d_feature, *, texts=True, pooling="mean", own_paddi
         layers += [keras.layers.Lambda(room_for_padding, name="padding"),
                    PaddedEmbedding(vocab_size, d_feature, name="embedding")]
     else:
-        layers.append(keras.layers.Embedding(vocab_size, d_feature, mask_zero=pooling != "course", name="embedding"))
+        layers.append(Embedding(vocab_size, d_feature, mask_zero=pooling != "course", name="embedding"))
     layers.append(keras.layers.LSTM(d_feature, return_sequences=pooling != "last", name="LSTM"))
     if pooling != "last":
         layers.append(GlobalAveragePooling1D(name="mean"))

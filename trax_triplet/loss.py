@@ -263,6 +263,6 @@ def _warn_unless_unit(*batches):
             warnings.warn(
                 f"the rows of {name} have lengths from {lengths.min():.3g} to {lengths.max():.3g}, but "
                 "normalize=False takes them to be unit vectors. Was the whole batch normalised as one "
-                "vector, for want of axis=-1? Use l2_normalize, or leave out normalize=False",
+                "vector, for want of axis=-1? Scale each row on its own, as l2_normalize does",
                 stacklevel=3)
             return
