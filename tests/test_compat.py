@@ -413,10 +413,8 @@ def test_repairs_give_name_and_reason():
 
     for repair in compat.repairs():
         assert isinstance(repair.applied, bool)
-        room = compat if hasattr(compat, repair.name) else backends
-        assert getattr(room, repair.name).__doc__.startswith(repair.reason)
-        assert "Feature test:" in getattr(compat, repair.name).__doc__
-        assert "Can go when" in getattr(compat, repair.name).__doc__
+        told = getattr(compat if hasattr(compat, repair.name) else backends, repair.name).__doc__
+        assert told.startswith(repair.reason) and "Feature test:" in told and "Can go when" in told
 
 
 # --- the quiet import, piece by piece; test_imports.py has the whole ----------------------------------------
