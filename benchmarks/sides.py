@@ -133,6 +133,25 @@ def keras_course(dataset, vocab_size, d_model, jit):
         return _keras_loss(tf, out)
 
     model.compile(loss=loss, optimizer=keras.optimizers.Adam(0.01), jit_compile=jit)
+    return _keras_steps(model, dataset), lambda: len(traces)
+
+
+def keras_ours(dataset, vocab_size, d_model):
+    """This package's model and loss in Keras: padding masked, the state after the last word, negatives by groups.
+
+    Args:
+        dataset: endless `tf.data.Dataset` of ((ids1, ids2), groups (batch, 2)), as from `pairs_dataset`.
+        vocab_size, d_model: sizes of the model.
+    """
+    from trax_triplet.keras import ModifiedTripletLoss, keras, to_keras
+
+    model = to_keras(init_model(Siamese(vocab_size, d_model, "eval", pooling="last", embedding_stddev=0.1)))
+    model.compile(loss=ModifiedTripletLoss(0.4, anchor="both", with_groups=True),
+                  optimizer=keras.optimizers.Adam(0.005), jit_compile=False)
+    return _keras_steps(model, dataset)
+
+
+def _keras_steps(model, dataset):
     model.make_train_function()
     iterator = iter(dataset)
 
@@ -141,7 +160,7 @@ def keras_course(dataset, vocab_size, d_model, jit):
             logs = model.train_function(iterator)
         return float(logs["loss"])  # waits
 
-    return steps, lambda: len(traces)
+    return steps
 
 
 def _keras_loss(tf, out):

@@ -25,11 +25,12 @@ import numpy as np  # noqa: E402
 import sides  # noqa: E402
 from trax_triplet import course, data, reader  # noqa: E402
 from trax_triplet.derived import implied_duplicates  # noqa: E402
+from trax_triplet.keras_data import pairs_dataset  # noqa: E402
 from trax_triplet.stream import BatchStream  # noqa: E402
 from trax_triplet.vocabulary import Vocabulary  # noqa: E402
 
 VOCABULARY, D_MODEL, BATCH = 41_699, 128, 256
-OURS, ADAM = "ours", "Adam over the table"
+OURS, IN_KERAS, ADAM = "ours", "ours in Keras", "Adam over the table"
 PACKAGES = ("trax", "jax", "tensorflow", "keras", "torch", "numpy")
 IDS = {"zipf": "word k with probability in proportion to 1 / (k + 2.7)", "uniform": "all words equally probable",
        "csv": "the frequencies of the words in the CSV"}
@@ -133,6 +134,8 @@ def _sides(args, batches):
     calls = {OURS: sides.ours(stream(), args.vocabulary, **changed)[0],
              "ours, course's model": sides.ours(stream(), args.vocabulary, "course", **changed)[0],
              "course in Trax": sides.trax_course(stream(), *sizes)}
+    labels = np.stack([np.stack(batch[2:], axis=1) for batch in batches])
+    calls[IN_KERAS] = sides.keras_ours(tf.data.Dataset.from_tensor_slices((tuple(both), labels)).repeat(), *sizes)
     for name, jit in (("course in Keras", False), ("course in Keras, jit", True)):
         calls[name] = sides.keras_course(dataset, *sizes, jit)[0]
     calls["PyTorch"] = sides.pytorch(stream(), *sizes)
@@ -160,7 +163,8 @@ def _read(args):
     pairs = data.joined(pairs, implied_duplicates(pairs, seed=0))
     vocabulary = Vocabulary.build((q for both in zip(pairs.question1, pairs.question2) for q in both), buckets=256)
     ids = [vocabulary.encode_all(side) for side in (pairs.question1, pairs.question2)]
-    return {"ids": ids, "groups": data.question_groups(pairs), "vocabulary": len(vocabulary)}
+    return {"ids": ids, "groups": data.question_groups(pairs), "vocabulary": len(vocabulary), "words": vocabulary,
+            "pairs": pairs}
 
 
 def real_batches(args, pairs, compiled):
@@ -208,6 +212,15 @@ def _real_sides(args, pairs):
         steps(20 if not args.quick else 2)
         return steps, {"shapes": "any", "compiled": traced()}
 
+    def mine_in_keras():
+        dataset = pairs_dataset(pairs["pairs"], args.batch, vocabulary=pairs["words"], max_words=32)
+        start = time.perf_counter()
+        next(iter(dataset))
+        planning = time.perf_counter() - start
+        steps = sides.keras_ours(dataset.repeat(), *sizes)
+        steps(20 if not args.quick else 2)
+        return steps, {"shapes": "any", "planning": planning, "batches": int(dataset.cardinality())}
+
     feed = sides.Feed()
     our_steps, vectors_of = sides.ours(feed, pairs["vocabulary"], d_model=D_MODEL, batch_size=args.batch)
 
@@ -231,7 +244,7 @@ def _real_sides(args, pairs):
         return steps, {"shapes": len(shapes), "planning": planning, "batches": len(epoch)}
 
     return {OURS: mine, "ours, similar pairs": lambda: mine(hard=True),
-            "ours, questions uncut": lambda: mine(max_words=10_000), "course in Trax": trax,
+            "ours, questions uncut": lambda: mine(max_words=10_000), IN_KERAS: mine_in_keras, "course in Trax": trax,
             "course in Keras": lambda: keras(False)}
 
 

@@ -71,8 +71,8 @@ def test_layers_are_the_assignments_in_its_order():
 def test_summary_reads_as_the_assignments(model):
     lines = []
     model.summary(expand_nested=True, print_fn=lines.append)
-    words = ["SiameseModel", "input_1", "input_2", "sequential", "embedding", "LSTM", "mean", "out (Lambda)", "conc_1_2",
-             "input_1[0][0]"]
+    words = ["SiameseModel", "input_1", "input_2", "sequential", "embedding", "LSTM", "mean", "out (Lambda)",
+             "conc_1_2", "input_1[0][0]"]
     text = "\n".join(lines)
     places = [text.find(word) for word in words]
     assert -1 not in places and places[:-1] == sorted(places[:-1])
@@ -158,7 +158,8 @@ def test_training_is_compiled_and_runs_as_the_assignment_says(trained):
 def test_both_editions_names_of_the_number_of_epochs():
     def fitted(*arguments, **options):
         found = []
-        model = types.SimpleNamespace(compile=lambda **given: None, fit=lambda *given, epochs, **others: found.append(epochs))
+        model = types.SimpleNamespace(compile=lambda **given: None,
+                                      fit=lambda *given, epochs, **others: found.append(epochs))
         train_model(lambda vectorizer, vocab_size, d_feature: model, TripletLoss, vectorizer(), batches(), batches(),
                     *arguments, **options)
         return found
@@ -179,7 +180,7 @@ def test_classify_counts_every_pair(trained, capsys):
     expected = [[sum(y == label and a == answer for y, a in zip(labels, answers)) for answer in (0, 1)]
                 for label in (0, 1)]
     for size in (2, 64):
-        accuracy, confusion = classify(first, np.array(second), labels, threshold, trained, batch_size=size, verbose=False)
+        accuracy, confusion = classify(first, np.array(second), labels, threshold, trained, size, verbose=False)
         assert accuracy.numpy() == (expected[0][0] + expected[1][1]) / 5
         assert confusion.numpy().tolist() == expected
     assert capsys.readouterr().out == ""

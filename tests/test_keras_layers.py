@@ -8,7 +8,8 @@ import tensorflow as tf
 from trax_triplet.keras_layers import GlobalAveragePooling1D, exchange_padding, padded_lengths, unit_rows
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float16", 1e-3), ("bfloat16", 1e-2), ("float32", 1e-6), ("float64", 1e-14)])
+@pytest.mark.parametrize("dtype, tolerance", [("float16", 1e-3), ("bfloat16", 1e-2), ("float32", 1e-6),
+                                              ("float64", 1e-14)])
 def test_rows_have_length_1(dtype, tolerance):
     rows = tf.cast(tf.constant([[3.0, -4.0, 0.5], [1e-3, 2e-3, 0.0], [0.25, 0.0, 0.0]], tf.float64), dtype)
     found = unit_rows(rows)

@@ -1,4 +1,4 @@
-"""keras_loss: one rule on two engines, whose backend leaks nowhere; the Loss class in fit, jit, half precision, replicas."""
+"""keras_loss: one rule on two engines, a backend that leaks nowhere; the class in fit, jit, float16, on replicas."""
 
 import functools
 import os
@@ -45,7 +45,7 @@ def test_value_and_gradient_are_those_of_jax(rule, n, seed, with_groups, with_a_
     groups = (rng.integers(-1, 4, n), rng.integers(-1, 4, n)) if with_groups else None
     # Of a sum over the batch each pair's share is compared.
     scale = n if rule["reduction"] == "sum" else 1
-    value, gradients = jax.value_and_grad(lambda a, b: triplet_loss(a, b, groups=groups, **rule), argnums=(0, 1))(v1, v2)
+    value, gradients = jax.value_and_grad(functools.partial(triplet_loss, groups=groups, **rule), argnums=(0, 1))(v1, v2)
     tensors = [tf.constant(v) for v in (v1, v2)]
     with tf.GradientTape() as tape:
         tape.watch(tensors)
@@ -101,7 +101,8 @@ IDS = np.array([[7, 7], [7, 7], [8, 9], [5, 5], [-1, 6], [3, 3]])
 
 
 @pytest.mark.parametrize("rule", [
-    {}, {"margin": 0.6, "closest": "hardest", "anchor": "both"}, {"closest": "shifted", "anchor": "second", "margin": 0.8},
+    {}, {"margin": 0.6, "closest": "hardest", "anchor": "both"},
+    {"margin": 0.8, "closest": "shifted", "anchor": "second"},
     {"reduction": "sum", "margin": 0.6}, {"reduction": "none", "margin": 0.6}])
 @pytest.mark.parametrize("with_groups", [False, True])
 def test_loss_is_the_oracles(rule, with_groups):
@@ -187,7 +188,8 @@ def test_fit_reports_the_loss_and_learns(jit_compile):
     history = model.fit([x1, x2], ids, batch_size=8, shuffle=False, verbose=0)
     assert history.history["loss"][0] == pytest.approx((8 * expected[0] + 4 * expected[1]) / 12, rel=1e-5)
     model.optimizer.learning_rate = 0.1
-    assert model.fit([x1, x2], ids, batch_size=12, epochs=20, verbose=0).history["loss"][-1] < history.history["loss"][0]
+    later = model.fit([x1, x2], ids, batch_size=12, epochs=20, verbose=0)
+    assert later.history["loss"][-1] < history.history["loss"][0]
 
 
 def test_fit_in_mixed_precision():
@@ -205,7 +207,7 @@ def test_fit_in_mixed_precision():
     (lambda: ModifiedTripletLoss(reduction="sum_over_batch_size"), "reduction must be one of 'mean', 'sum', 'none'"),
     (lambda: ModifiedTripletLoss()(np.zeros(2), np.ones((2, 3))), r"side by side.*\(2, 3\)"),
     (lambda: ModifiedTripletLoss()(np.zeros(2), np.ones(4)), r"\(batch, 2 d\).*\(4,\)"),
-    (lambda: ModifiedTripletLoss(with_groups=True)(np.zeros((2, 2), "f4"), np.ones((2, 4))), r"integers \(batch, 2\).*float32"),
+    (lambda: ModifiedTripletLoss(with_groups=True)(np.zeros((2, 2), "f4"), np.ones((2, 4))), "integers .*float32"),
     (lambda: ModifiedTripletLoss(with_groups=True)(np.zeros(2, int), np.ones((2, 4))), r"int64 \(2,\)"),
     (lambda: halves(np.ones((2, 0))), r"\(2, 0\)"),
 ])
@@ -238,7 +240,7 @@ def train(strategy, loss):
         model = keras.Model(inputs, vectors)
         model.compile(loss=loss, optimizer=keras.optimizers.SGD(0.05))
     batches = tf.data.Dataset.from_tensor_slices(((x1, x2), ids))
-    batches = batches.take(8).batch(8).concatenate(batches.skip(8).take(5).batch(5)).concatenate(batches.skip(13).batch(1))
+    batches = batches.take(8).batch(8).concatenate(batches.skip(8).batch(5))
     history = model.fit(batches, epochs=3, verbose=0, shuffle=False).history["loss"]
     return history, model.get_weights()[0]
 

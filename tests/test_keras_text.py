@@ -82,7 +82,8 @@ def test_what_is_no_utf8_is_replaced_as_python_replaces_it(data):
 
 def test_a_text_does_not_depend_on_its_neighbours():
     # The ends of one text meet the beginnings of the next: letter and mark, Σ and letter, letter and apostrophe.
-    assert_words_are_pythons(["e", "\u0301", "aΣ", "a", "b'", "c", "\u1100", "\u1161", "", "\u11a8", "d", "\u0301e", "\u0301"])
+    assert_words_are_pythons(["e", "\u0301", "aΣ", "a", "b'", "c", "\u1100", "\u1161", "", "\u11a8", "d", "\u0301e",
+                              "\u0301"])
 
 
 def test_crc32_is_zlibs():

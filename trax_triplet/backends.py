@@ -1,4 +1,4 @@
-"""Repairs of what Trax's NumPy and TensorFlow backends lack, and of what they change for everybody else; see `compat`."""
+"""Repairs of what Trax's NumPy and TensorFlow backends lack, and of what they change for others; see `compat`."""
 
 import contextlib
 import contextvars

@@ -3,8 +3,8 @@
     from trax_triplet.keras import Siamese, TripletLossFn, TripletLoss, train_model, classify, predict
     from trax_triplet.keras import ModifiedTripletLoss, pairs_dataset, to_keras, from_keras, export
 
-What the assignment leaves to chance is settled: vectors are normalised row by row, padding is masked, so that an answer does
-not depend on batch-mates, a question without words gets the zero vector, and a saved model holds no lambda.
+What the assignment leaves to chance is settled: vectors are normalised row by row; padding is masked, so that an
+answer does not depend on batch-mates; a question without words gets the zero vector; a saved model holds no lambda.
 """
 
 import math
@@ -19,8 +19,8 @@ from trax_triplet.keras_export import export, from_keras, to_keras
 from trax_triplet.keras_loss import ModifiedTripletLoss, halves, triplet_loss_on_tensorflow
 from trax_triplet.replicas import equal_share, n_replicas
 
-__all__ = ["ModifiedTripletLoss", "Siamese", "TripletLoss", "TripletLossFn", "classify", "export", "from_keras", "pairs_dataset",
-           "predict", "to_keras", "train_model"]
+__all__ = ["ModifiedTripletLoss", "Siamese", "TripletLoss", "TripletLossFn", "classify", "export", "from_keras",
+           "pairs_dataset", "predict", "to_keras", "train_model"]
 
 _RULE = {"closest": "shifted", "anchor": "second", "reduction": "sum", "normalize": False}
 
@@ -105,8 +105,8 @@ def TripletLoss(labels, out, margin=0.25):
     return TripletLossFn(*halves(out), margin=margin)
 
 
-def train_model(Siamese, TripletLoss, text_vectorizer, train_dataset, val_dataset, d_feature=128, lr=0.01, train_steps=5,
-                epochs=None):
+def train_model(Siamese, TripletLoss, text_vectorizer, train_dataset, val_dataset, d_feature=128, lr=0.01,
+                train_steps=5, epochs=None):
     """Makes the assignment's model, compiles it with Adam, and trains it.
 
     Args:
@@ -142,8 +142,8 @@ def train_model(Siamese, TripletLoss, text_vectorizer, train_dataset, val_datase
                         f"{text_vectorizer!r:.60}")
     for name, dataset in (("train_dataset", train_dataset), ("val_dataset", val_dataset)):
         if not isinstance(dataset, tf.data.Dataset):
-            raise TypeError(f"{name} must be a tf.data.Dataset of ((questions1, questions2), labels), in batches, but it is "
-                            f"{dataset!r:.60}")
+            raise TypeError(f"{name} must be a tf.data.Dataset of ((questions1, questions2), labels), in batches, but "
+                            f"it is {dataset!r:.60}")
     if isinstance(lr, bool) or not isinstance(lr, numbers.Real):
         raise TypeError(f"lr must be a number such as 0.01, but it is {lr!r:.60}")
     if not 0 < lr < math.inf:
@@ -186,8 +186,8 @@ def classify(test_Q1, test_Q2, y_test, threshold, model, batch_size=64, verbose=
     """
     labels = np.asarray(y_test)
     if not len(test_Q1) == len(test_Q2) == len(labels) or not len(labels):
-        raise ValueError("classify takes as many questions in test_Q1 and test_Q2 as labels in y_test, at least one; got "
-                         f"{len(test_Q1)}, {len(test_Q2)} and {len(labels)}")
+        raise ValueError("classify takes as many questions in test_Q1 and test_Q2 as labels in y_test, at least one; "
+                         f"got {len(test_Q1)}, {len(test_Q2)} and {len(labels)}")
     if not np.isin(labels, (0, 1)).all():
         raise ValueError(f"y_test must hold 0 and 1 only, but it holds {np.unique(labels)!s:.60}")
     whole_number("batch_size", batch_size, 1)

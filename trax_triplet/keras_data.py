@@ -15,11 +15,12 @@ from trax_triplet.vocabulary import Vocabulary
 def pairs_dataset(pairs, batch_size=256, *, seed=0, vocabulary=None, max_words=None):
     """Batches of duplicate pairs, to train a Keras model on: `model.fit(pairs_dataset(read_pairs("pairs.csv")))`.
 
-    An element is ((questions1, questions2), ids), n pairs. No two of them share a question or a known duplicate group, so
-    that no negative of a batch is a known duplicate. Questions of similar length come together. The batches are those
-    of `stream.BatchStream`, endless rounds over the pairs; going through the dataset once gives the next
-    ceil(pairs / batch_size) of them, so that Keras knows how many there are. Some hold fewer pairs. Each time they are
-    others, in an order that the seed decides; a time that was broken off is given again.
+    An element is ((questions1, questions2), ids), n pairs. No two of them share a question or a known duplicate
+    group, so that no negative of a batch is a known duplicate. Questions of similar length come together. The batches
+    are those of `stream.BatchStream`, endless rounds over the pairs; going through the dataset once gives the next
+    ceil(pairs / batch_size) of them, so that Keras knows how many there are. That is a round, but for the few more
+    batches that large duplicate groups need; some batches hold fewer pairs. Each time they are others, in an order
+    that the seed decides; a time that was broken off is given again.
 
     Args:
         pairs: `data.Pairs`, as from `read_pairs`. Those labelled 0 are left out: only duplicates train.
@@ -29,8 +30,9 @@ def pairs_dataset(pairs, batch_size=256, *, seed=0, vocabulary=None, max_words=N
         max_words: with a vocabulary: longer questions are cut.
 
     Returns:
-        A `tf.data.Dataset`. Questions are strings (n,), or int32 (n, length) with a vocabulary; ids are int32 (n, 2), the
-        duplicate group of each question, for `ModifiedTripletLoss(with_groups=True)`; other losses do not look at them.
+        A `tf.data.Dataset`. Questions are strings (n,), or int32 (n, length) with a vocabulary; ids are int32 (n, 2),
+        the duplicate group of each question, for `ModifiedTripletLoss(with_groups=True)`; other losses do not look at
+        them.
 
     Raises:
         TypeError: no `Pairs`, no `Vocabulary`, a number that is not whole.

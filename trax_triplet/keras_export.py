@@ -1,4 +1,4 @@
-"""Models between the Trax side and Keras, and into files that TensorFlow reads. One weight tree, other names and order."""
+"""Models between the Trax side and Keras, and into files that TensorFlow reads: one weight tree in another order."""
 
 import itertools
 import os
@@ -21,15 +21,15 @@ def to_keras(source):
         source: a `TrainedModel`, the folder of one, or the layer alone, from `model.Siamese` or `load_trax_model`.
 
     Returns:
-        A `keras.Model` of two inputs, output (None, 2 d), as `Siamese` makes it. Of a trained model it takes questions,
-        strings (None, 1), which its tower cuts and looks up as the model's vocabulary does. Of a layer it takes what the
-        layer takes: word ids (None, length), 0 out of vocabulary, 1 padding.
+        A `keras.Model` of two inputs, output (None, 2 d), as `Siamese` makes it. Of a trained model it takes
+        questions, strings (None, 1), which its tower cuts and looks up as the model's vocabulary does. Of a layer it
+        takes what the layer takes: word ids (None, length), 0 out of vocabulary, 1 padding.
 
     Raises:
         FileNotFoundError: no model folder is there.
         TypeError: something else than such a model.
-        ValueError: a folder that is not whole, a layer without weights, or a vocabulary by the tokenizer 'course', whose
-            rules are no TensorFlow operations.
+        ValueError: a folder that is not whole, a layer without weights, or a vocabulary by the tokenizer 'course',
+            whose rules are no TensorFlow operations.
 
     Example:
         >>> from trax_triplet.model import Siamese, init_model
@@ -62,9 +62,10 @@ def from_keras(model):
             unless the LSTM gives its last state alone, and a layer that scales each row to length 1.
 
     Returns:
-        A `TrainedModel` where the model cuts its questions itself as a `Vocabulary` does (`to_keras` of one); else the
-        layer, in mode 'eval', as from `model.Siamese`. That one takes word ids in the numbering of `Vocabulary`: padding
-        is 1 and out of vocabulary 0, where Keras' `TextVectorization` has these two the other way round.
+        A `TrainedModel` where the model cuts its questions itself as a `Vocabulary` does (`to_keras` of one), with the
+        threshold that it came with; else the layer, in mode 'eval', as from `model.Siamese`. That one takes word ids in
+        the numbering of `Vocabulary`: padding is 1 and out of vocabulary 0, where Keras' `TextVectorization` has these
+        two the other way round.
 
     Raises:
         TypeError: no Keras model.
@@ -99,8 +100,8 @@ def export(source, path, *, format=None):
     * `similarity`: `question1` and `question2`, strings (n,), to `similarity`, float32 (n,), and, where the model came
       with a threshold, `is_duplicate`, bool (n,).
 
-    A Keras file (`keras.saving.load_model` reads it, with its safe mode on, once `trax_triplet.keras` is imported) holds
-    the model of two questions, uncompiled.
+    A Keras file (`keras.saving.load_model` reads it, with its safe mode on, once `trax_triplet.keras` is imported)
+    holds the model of two questions, uncompiled.
 
     Args:
         source: as in `to_keras`, or a Keras model, from `Siamese` or `to_keras`. One that takes ids is exported as
@@ -134,8 +135,8 @@ def export(source, path, *, format=None):
     if format == "keras" and not ending:
         raise ValueError(f"a Keras file is told by its ending: name it {path.name}.keras instead of {path}")
     if path.exists() and not (path.is_file() if format == "keras" else (path / "saved_model.pb").is_file()):
-        raise FileExistsError(f"{path} is there already and is no {'file' if format == 'keras' else 'SavedModel'}; it is "
-                              "not replaced. Name another, or move this one away")
+        raise FileExistsError(f"{path} is there already and is no {'file' if format == 'keras' else 'SavedModel'}; it "
+                              "is not replaced. Name another, or move this one away")
     model = source if isinstance(source, keras.Model) else to_keras(source)
     tower_of(model)
     (_write_keras if format == "keras" else _write_saved_model)(model, path)
@@ -223,8 +224,8 @@ def _parted(tower):
                                               keras.layers.GlobalAveragePooling1D) if isinstance(layer, kind)), "")
              for layer in layers]
     if names not in (["Embedding", "LSTM", ""], ["Embedding", "LSTM", "GlobalAveragePooling1D", ""]):
-        raise ValueError("expected a tower of ids, Embedding, LSTM, GlobalAveragePooling1D (unless the LSTM gives its last "
-                         "state alone) and a layer to length 1, but its layers are "
+        raise ValueError("expected a tower of ids, Embedding, LSTM, GlobalAveragePooling1D (unless the LSTM gives its "
+                         "last state alone) and a layer to length 1, but its layers are "
                          f"{', '.join(type(layer).__name__ for layer in tower.layers)}")
     return stage, layers
 
@@ -237,8 +238,8 @@ def _pooling(embedding, lstm, pool):
     if found != expected:
         raise ValueError(f"the Trax side has an LSTM of {expected}, but this one has {found}")
     if not pool and not embedding.mask_zero:
-        raise ValueError("the LSTM gives its state after the last step, padding too, which the Trax side does not have; "
-                         "mask padding with Embedding(mask_zero=True)")
+        raise ValueError("the LSTM gives its state after the last step, padding too, which the Trax side does not "
+                         "have; mask padding with Embedding(mask_zero=True)")
     if not pool:
         return "last"
     return "mean" if embedding.mask_zero else "course"

@@ -103,6 +103,26 @@ class Embedding(keras.layers.Embedding):
 
 
 @_ours
+class LSTM(keras.layers.LSTM):
+    """Keras' layer of this name; a row without a step that counts has zero states on GPUs, too, where Keras' fails.
+
+    Example:
+        >>> LSTM(2)(tf.ones((2, 3, 4)), mask=tf.constant([[True, True, False], [False] * 3])).numpy()[1].tolist()
+        [0.0, 0.0]
+    """
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        if mask is None:
+            return super().call(sequences, initial_state=initial_state, training=training)
+        empty = tf.logical_not(tf.reduce_any(tf.cast(mask, "bool"), axis=1, keepdims=True))
+        first = tf.one_hot(0, tf.shape(mask)[1], on_value=True, off_value=False)
+        states = super().call(sequences, initial_state=initial_state, training=training,
+                              mask=tf.logical_or(mask, tf.logical_and(empty, first)))
+        empty = empty[..., tf.newaxis] if self.return_sequences else empty
+        return tf.where(empty, tf.zeros_like(states), states)
+
+
+@_ours
 def room_for_padding(ids):
     """Adds columns of padding, so that each question has room for its `padded_lengths`.
 
@@ -179,7 +199,7 @@ def tower(stage, vocab_size, d_feature, *, texts=True, pooling="mean", own_paddi
                    PaddedEmbedding(vocab_size, d_feature, name="embedding")]
     else:
         layers.append(Embedding(vocab_size, d_feature, mask_zero=pooling != "course", name="embedding"))
-    layers.append(keras.layers.LSTM(d_feature, return_sequences=pooling != "last", name="LSTM"))
+    layers.append(LSTM(d_feature, return_sequences=pooling != "last", name="LSTM"))
     if pooling != "last":
         layers.append(GlobalAveragePooling1D(name="mean"))
     return keras.Sequential([*layers, keras.layers.Lambda(unit_rows, name="out")], name="sequential")

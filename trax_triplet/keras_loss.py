@@ -99,8 +99,8 @@ class ModifiedTripletLoss(keras.losses.Loss):
         """The loss of a batch.
 
         Args:
-            y_true: the targets, see above. They stay integers here, where `Loss.__call__` makes floats of them, in which
-                large ids would be equal.
+            y_true: the targets, see above. They stay integers here, where `Loss.__call__` makes floats of them, in
+                which large ids would be equal.
             y_pred: (batch, 2 d).
             sample_weight: (batch,), by which each pair's loss is multiplied; the mean still divides by the pairs.
 
@@ -123,11 +123,11 @@ class ModifiedTripletLoss(keras.losses.Loss):
 
     def _groups(self, y_true):
         ids = tf.convert_to_tensor(y_true)
-        if ids.dtype == tf.float64:  # so Keras shows integers when it builds under a strategy; ids up to 2**53 keep apart
+        if ids.dtype == tf.float64:  # as which Keras shows integers when it builds under a strategy
             ids = tf.cast(ids, tf.int64)
         if not ids.dtype.is_integer or ids.shape.rank != 2 or ids.shape[1] != 2:
-            raise ValueError("with_groups=True takes ids as targets, integers (batch, 2), one for each question of a pair, "
-                             f"but the targets are {ids.dtype.name} {tuple(ids.shape)}")
+            raise ValueError("with_groups=True takes ids as targets, integers (batch, 2), one for each question of a "
+                             f"pair, but the targets are {ids.dtype.name} {tuple(ids.shape)}")
         return ids[:, 0], ids[:, 1]
 
     def get_config(self):

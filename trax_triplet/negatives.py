@@ -44,9 +44,9 @@ def negative_mask(scores, groups=None):
     ids1, ids2 = groups = group_ids(groups, scores.shape[1])
     present, anchors = real_pairs(groups), scores.shape[0]
     # TensorFlow may not know yet how many anchors there are.
-    ids_of_anchors, anchor_present = ((x[:anchors] if anchors is not None else jnp.take(x, row - 1)) for x in (ids1, present))
-    apart = jnp.expand_dims(ids_of_anchors, 1) != jnp.expand_dims(ids2, 0)
-    both_present = jnp.logical_and(jnp.expand_dims(anchor_present, 1), jnp.expand_dims(present, 0))
+    ids_of_own, own_present = (x[:anchors] if anchors is not None else jnp.take(x, row - 1) for x in (ids1, present))
+    apart = jnp.expand_dims(ids_of_own, 1) != jnp.expand_dims(ids2, 0)
+    both_present = jnp.logical_and(jnp.expand_dims(own_present, 1), jnp.expand_dims(present, 0))
     return jnp.logical_and(jnp.logical_and(other, apart), both_present), present
 
 

@@ -135,6 +135,6 @@ def _predict_options(command):
 def _export_options(command):
     command.add_argument("model", metavar="FOLDER", help="model folder, or the output folder of a training")
     command.add_argument("output", metavar="OUT", help="file (.keras) or folder to write")
-    command.add_argument("--format", choices=("keras", "savedmodel"), help="keras: a file that Keras loads, to train on; "
-                         "savedmodel: a folder for TensorFlow alone, questions to vectors and to similarities "
+    command.add_argument("--format", choices=("keras", "savedmodel"), help="keras: a file that Keras loads, to train "
+                         "on; savedmodel: a folder for TensorFlow alone, questions to vectors and to similarities "
                          "(default: keras where OUT ends with .keras)")
