@@ -119,11 +119,12 @@ def test_predict_a_file(run, tmp_path, capsys):
 def test_export(run, tmp_path, capsys):
     assert cli.main(["export", str(run / "out put"), str(tmp_path / "model.keras")]) == 0
     assert re.fullmatch(r"wrote .*model.keras \(a Keras model\); threshold 0.\d{4}\n", capsys.readouterr().out)
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "saved_model.pb").write_bytes(b"an older one, which is replaced")
     assert cli.main(["export", "--json", "--format", "savedmodel", str(run / "out put"), str(tmp_path / "served")]) == 0
     assert json_of(capsys)["format"] == "savedmodel"
-    assert cli.main(["export", str(run / "out put"), str(tmp_path / "served")]) == 0  # again: it is replaced
-    assert "(a TensorFlow SavedModel)" in capsys.readouterr().out
-    assert (tmp_path / "served" / "saved_model.pb").is_file()
+    assert (tmp_path / "served" / "saved_model.pb").stat().st_size > 10_000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "served"]
 
 
 def test_demo(tmp_path, capsys, monkeypatch):

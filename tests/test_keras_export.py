@@ -186,15 +186,16 @@ for pooling in sys.argv[1:]:
 
 
 def test_saved_models_answer_where_there_is_tensorflow_alone(tmp_path):
-    for pooling in POOLINGS:
+    served = ("last", "course")  # two ways to mask and to pool, with all the layers that there are
+    for pooling in served:
         save_model(tmp_path / pooling, trained(pooling))
         assert export(tmp_path / pooling, tmp_path / f"served {pooling}") == "savedmodel"
     (tmp_path / "questions").write_text("\n".join(QUESTIONS), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([sys.executable, "-c", SERVE, *POOLINGS], env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    done = subprocess.run([sys.executable, "-c", SERVE, *served], env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
                           cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for pooling in POOLINGS:
+    for pooling in served:
         answers, ours = np.load(tmp_path / f"{pooling}.npz"), trained(pooling)
         assert np.abs(answers["vectors"] - ours.embed(QUESTIONS)).max() < 1e-5
         expected = ours.similarity(QUESTIONS, QUESTIONS[::-1])

@@ -33,7 +33,7 @@ RULE = {"closest": st.sampled_from(steps.CLOSEST), "anchor": st.sampled_from(los
         "margin": st.sampled_from([0.0, 0.25, 0.8])}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(st.fixed_dictionaries(RULE), st.sampled_from([1, 2, 5]), st.integers(0, 10 ** 6), st.booleans(), st.booleans())
 def test_value_and_gradient_are_those_of_jax(rule, n, seed, with_groups, with_a_zero_row):
     v1, v2 = random_pairs(n, seed=seed)
@@ -246,8 +246,7 @@ def train(strategy, loss):
 
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert mirrored.num_replicas_in_sync == 2
-for loss in (lambda: ModifiedTripletLoss(0.8, with_groups=True), lambda: ModifiedTripletLoss(0.8, anchor="both",
-             closest="hardest"), lambda: ModifiedTripletLoss(0.8, reduction="sum"), lambda: TripletLoss):
+for loss in (lambda: ModifiedTripletLoss(0.8, anchor="both", with_groups=True), lambda: TripletLoss):  # mean, sum
     (one, weights_of_one), (two, weights_of_two) = (train(strategy, loss()) for strategy in (
         tf.distribute.get_strategy(), mirrored))
     np.testing.assert_allclose(one, two, rtol=1e-4)
