@@ -14,7 +14,6 @@ from trax_triplet.repairs import repair
 with quietly():
     import trax.fastmath.ops
     from tensorflow.python.framework import ops as tf_ops
-    from tensorflow.python.ops.numpy_ops import np_dtypes
     from trax import fastmath
 
 # `trax.fastmath.numpy` as an attribute is the object that forwards to the backend, not the module.
@@ -80,11 +79,15 @@ def own_backend():
     ops.use_backend = fastmath.use_backend = use_backend
 
 
+def _home_of_promotion():
+    """The module of TensorFlow whose `maybe_promote_tensors` every operator calls."""
+    new = "tensorflow.python.framework.override_binary_operator"
+    return importlib.import_module(new if importlib.util.find_spec(new) else "tensorflow.python.ops.math_ops")
+
+
 def _texts_are_promoted():
-    if not tf_ops.is_numpy_style_type_promotion():
-        return False
     try:
-        np_dtypes._result_type(np.dtype(object), "-keys")
+        _home_of_promotion().maybe_promote_tensors("one", "-keys")
         return False
     except TypeError:
         return True
@@ -95,16 +98,16 @@ def texts():
     """After `import trax` TensorFlow cannot add a text to a tensor of texts, as when it saves a lookup table.
 
     Trax switches NumPy's promotion of types on for the whole process, and it takes a text for the name of a type.
-    So an adapted TextVectorization cannot be exported. Feature test: the type of a text. Can go when Trax
+    So an adapted TextVectorization cannot be exported. Feature test: promote two texts. Can go when Trax
     switches nothing on, or TensorFlow promotes no texts.
     """
-    new = "tensorflow.python.framework.override_binary_operator"
-    module = importlib.import_module(new if importlib.util.find_spec(new) else "tensorflow.python.ops.math_ops")
+    module = _home_of_promotion()
     original = module.maybe_promote_tensors
 
     @functools.wraps(original)
     def maybe_promote_tensors(*tensors, force_same_dtype=False):
-        if not any(isinstance(x, (str, bytes)) or getattr(x, "dtype", None) == "string" for x in tensors):
+        if not any(isinstance(x, (str, bytes)) or getattr(getattr(x, "dtype", None), "name", "") == "string"
+                   for x in tensors):
             return original(*tensors, force_same_dtype=force_same_dtype)
         first, *others = tensors  # and now as TensorFlow does it by itself
         return [first, *(tf_ops.convert_to_tensor(x, first.dtype) for x in others)] if force_same_dtype else tensors
