@@ -55,6 +55,18 @@ def test_value_and_gradient_are_those_of_jax(rule, n, seed, with_groups, with_a_
         np.testing.assert_allclose(ours.numpy() / scale, np.asarray(jaxs) / scale, atol=1e-6)
 
 
+def test_large_batches_are_those_of_jax_without_the_matrix():
+    v1, v2 = random_pairs(loss.BLOCKWISE_FROM + 8, 16)
+    tensors = [tf.constant(v) for v in (v1, v2)]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = triplet_loss_on_tensorflow(*tensors, anchor="both")
+    other, gradients = jax.value_and_grad(functools.partial(triplet_loss, anchor="both"), argnums=(0, 1))(v1, v2)
+    assert float(value) == pytest.approx(float(other), abs=1e-6)
+    for ours, jaxs in zip(tape.gradient(value, tensors), gradients):
+        np.testing.assert_allclose(ours, jaxs, atol=1e-6)
+
+
 def test_every_loss_here_is_the_core(monkeypatch):
     monkeypatch.setattr(loss, "triplet_loss", lambda v1, v2, **rule: tf.fill((2,), 7.0))
     out = np.ones((2, 4), "float32")

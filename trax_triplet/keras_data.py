@@ -13,7 +13,7 @@ from trax_triplet.vocabulary import Vocabulary
 
 
 def pairs_dataset(pairs, batch_size=256, *, seed=0, vocabulary=None, max_words=None):
-    """Batches of duplicate pairs, to train a Keras model on: `model.fit(pairs_dataset(read_pairs("pairs.csv")))`.
+    """Batches of duplicate pairs, to train a Keras model on: `model.fit(pairs_dataset(pairs), shuffle=False)`.
 
     An element is ((questions1, questions2), ids), n pairs. No two of them share a question or a known duplicate
     group, so that no negative of a batch is a known duplicate. Questions of similar length come together. The batches
