@@ -39,7 +39,7 @@ def test_value_and_gradient_are_those_of_jax(rule, n, seed, with_groups, with_a_
     v1, v2 = random_pairs(n, seed=seed)
     if with_a_zero_row:
         v1[0] = 0
-    if near_jump(v1, v2, rule["normalize"]):
+    if rule["closest"] != "hardest" and near_jump(v1, v2, rule["normalize"]):
         return  # up to rounding either side of a jump is right
     rng = np.random.default_rng(seed)
     groups = (rng.integers(-1, 4, n), rng.integers(-1, 4, n)) if with_groups else None
