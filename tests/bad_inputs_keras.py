@@ -43,6 +43,7 @@ for arguments, error, phrase in (
         ((["a"], ["b", "c"], [1], 0.7, MODEL), ValueError, "as many questions.*1, 2 and 1"),
         (([], [], [], 0.7, MODEL), ValueError, "at least one; got 0, 0 and 0"),
         ((["a"], ["b"], [2], 0.7, MODEL), ValueError, "0 and 1 only"),
+        ((["a"], ["b"], [[1]], 0.7, MODEL), ValueError, r"n labels.*its shape is \(1, 1\)"),
         ((["a"], ["b"], [1], "high", MODEL), TypeError, "threshold must be a number.*'high'"),
         ((["a"], ["b"], [1], NAN, MODEL), ValueError, "threshold must be a number.*nan"),
         ((["a"], ["b"], [1], 0.7, None), TypeError, "model must be a Keras model.*None"),

@@ -192,6 +192,12 @@ def test_a_batch_without_any_word_is_answered(trained):
     assert accuracy.numpy() == 1.0 and confusion.numpy().tolist() == [[2, 0], [0, 0]]
 
 
+def test_it_answers_after_it_was_asked_in_the_shape_that_it_declares():
+    model, texts = Siamese(vectorizer(), vocab_size=20, d_feature=8), tf.constant(QUESTIONS)[:, None]
+    model.predict([texts, texts], verbose=0)
+    assert predict("Who are you?", "Who are you?", 0.7, model)
+
+
 def test_predict_is_a_numpy_bool_and_prints_when_asked(trained, capsys):
     answer = predict("Who are you?", "who ARE you", 0.7, trained, verbose=True)
     assert type(answer) is np.bool_

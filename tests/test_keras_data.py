@@ -91,8 +91,17 @@ def test_fit_goes_through_it_without_a_word(pairs):
     model.compile(loss=ModifiedTripletLoss(with_groups=True), optimizer="adam")
     vocabulary = Vocabulary.build(pairs.question1 + pairs.question2)
     assert len(vocabulary) < 2000
-    dataset = pairs_dataset(pairs, 64, vocabulary=vocabulary)
-    losses = model.fit(dataset, epochs=3, shuffle=False, verbose=0).history["loss"]
+    dataset, seen = pairs_dataset(pairs, 64, vocabulary=vocabulary), []
+
+    def noted(ids):
+        seen.append(ids.tolist())
+        return ids
+
+    watched = dataset.map(lambda questions, ids: (questions, tf.ensure_shape(tf.numpy_function(
+        noted, [ids], tf.int32), (None, 2))))
+    losses = model.fit(watched, epochs=3, shuffle=False, verbose=0).history["loss"]
+    n, expected = int(dataset.cardinality()), pairs_dataset(pairs, 64, vocabulary=vocabulary)
+    assert seen[-3 * n:] == [ids.tolist() for _ in range(3) for _, ids in epoch(expected)]  # each epoch its own
     assert len(losses) == 3 and losses[2] < losses[0]
     assert dataset.cardinality().numpy() == -(-int(pairs.is_duplicate.sum()) // 64)
 

@@ -1,8 +1,10 @@
 """keras_export: weights both ways, equal vectors, and files that answer without Trax."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,10 +14,11 @@ import tensorflow as tf
 from trax_triplet.keras import Siamese as KerasSiamese
 from trax_triplet.keras_export import export, from_keras, to_keras
 from trax_triplet.keras_layers import exchange_padding, unit_rows
-from trax_triplet.model import Siamese, get_weights, init_model
+from trax_triplet.model import Siamese, get_weights, init_model, set_weights
 from trax_triplet.storage import TrainedModel, save_model
 from trax_triplet.vocabulary import Vocabulary
 
+ROOT = Path(__file__).resolve().parents[1]
 POOLINGS = ("last", "mean", "course")
 QUESTIONS = ["How old are you?", "What is your age?", "Do zebras swim in caf\u00e9s?", "",
              "how do I " + "really " * 70 + "learn French?", "old " * 9]
@@ -23,10 +26,10 @@ IDS = np.array([[5, 6, 7, 1, 1, 1, 1, 1], [9, 0, 1, 1, 1, 1, 1, 1], [2, 3, 4, 5,
 
 
 def layer(pooling="last", vocab_size=12, seed=0):
+    """With biases that all differ, as after training, so that no two gates can change places unseen."""
     made = init_model(Siamese(vocab_size, 6, "eval", pooling=pooling, embedding_stddev=1.0), seed)
-    bias = get_weights(made)["lstm/bias"]
-    assert bias.shape == (24,)
-    return made
+    bias = np.random.default_rng(seed).normal(size=24).astype("float32")
+    return set_weights(made, {**get_weights(made), "lstm/bias": bias})
 
 
 def trained(pooling="last", buckets=5):
@@ -134,6 +137,10 @@ def embedding(**options):
     ([embedding(), keras.layers.LSTM(5), keras.layers.Lambda(unit_rows)], "'units': 4.*but this one has.*'units': 5"),
     ([embedding(), keras.layers.LSTM(4, activation="relu"), keras.layers.Lambda(unit_rows)], "'activation': 'relu'"),
     ([embedding(mask_zero=False), keras.layers.LSTM(4), keras.layers.Lambda(unit_rows)], r"\(mask_zero=True\)"),
+    ([embedding(), keras.layers.LSTM(4), keras.layers.Dense(4, name="out")], "'out', does not scale each row"),
+    ([embedding(), keras.layers.LSTM(4), keras.layers.LayerNormalization(name="out")], "'out', does not scale each"),
+    ([embedding(), keras.layers.LSTM(4, return_sequences=True), keras.layers.GlobalAveragePooling1D("channels_first"),
+      keras.layers.Lambda(unit_rows)], "channels_last.*channels_first"),
     ([embedding(), keras.layers.LSTM(4), keras.layers.Lambda(lambda x: tf.math.l2_normalize(x), name="all")],
      "'all', does not scale each row to length 1.*axis=1"),
 ])
@@ -221,6 +228,57 @@ def test_a_model_of_ids_is_exported_as_such(tmp_path):
     assert set(served.signatures["similarity"].structured_outputs) == {"similarity"}  # no threshold came with it
 
 
+def test_a_functional_tower_keeps_vocabulary_and_threshold(tmp_path):
+    sequential = to_keras(trained()).get_layer("sequential")
+    questions = keras.Input((1,), dtype="string")
+    answer = questions
+    for stage in sequential.layers:
+        answer = stage(answer)
+    tower, inputs = keras.Model(questions, answer), [keras.Input((1,), dtype="string") for _ in range(2)]
+    model = keras.Model(inputs, keras.layers.Concatenate(axis=1)([tower(x) for x in inputs]))
+    assert from_keras(model).vocabulary == trained().vocabulary and from_keras(model).settings["threshold"] == 0.625
+
+
+def test_half_precision_goes_across_and_is_served_in_float32(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        ours, theirs = trained(), to_keras(trained())
+        assert theirs.output.dtype == "float16"
+        before, after = (get_weights(model)["lstm/bias"].tolist() for model in (ours.model, from_keras(theirs).model))
+        assert before == after
+        export(theirs, tmp_path / "served")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    served = tf.saved_model.load(tmp_path / "served")
+    found = served.signatures["serving_default"](questions=tf.constant(QUESTIONS))["vectors"]
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, ours.embed(QUESTIONS), atol=0.02)
+    one, each = tf.constant(QUESTIONS[:1]), tf.constant(QUESTIONS)
+    assert served.signatures["similarity"](question1=one, question2=each)["similarity"].shape == (len(QUESTIONS),)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from trax_triplet import cli, keras_export
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sys.exit(cli.main(["export", "model", "served"]))
+"""
+
+
+def test_a_full_disk_is_told_in_a_line_and_leaves_what_was_there(tmp_path):
+    save_model(tmp_path / "model", trained())
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "saved_model.pb").write_text("the old one")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", FULL_DISK], env=environment, cwd=tmp_path, capture_output=True,
+                          text=True)
+    assert done.returncode == 2, done.stderr
+    assert "trax-triplet export: error: served could not be written: " in done.stderr.splitlines()[-1]
+    assert (tmp_path / "served" / "saved_model.pb").read_text() == "the old one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "served"]
+
+
 def test_what_stands_there_is_not_lost(tmp_path):
     model = to_keras(layer())
     (tmp_path / "mine").mkdir()
@@ -230,6 +288,16 @@ def test_what_stands_there_is_not_lost(tmp_path):
         with pytest.raises(FileExistsError, match=f"is there already and is no {kind}"):
             export(model, tmp_path / name)
     assert (tmp_path / "mine" / "notes").read_text() == "mine"
+    (tmp_path / "mine" / "saved_model.pb").write_text("and a model beside it")
+    with pytest.raises(FileExistsError, match="is there already and is no SavedModel"):
+        export(model, tmp_path / "mine")
+    (tmp_path / "served.old").mkdir()
+    (tmp_path / "served.new").mkdir()
+    export(model, tmp_path / "served")
+    export(model, tmp_path / "served")
+    assert sorted(path.name for path in tmp_path.glob("*served*")) == ["served", "served.new", "served.old"]
+    for name in ("served", "served.old", "served.new"):
+        shutil.rmtree(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="the folder .* does not exist"):
         export(model, tmp_path / "none" / "model.keras")
     with pytest.raises(ValueError, match="format must be one of 'keras', 'savedmodel', but it is 'h5'"):

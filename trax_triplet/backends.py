@@ -69,11 +69,12 @@ def own_backend():
         """Calls fastmath functions with this backend inside the block, in this thread alone."""
         name = name.value if isinstance(name, fastmath.Backend) else name
         ops._assert_valid_backend_name(name)
-        token = chosen.set(name)
+        before = chosen.get()
+        chosen.set(name)
         try:
             yield
         finally:
-            chosen.reset(token)
+            chosen.set(before)  # not reset, which fails where a generator is closed in another context
 
     ops.backend = fastmath.backend = backend
     ops.use_backend = fastmath.use_backend = use_backend

@@ -55,7 +55,7 @@ def new_file(path, mode="w", **options):
 
 
 @contextlib.contextmanager
-def new_folder(folder):
+def new_folder(folder, *, among_strangers=False):
     """Context: a new folder to fill, which takes the place of `folder` once the block ends without an error.
 
     An old folder of that name is moved aside first, to `previous(folder)`, and removed in the end; a reader
@@ -63,6 +63,8 @@ def new_folder(folder):
 
     Args:
         folder: path; parents are made.
+        among_strangers: the place is the user's: what stands there as `folder.new` or `folder.old` is left alone,
+            other names are taken, and no reader looks for an old folder.
 
     Raises:
         OSError: what the system says; the old folder is as it was then.
@@ -76,22 +78,24 @@ def new_folder(folder):
         ['weights']
     """
     folder = Path(folder)
-    new = folder.with_name(folder.name + ".new")
+    new, old = folder.with_name(folder.name + ".new"), previous(folder)
+    if among_strangers:
+        new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{name}") for name in ("new", "old"))
     shutil.rmtree(new, ignore_errors=True)  # left by a run that was killed
     new.mkdir(parents=True)
     try:
         yield new
-        for path in (*new.iterdir(), new):
+        for path in (*new.rglob("*"), new):
             flush(path)
         if folder.exists():
-            shutil.rmtree(previous(folder), ignore_errors=True)
-            os.replace(folder, previous(folder))
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
         os.replace(new, folder)
     except BaseException as error:
         shutil.rmtree(new, ignore_errors=True)
         raise _named(error, folder, new) if isinstance(error, OSError) else error
     flush(folder.parent)
-    shutil.rmtree(previous(folder), ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _named(error, path, unfinished):

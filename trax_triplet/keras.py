@@ -188,8 +188,9 @@ def classify(test_Q1, test_Q2, y_test, threshold, model, batch_size=64, verbose=
     if not len(test_Q1) == len(test_Q2) == len(labels) or not len(labels):
         raise ValueError("classify takes as many questions in test_Q1 and test_Q2 as labels in y_test, at least one; "
                          f"got {len(test_Q1)}, {len(test_Q2)} and {len(labels)}")
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"y_test must hold 0 and 1 only, but it holds {np.unique(labels)!s:.60}")
+    if labels.ndim != 1 or not np.isin(labels, (0, 1)).all():
+        raise ValueError("y_test must be n labels, 0 and 1 only, but its shape is "
+                         f"{labels.shape}, and it holds {np.unique(labels)!s:.60}")
     whole_number("batch_size", batch_size, 1)
     answers = _similarities(test_Q1, test_Q2, threshold, model, batch_size, verbose) > threshold
     confusion = tf.math.confusion_matrix(labels, answers, num_classes=2)
@@ -236,7 +237,8 @@ def _similarities(questions1, questions2, threshold, model, batch_size, verbose)
         raise ValueError(f"threshold must be a number such as 0.7, but it is {threshold!r}")
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model of two questions, as Siamese returns, but it is {model!r:.60}")
-    texts = tuple(tf.constant(questions, tf.string) for questions in (questions1, questions2))
+    # Of the shape that the model declares: asked in two, Keras traces it anew for any.
+    texts = tuple(tf.reshape(tf.constant(questions, tf.string), (-1, 1)) for questions in (questions1, questions2))
     pairs = tf.data.Dataset.from_tensor_slices((texts,)).batch(batch_size)
-    v1, v2 = np.split(model.predict(pairs, verbose=int(bool(verbose))), 2, axis=1)
+    v1, v2 = np.split(model.predict(pairs, verbose=int(bool(verbose))).astype("float32"), 2, axis=1)
     return np.einsum("nd,nd->n", v1, v2)

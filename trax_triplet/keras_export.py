@@ -11,6 +11,7 @@ from trax_triplet import files
 from trax_triplet.keras_layers import exchange_padding, keras, tf, tower, tower_of, two_towers
 from trax_triplet.keras_text import QuestionIds
 
+SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}  # what a folder of one holds
 FORMATS = {"keras": "a Keras model", "savedmodel": "a TensorFlow SavedModel"}
 
 
@@ -80,7 +81,7 @@ def from_keras(model):
     """
     stage, (embedding, lstm, *pool, out) = _parted(tower_of(model))
     pooling = _pooling(embedding, lstm, pool)
-    _check_out(out)
+    _check_out(out, embedding.output_dim)
     from trax_triplet.model import Siamese, set_weights
     from trax_triplet.storage import TrainedModel
     weights = _trax_arrays(*embedding.get_weights(), *lstm.get_weights())
@@ -98,7 +99,7 @@ def export(source, path, *, format=None):
 
     * `serving_default`: `questions`, strings (n,), to `vectors`, float32 (n, d), of length 1 (of no words: 0);
     * `similarity`: `question1` and `question2`, strings (n,), to `similarity`, float32 (n,), and, where the model came
-      with a threshold, `is_duplicate`, bool (n,).
+      with a threshold, `is_duplicate`, bool (n,). One question on one side is compared with all of the other.
 
     A Keras file (`keras.saving.load_model` reads it, with its safe mode on, once `trax_triplet.keras` is imported)
     holds the model of two questions, uncompiled.
@@ -114,7 +115,8 @@ def export(source, path, *, format=None):
 
     Raises:
         FileNotFoundError: no model folder, or no folder to write a file into.
-        FileExistsError: something stands there that is no SavedModel.
+        FileExistsError: something stands there that is no file, or no SavedModel, or a folder with more than one in it.
+        OSError: what the system says, such as no space; what was there is as it was then.
         TypeError, ValueError: as `to_keras`; an unknown format, or a Keras file of another ending.
 
     Example:
@@ -130,17 +132,21 @@ def export(source, path, *, format=None):
     path = Path(path)
     ending = path.suffix == ".keras"
     format = ("keras" if ending else "savedmodel") if format is None else format
-    if format not in FORMATS:
+    if not isinstance(format, str) or format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(map(repr, FORMATS))}, but it is {format!r:.60}")
     if format == "keras" and not ending:
         raise ValueError(f"a Keras file is told by its ending: name it {path.name}.keras instead of {path}")
-    if path.exists() and not (path.is_file() if format == "keras" else (path / "saved_model.pb").is_file()):
+    if path.exists() and not (path.is_file() if format == "keras" else _is_saved_model(path)):
         raise FileExistsError(f"{path} is there already and is no {'file' if format == 'keras' else 'SavedModel'}; it "
                               "is not replaced. Name another, or move this one away")
     model = source if isinstance(source, keras.Model) else to_keras(source)
     tower_of(model)
     (_write_keras if format == "keras" else _write_saved_model)(model, path)
     return format
+
+
+def _is_saved_model(path):
+    return (path / "saved_model.pb").is_file() and SAVED_MODEL.issuperset(os.listdir(path))
 
 
 def _write_keras(model, path):
@@ -153,7 +159,7 @@ def _write_keras(model, path):
 
 def _write_saved_model(model, path):
     tower = tower_of(model)
-    (stage, *_), threshold = tower.layers, None
+    (stage, *_), threshold = _layers(tower), None
     if isinstance(stage, QuestionIds):
         threshold = stage.settings.get("threshold")
     texts = tower.inputs[0].dtype == "string"
@@ -162,7 +168,7 @@ def _write_saved_model(model, path):
     # One function for both signatures: the tables that cut text are written once.
     @tf.function(input_signature=[tf.TensorSpec(shape, dtype)], autograph=False)
     def vectors(questions):
-        return tower(tf.reshape(questions, (-1, 1)) if texts else questions)
+        return tf.cast(tower(tf.reshape(questions, (-1, 1)) if texts else questions), tf.float32)
 
     def similarity(question1, question2):
         answer = {"similarity": tf.reduce_sum(vectors(question1) * vectors(question2), axis=1)}
@@ -177,8 +183,10 @@ def _write_saved_model(model, path):
     log, level = tf.get_logger(), tf.get_logger().level
     try:
         log.setLevel("WARNING")  # it tells the name of a folder that is renamed
-        with files.new_folder(path) as new:
+        with files.new_folder(path, among_strangers=True) as new:
             archive.write_out(str(new), verbose=False)
+    except tf.errors.OpError as error:
+        raise OSError(f"{path} could not be written: {error.message}") from None
     finally:
         log.setLevel(level)
 
@@ -216,17 +224,23 @@ def _trax_arrays(embedding, kernel, recurrent, bias):
 # --- which layers a Keras model has -----------------------------------------------------------------------
 
 
+def _layers(tower):
+    """The layers but for inputs, which a functional model lists, too."""
+    return [layer for layer in tower.layers if not isinstance(layer, keras.layers.InputLayer)]
+
+
 def _parted(tower):
     """The layer that makes ids, or None, and the others: embedding, LSTM, the mean if there is one, and the last."""
-    before = list(itertools.takewhile(lambda layer: not isinstance(layer, keras.layers.Embedding), tower.layers))
-    stage, layers = next(iter(before), None), tower.layers[len(before):]
+    every = _layers(tower)
+    before = list(itertools.takewhile(lambda layer: not isinstance(layer, keras.layers.Embedding), every))
+    stage, layers = next(iter(before), None), every[len(before):]
     names = [next((kind.__name__ for kind in (keras.layers.Embedding, keras.layers.LSTM,
                                               keras.layers.GlobalAveragePooling1D) if isinstance(layer, kind)), "")
              for layer in layers]
     if names not in (["Embedding", "LSTM", ""], ["Embedding", "LSTM", "GlobalAveragePooling1D", ""]):
         raise ValueError("expected a tower of ids, Embedding, LSTM, GlobalAveragePooling1D (unless the LSTM gives its "
                          "last state alone) and a layer to length 1, but its layers are "
-                         f"{', '.join(type(layer).__name__ for layer in tower.layers)}")
+                         f"{', '.join(type(layer).__name__ for layer in every)}")
     return stage, layers
 
 
@@ -237,6 +251,8 @@ def _pooling(embedding, lstm, pool):
     found = {name: lstm.get_config()[name] for name in expected}
     if found != expected:
         raise ValueError(f"the Trax side has an LSTM of {expected}, but this one has {found}")
+    if pool and pool[0].data_format != "channels_last":
+        raise ValueError(f"the mean is over the steps, data_format='channels_last', but it is {pool[0].data_format!r}")
     if not pool and not embedding.mask_zero:
         raise ValueError("the LSTM gives its state after the last step, padding too, which the Trax side does not "
                          "have; mask padding with Embedding(mask_zero=True)")
@@ -245,10 +261,12 @@ def _pooling(embedding, lstm, pool):
     return "mean" if embedding.mask_zero else "course"
 
 
-def _check_out(layer):
+def _check_out(layer, width):
     """Refuses a last layer that does not scale each row to length 1, as one that takes the whole batch for a vector."""
-    rows = np.array([[3.0, 4.0], [0.6, -0.8]], np.float32)
+    rows = np.zeros((2, width), np.float32)
+    rows[0, :2], rows[1, :2] = (3.0, 4.0)[:width], (0.6, -0.8)[:width]
+    expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     found = np.asarray(layer(tf.constant(rows)))
-    if found.shape != rows.shape or not np.allclose(found, [[0.6, 0.8], [0.6, -0.8]], atol=1e-5):
+    if found.shape != rows.shape or not np.allclose(found, expected, atol=1e-3):  # half precision, too
         raise ValueError(f"the last layer, {layer.name!r}, does not scale each row to length 1 on its own; write "
                          "tf.math.l2_normalize(x, axis=1)")

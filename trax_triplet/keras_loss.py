@@ -65,7 +65,8 @@ class ModifiedTripletLoss(keras.losses.Loss):
 
     `loss.triplet_loss` has the formula and the three rules of the course as settings. In `fit` the targets do not
     matter (any number a pair), unless they are ids: `model.fit((q1, q2), ids)`. On the replicas of a `tf.distribute`
-    strategy negatives come from all of them, and the gradients are those of the whole batch on one.
+    strategy negatives come from all of them, and the gradients are those of the whole batch on one. (Under a strategy
+    Keras itself cannot fit a model that takes texts: give word ids.)
 
     Args:
         margin, closest, anchor, normalize: as in `triplet_loss`.
@@ -91,7 +92,8 @@ class ModifiedTripletLoss(keras.losses.Loss):
     def __init__(self, margin=0.25, *, closest="semi-hard", anchor="first", reduction="mean", normalize=True,
                  with_groups=False, name="modified_triplet_loss", dtype=None):
         _core()[1].check_rule(margin, closest, anchor, reduction)
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name=name, reduction="none", dtype=dtype)
+        self.reduction = reduction  # done here; not every Keras 3 knows 'mean'
         self._rule = {"margin": margin, "closest": closest, "anchor": anchor, "normalize": normalize}
         self._with_groups = with_groups
 

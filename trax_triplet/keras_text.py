@@ -5,6 +5,8 @@ Keras, TensorFlow and the vocabulary only; where the model answers, neither Trax
 
 from __future__ import annotations
 
+import copy
+
 from trax_triplet.graph_text import crc32, split_words
 from trax_triplet.keras_layers import keras, tf
 from trax_triplet.vocabulary import Vocabulary
@@ -49,7 +51,7 @@ class QuestionIds(keras.layers.Layer):
         super().__init__(**kwargs)
         if settings is not None and not isinstance(settings, dict):
             raise TypeError(f"settings must be a dict, but it is {settings!r:.60}")
-        self._vocabulary, self._settings = Vocabulary(words, buckets=buckets), dict(settings or {})
+        self._vocabulary, self._settings = Vocabulary(words, buckets=buckets), copy.deepcopy(settings or {})
         # Strings: not to be converted to the dtype of the layer, nor compiled.
         self._convert_input_args, self._allow_non_tensor_positional_args = False, True
         self.supports_jit = False
@@ -87,12 +89,12 @@ class QuestionIds(keras.layers.Layer):
     @property
     def settings(self) -> dict:
         """What the model folder said, a dict of its own."""
-        return dict(self._settings)
+        return copy.deepcopy(self._settings)
 
     def get_config(self) -> dict:
         """What Keras saves: words, buckets, settings, and what every layer has."""
         return {**super().get_config(), "words": list(self._vocabulary.words), "buckets": self._vocabulary.buckets,
-                "settings": self._settings}
+                "settings": self.settings}
 
     def compute_output_shape(self, input_shape) -> tuple:
         """(n, length), where length is known only for a batch."""

@@ -249,12 +249,18 @@ def share_ties(rule, v, w, groups, found, gradient, constants, dv, dw):
             return total + weights.T @ vectors, weights @ a
 
         chunks = jnp.arange(len(others.vectors))
-        count = lax.scan(lambda c, k: (c + jnp.sum(hits(k)[1], axis=0, dtype=a.dtype), None), constants[rows], chunks)[0]
+        count = constants[rows] + lax.scan(lambda c, k: (c + jnp.sum(hits(k)[1], axis=0, dtype=a.dtype), None),
+                                           _zeros_of(value), chunks)[0]
         share = jnp.where(done + jnp.arange(block) < how_many, gradient[rows] / jnp.maximum(count, 1), 0)
-        more, pieces = lax.scan(give, jnp.zeros_like(a), chunks)
+        more, pieces = lax.scan(give, _zeros_of(a), chunks)
         return done + block, dv.at[rows].add(more), dw + pieces.reshape(-1, dw.shape[1])[:n]
 
     return lax.while_loop(lambda state: state[0] < how_many, some, (jnp.zeros_like(how_many), dv, dw))[1:]
+
+
+def _zeros_of(x):
+    """Zeros made of x: inside shard_map JAX 0.6 wants to see that they are each device's own, as sums to come are."""
+    return jnp.where(x > 0, jnp.zeros_like(x), 0)
 
 
 def integer_ids(groups):
