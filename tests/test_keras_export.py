@@ -266,6 +266,22 @@ sys.exit(cli.main(["export", "model", "served"]))
 """
 
 
+def test_what_tensorflow_says_of_a_disk_is_told_and_nothing_is_lost(tmp_path, monkeypatch):
+    export(to_keras(layer()), tmp_path / "served")
+    before = (tmp_path / "served" / "saved_model.pb").read_bytes()
+
+    def full(served, path, *arguments, **options):
+        Path(path, "saved_model.pb").write_text("half of")
+        raise tf.errors.OutOfRangeError(None, None, "File too large")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(OSError, match="served could not be written: File too large"):
+        export(to_keras(layer()), tmp_path / "served")
+    assert (tmp_path / "served" / "saved_model.pb").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["served"]
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_told_in_a_line_and_leaves_what_was_there(tmp_path):
     save_model(tmp_path / "model", trained())
     (tmp_path / "served").mkdir()
