@@ -93,6 +93,8 @@ def new_folder(folder, *, among_strangers=False):
         os.replace(new, folder)
     except BaseException as error:
         shutil.rmtree(new, ignore_errors=True)
+        if among_strangers and old.exists() and not folder.exists():
+            os.replace(old, folder)  # nobody would look for it
         raise _named(error, folder, new) if isinstance(error, OSError) else error
     flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
