@@ -96,6 +96,8 @@ row("loss.triplet_loss", ValueError, r"one shape \(batch, d\).*\(2,\)", ONES[0],
 row("loss.triplet_loss", ValueError, r"at least one pair.*\(0, 2\)", ONES[:0], ONES[:0])
 row("loss.triplet_loss", ValueError, "groups must be a pair", ONES, ONES, groups=IDS)
 row("loss.triplet_loss", ValueError, r"shape \(3,\).*\(2,\)", ONES, ONES, groups=(IDS[:2], IDS[:2]))
+row("arguments.check_threshold", TypeError, "threshold must be a number such as 0.7.*'high'", "high")
+row("arguments.check_threshold", ValueError, "threshold must be a number such as 0.7.*nan", NAN)
 row("loss.check_rule", ValueError, "anchor must be one of", 0.25, "hardest", "third", "mean")
 row("blockwise.blockwise_losses", ValueError, r"v1 must be \(m, d\).*\(3, 4\)", ONES, WIDE)
 row("blockwise.blockwise_losses", ValueError, "block must be a positive integer.*0", ONES, ONES, block=0)

@@ -90,7 +90,7 @@ def python(*arguments, **environment):
     ours = ("TF_CPP_MIN_LOG_LEVEL", "TRAX_TRIPLET_REPAIRS", "PYTHONWARNINGS", "XLA_FLAGS")
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     inherited.update(PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu", **environment)
-    return subprocess.run([sys.executable, *arguments], env=inherited, capture_output=True, text=True)
+    return subprocess.run([sys.executable, *map(str, arguments)], env=inherited, capture_output=True, text=True)
 
 
 # --- what an import loads -------------------------------------------------------------------------------

@@ -1,23 +1,18 @@
 """keras: the TensorFlow assignment's names as a grader looks at them, and the faults that they do not have."""
 
 import inspect
-import os
-import subprocess
-import sys
 import types
 import warnings
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_imports import python
 from test_loss import KERAS_LARGE, KERAS_SMALL
 
 from trax_triplet import keras as edition
 from trax_triplet.keras import Siamese, TripletLoss, TripletLossFn, classify, predict, train_model
-
-ROOT = Path(__file__).resolve().parents[1]
 
 QUESTIONS = ["How old are you?", "What is your age?", "How do I cook rice?", "How is rice cooked?", "Who are you?"]
 
@@ -236,10 +231,3 @@ def test_another_keras_backend_is_refused_in_one_sentence():
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: trax_triplet.keras needs Keras 3 on TensorFlow, but here is Keras ")
     assert "on jax: set the environment variable KERAS_BACKEND=tensorflow" in last
-
-
-def python(*arguments, **environment):
-    ours = ("TF_CPP_MIN_LOG_LEVEL", "TRAX_TRIPLET_REPAIRS", "PYTHONWARNINGS", "XLA_FLAGS")
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    inherited.update(PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu", **environment)
-    return subprocess.run([sys.executable, *map(str, arguments)], env=inherited, capture_output=True, text=True)

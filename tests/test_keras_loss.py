@@ -1,11 +1,7 @@
 """keras_loss: one rule on two engines, a backend that leaks nowhere; the class in fit, jit, float16, on replicas."""
 
 import functools
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import jax
 import keras
@@ -15,6 +11,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_imports import python
 from test_loss import near_jump, random_pairs
 
 from trax_triplet import loss, steps
@@ -22,8 +19,6 @@ from trax_triplet.compat import fastmath
 from trax_triplet.keras import TripletLoss, TripletLossFn
 from trax_triplet.keras_loss import ModifiedTripletLoss, halves, triplet_loss_on_tensorflow
 from trax_triplet.loss import triplet_loss
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 # --- the same rule ----------------------------------------------------------------------------------------
@@ -271,8 +266,5 @@ print("equal")
 
 
 def test_two_replicas_train_as_one():
-    ours = ("TF_CPP_MIN_LOG_LEVEL", "TRAX_TRIPLET_REPAIRS", "PYTHONWARNINGS", "XLA_FLAGS")
-    environment = {name: value for name, value in os.environ.items() if name not in ours}
-    environment.update(PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu")
-    done = subprocess.run([sys.executable, "-c", REPLICAS], env=environment, capture_output=True, text=True)
+    done = python("-c", REPLICAS)
     assert done.returncode == 0 and done.stdout.endswith("equal\n"), done.stderr

@@ -27,3 +27,20 @@ def whole_number(name: str, value: int, least: int | None = 0) -> int:
     if least is not None and number < least:
         raise ValueError(f"{name} must be at least {least}, got {number}")
     return number
+
+
+def check_threshold(threshold: float) -> None:
+    """Refuses a threshold of similarities that is no single number.
+
+    Raises:
+        TypeError: no number, or an array of them.
+        ValueError: NaN, which no similarity is above.
+
+    Example:
+        >>> check_threshold(0.7)
+    """
+    number = np.asarray(threshold)
+    if number.ndim != 0 or number.dtype.kind not in "iuf":
+        raise TypeError(f"threshold must be a number such as 0.7, but it is {threshold!r:.60}")
+    if np.isnan(number):
+        raise ValueError(f"threshold must be a number such as 0.7, but it is {threshold!r}")

@@ -4,8 +4,8 @@ Trax 1.4.1 was written for the JAX, NumPy and TensorFlow of 2021. Every other ro
 
     from trax_triplet.compat import tl, jnp, fastmath, training, optimizers, lr_schedules, shapes
 
-Each repair, below and in `backends`, says what broke, since when, which feature test decides whether it is applied, and when it
-can go. `repairs()` lists them: put its answer into a bug report. To see Trax as it is, set the environment
+Each repair, below and in `backends`, says what broke, since when, which feature test decides whether it is
+applied, and when it can go. `repairs()` lists them: put its answer into a bug report. To see Trax as it is, set the environment
 variable TRAX_TRIPLET_REPAIRS=0 before the import. Nothing here starts a JAX backend at import, so
 `jax.distributed.initialize()` may still follow. TensorFlow's log lines below TF_CPP_MIN_LOG_LEVEL (3 where
 you set none) are left out; set it to 0 to see them all.

@@ -11,7 +11,7 @@ import numpy as np
 
 from trax_triplet import loss as _loss
 from trax_triplet import model as _model
-from trax_triplet.arguments import whole_number
+from trax_triplet.arguments import check_threshold, whole_number
 from trax_triplet.compat import jnp, lr_schedules, optimizers, tl, training
 from trax_triplet.tokenizer import tokenize
 from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID
@@ -265,11 +265,7 @@ def predict(question1, question2, threshold, model, vocab, data_generator=data_g
 
 
 def _check_answering(threshold, model, vocab):
-    number = np.asarray(threshold)
-    if number.ndim != 0 or number.dtype.kind not in "iuf":
-        raise TypeError(f"threshold must be a number such as 0.7, but it is {threshold!r:.60}")
-    if np.isnan(number):
-        raise ValueError(f"threshold must be a number such as 0.7, but it is {threshold!r}")
+    check_threshold(threshold)
     if not callable(model):
         raise TypeError(f"model must be a model, called with a pair of arrays of word ids, but it is {model!r:.60}")
     if not hasattr(vocab, "__getitem__"):

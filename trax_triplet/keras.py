@@ -12,7 +12,7 @@ import numbers
 
 import numpy as np
 
-from trax_triplet.arguments import whole_number
+from trax_triplet.arguments import check_threshold, whole_number
 from trax_triplet.keras_layers import keras, tf, tower, two_towers
 from trax_triplet.keras_data import pairs_dataset
 from trax_triplet.keras_export import export, from_keras, to_keras
@@ -230,11 +230,7 @@ def predict(question1, question2, threshold, model, verbose=False):
 
 def _similarities(questions1, questions2, threshold, model, batch_size, verbose):
     """Dot products of the vectors of all pairs, in order, float32 (n,)."""
-    number = np.asarray(threshold)
-    if number.ndim != 0 or number.dtype.kind not in "iuf":
-        raise TypeError(f"threshold must be a number such as 0.7, but it is {threshold!r:.60}")
-    if np.isnan(number):
-        raise ValueError(f"threshold must be a number such as 0.7, but it is {threshold!r}")
+    check_threshold(threshold)
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model of two questions, as Siamese returns, but it is {model!r:.60}")
     # Of the shape that the model declares: asked in two, Keras traces it anew for any.

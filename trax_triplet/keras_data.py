@@ -52,8 +52,8 @@ def pairs_dataset(pairs, batch_size=256, *, seed=0, vocabulary=None, max_words=N
         raise TypeError(f"vocabulary must be a Vocabulary, or None for texts, but it is {vocabulary!r:.60}")
     if max_words is not None:
         whole_number("max_words", max_words, 1)
-    if max_words is not None and vocabulary is None:
-        raise ValueError("max_words cuts word ids: give a vocabulary with it, or leave it out")
+        if vocabulary is None:
+            raise ValueError("max_words cuts word ids: give a vocabulary with it, or leave it out")
     if pairs.is_duplicate is None or not pairs.is_duplicate.any():
         raise ValueError("there is no duplicate pair to train on: at least one pair must be labelled 1")
     pairs = pairs.select(np.flatnonzero(pairs.is_duplicate))
