@@ -1,12 +1,13 @@
-"""Questions a second from raw text to vectors: ours, and all-MiniLM-L6-v2 of sentence-transformers if installed.
+"""Questions a second from raw text to vectors: ours, and all-MiniLM-L6-v2 of sentence-transformers
+if installed.
 
     python benchmarks/embed.py                                        # generated questions
     python benchmarks/embed.py --csv pairs.csv --json embed.json      # yours
     python benchmarks/embed.py --csv pairs.csv --minilm FOLDER        # with MiniLM's files from a folder
 
-Ours is of the size that `train` makes (d = 128, state after the last word), with the CSV's vocabulary and random
-weights: speed does not depend on them. Each side embeds what it can of the same questions in a turn; MiniLM gets the
-first 200 of them, and the rate is what is compared.
+Ours is of the size that `train` makes (d = 128, state after the last word), with the CSV's
+vocabulary and random weights: speed does not depend on them. Each side embeds what it can of the
+same questions in a turn; MiniLM gets the first 200 of them, and the rate is what is compared.
 """
 
 import argparse
@@ -38,9 +39,11 @@ def main():
     trained.embed(questions)
     first = time.perf_counter() - start
     ids = vocabulary.encode_all(questions)
-    sides = {"ours, text to vectors": lambda: trained.embed(questions),
-             "  of which text to ids": lambda: vocabulary.encode_all(questions),
-             "  of which ids to vectors": lambda: encode(ids)}
+    sides = {
+        "ours, text to vectors": lambda: trained.embed(questions),
+        "  of which text to ids": lambda: vocabulary.encode_all(questions),
+        "  of which ids to vectors": lambda: encode(ids),
+    }
     counts = dict.fromkeys(sides, len(questions))
     minilm = _minilm(args.minilm)
     if minilm is not None:
@@ -50,22 +53,43 @@ def main():
     times = measure.interleaved(sides, seconds=args.seconds, warmup=1)
     rates = {name: counts[name] / measure.median(times, name) for name in sides}
     ours = rates["ours, text to vectors"]
-    rows = [[name, counts[name], measure.median(times, name), rates[name], ours / rates[name]] for name in sides]
-    title = (f"Embedding {len(questions)} questions ({len(set(questions))} distinct, {len(vocabulary)} ids, "
-             f"{sum(map(len, ids)) / len(ids):.1f} words each); the first call took {first:.1f} s with compiling")
-    measure.report(title, ["side", "questions", "s", "questions/s", "ours is x times as fast"], rows,
-                   packages=PACKAGES, path=args.json,
-                   results={"first_call": first, "questions": counts, "seconds": times, "questions_per_second": rates})
+    rows = [
+        [name, counts[name], measure.median(times, name), rates[name], ours / rates[name]]
+        for name in sides
+    ]
+    title = (
+        f"Embedding {len(questions)} questions ({len(set(questions))} distinct, {len(vocabulary)} ids, "
+        f"{sum(map(len, ids)) / len(ids):.1f} words each); the first call took {first:.1f} s with compiling"
+    )
+    measure.report(
+        title,
+        ["side", "questions", "s", "questions/s", "ours is x times as fast"],
+        rows,
+        packages=PACKAGES,
+        path=args.json,
+        results={
+            "first_call": first,
+            "questions": counts,
+            "seconds": times,
+            "questions_per_second": rates,
+        },
+    )
     if minilm is None:
         print("sentence-transformers or MiniLM's files are not there: nothing to compare with")
 
 
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--csv", help="question pairs, as the package reads them; left out: generated ones")
+    parser.add_argument(
+        "--csv", help="question pairs, as the package reads them; left out: generated ones"
+    )
     parser.add_argument("--questions", type=int, default=100_000, help="at most so many of them")
-    parser.add_argument("--minilm", default="sentence-transformers/all-MiniLM-L6-v2", help="a folder with its files, "
-                        "or a name that sentence-transformers finds on this machine; nothing is downloaded")
+    parser.add_argument(
+        "--minilm",
+        default="sentence-transformers/all-MiniLM-L6-v2",
+        help="a folder with its files, "
+        "or a name that sentence-transformers finds on this machine; nothing is downloaded",
+    )
     parser.add_argument("--seconds", type=float, default=20, help="time for the rounds")
     parser.add_argument("--json", help="file for the results, with all raw times")
     return parser.parse_args()
@@ -82,6 +106,7 @@ def _questions(csv, n):
 def _minilm(where):
     try:
         from sentence_transformers import SentenceTransformer
+
         return SentenceTransformer(where, device="cpu", local_files_only=True)
     except (ImportError, OSError, ValueError):
         return None

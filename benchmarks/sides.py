@@ -1,8 +1,9 @@
 """One training step of each side that benchmarks/step.py compares, written as its users write it.
 
-Each function returns `steps(n)`: n training steps (forward, backward, Adam), done when it returns; its value is the
-last loss. The course's model stands here in Trax's own layers, not by way of `trax_triplet.course`, so that what this
-package gains does not speed up the side it is compared with.
+Each function returns `steps(n)`: n training steps (forward, backward, Adam), done when it returns;
+its value is the last loss. The course's model stands here in Trax's own layers, not by way of
+`trax_triplet.course`, so that what this package gains does not speed up the side it is compared
+with.
 """
 
 import contextlib
@@ -25,7 +26,8 @@ MARGIN = 0.25  # the course's
 
 
 class Feed:
-    """An endless stream whose source can be changed: batches to warm up with first, then those that are timed."""
+    """An endless stream whose source can be changed: batches to warm up with first, then those that
+    are timed."""
 
     def __init__(self, source=None):
         self.source = source
@@ -44,19 +46,33 @@ def trax_course(stream, vocab_size, d_model):
         stream: endless batches; the first two arrays of each are ids (batch, length), int32.
         vocab_size, d_model: sizes of the model.
     """
-    tower = tl.Serial(tl.Embedding(vocab_size, d_model), tl.LSTM(d_model), tl.Mean(axis=1),
-                      tl.Fn("Normalize", lambda x: x / jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True))))
-    task = training.TrainTask(map(lambda batch: batch[:2], stream), tl.Fn("TripletLoss", _trax_loss),
-                              optimizers.Adam(0.01), sample_batch=(np.ones((2, 2), np.int32),) * 2)
+    tower = tl.Serial(
+        tl.Embedding(vocab_size, d_model),
+        tl.LSTM(d_model),
+        tl.Mean(axis=1),
+        tl.Fn("Normalize", lambda x: x / jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True))),
+    )
+    task = training.TrainTask(
+        map(lambda batch: batch[:2], stream),
+        tl.Fn("TripletLoss", _trax_loss),
+        optimizers.Adam(0.01),
+        sample_batch=(np.ones((2, 2), np.int32),) * 2,
+    )
     with contextlib.redirect_stdout(io.StringIO()):
-        loop = training.Loop(tl.Parallel(tower, tower), task, eval_at=_never, checkpoint_at=_never,
-                             permanent_checkpoint_at=_never)
+        loop = training.Loop(
+            tl.Parallel(tower, tower),
+            task,
+            eval_at=_never,
+            checkpoint_at=_never,
+            permanent_checkpoint_at=_never,
+        )
     losses = _kept_losses(loop)
 
     def steps(n):
         with contextlib.redirect_stdout(io.StringIO()):
             loop.run(n)
         return _done(losses)
+
     return steps
 
 
@@ -67,7 +83,9 @@ def _trax_loss(v1, v2):
     positive, same = jnp.diagonal(scores), jnp.eye(size)
     closest = jnp.max(scores - 2.0 * same, axis=1)
     mean = jnp.sum(scores * (1.0 - same), axis=1) / (size - 1)
-    return jnp.mean(jnp.maximum(MARGIN - positive + closest, 0.0) + jnp.maximum(MARGIN - positive + mean, 0.0))
+    return jnp.mean(
+        jnp.maximum(MARGIN - positive + closest, 0.0) + jnp.maximum(MARGIN - positive + mean, 0.0)
+    )
 
 
 def ours(stream, vocab_size, pooling="last", **changed):
@@ -76,18 +94,29 @@ def ours(stream, vocab_size, pooling="last", **changed):
     Args:
         stream: endless batches (ids1, ids2, groups1, groups2).
         vocab_size: of the model.
-        pooling: 'last', or 'course' for the course's model, which has no word dropout and its own first weights.
+        pooling: 'last', or 'course' for the course's model, which has no word dropout and its own
+        first weights.
         changed: other settings than `train`'s.
 
     Returns:
         `steps`, and a function of ids that makes the function `BatchStream(vectors=)` takes.
     """
-    settings = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
-    settings.update(pooling=pooling, steps=10 ** 6, **changed)  # the learning rate never falls to nothing
-    names = ("pooling", "embedding_stddev", "word_dropout", "buckets") if pooling != "course" else ("pooling",)
+    settings = {
+        name: parameter.default for name, parameter in inspect.signature(train).parameters.items()
+    }
+    settings.update(
+        pooling=pooling, steps=10**6, **changed
+    )  # the learning rate never falls to nothing
+    names = (
+        ("pooling", "embedding_stddev", "word_dropout", "buckets")
+        if pooling != "course"
+        else ("pooling",)
+    )
     shape = {name: settings[name] for name in names}
     model = init_model(Siamese(vocab_size, settings["d_model"], "train", **shape), settings["seed"])
-    eval_model = set_weights(Siamese(vocab_size, settings["d_model"], "eval", **shape), get_weights(model))
+    eval_model = set_weights(
+        Siamese(vocab_size, settings["d_model"], "eval", **shape), get_weights(model)
+    )
     size, encode = settings["batch_size"], Encoder(eval_model)
     empty = (*(np.ones((size, 8), np.int32),) * 2, *(np.arange(size, dtype=np.int32),) * 2)
     loop = make_loop(model, eval_model, stream, [empty], settings)
@@ -101,7 +130,9 @@ def ours(stream, vocab_size, pooling="last", **changed):
         def vectors():
             eval_model.weights = loop.model.weights
             return encode(ids)
+
         return vectors
+
     return steps, vectors_of
 
 
@@ -119,13 +150,18 @@ def keras_course(dataset, vocab_size, d_model, jit):
     import keras
     import tensorflow as tf
 
-    tower = keras.Sequential([
-        keras.layers.Embedding(vocab_size, d_model, name="embedding"),
-        keras.layers.LSTM(d_model, return_sequences=True, name="LSTM"),
-        keras.layers.GlobalAveragePooling1D(name="mean"),
-        keras.layers.Lambda(lambda x: tf.math.l2_normalize(x, axis=-1), name="out")])
+    tower = keras.Sequential(
+        [
+            keras.layers.Embedding(vocab_size, d_model, name="embedding"),
+            keras.layers.LSTM(d_model, return_sequences=True, name="LSTM"),
+            keras.layers.GlobalAveragePooling1D(name="mean"),
+            keras.layers.Lambda(lambda x: tf.math.l2_normalize(x, axis=-1), name="out"),
+        ]
+    )
     inputs = [keras.Input((None,), dtype="int32") for _ in range(2)]
-    model = keras.Model(inputs, keras.layers.Concatenate(axis=1, name="conc_1_2")([tower(x) for x in inputs]))
+    model = keras.Model(
+        inputs, keras.layers.Concatenate(axis=1, name="conc_1_2")([tower(x) for x in inputs])
+    )
     traces = []
 
     def loss(labels, out):
@@ -137,17 +173,24 @@ def keras_course(dataset, vocab_size, d_model, jit):
 
 
 def keras_ours(dataset, vocab_size, d_model):
-    """This package's model and loss in Keras: padding masked, the state after the last word, negatives by groups.
+    """This package's model and loss in Keras: padding masked, the state after the last word,
+    negatives by groups.
 
     Args:
-        dataset: endless `tf.data.Dataset` of ((ids1, ids2), groups (batch, 2)), as from `pairs_dataset`.
+        dataset: endless `tf.data.Dataset` of ((ids1, ids2), groups (batch, 2)), as from
+        `pairs_dataset`.
         vocab_size, d_model: sizes of the model.
     """
     from trax_triplet.keras import ModifiedTripletLoss, keras, to_keras
 
-    model = to_keras(init_model(Siamese(vocab_size, d_model, "eval", pooling="last", embedding_stddev=0.1)))
-    model.compile(loss=ModifiedTripletLoss(0.4, anchor="both", with_groups=True),
-                  optimizer=keras.optimizers.Adam(0.005), jit_compile=False)
+    model = to_keras(
+        init_model(Siamese(vocab_size, d_model, "eval", pooling="last", embedding_stddev=0.1))
+    )
+    model.compile(
+        loss=ModifiedTripletLoss(0.4, anchor="both", with_groups=True),
+        optimizer=keras.optimizers.Adam(0.005),
+        jit_compile=False,
+    )
     return _keras_steps(model, dataset)
 
 
@@ -164,7 +207,8 @@ def _keras_steps(model, dataset):
 
 
 def _keras_loss(tf, out):
-    """The Keras assignment's rule: anchors from the second side, closest negative not above the positive, sum."""
+    """The Keras assignment's rule: anchors from the second side, closest negative not above the
+    positive, sum."""
     v1, v2 = tf.split(out, 2, axis=1)
     scores = tf.linalg.matmul(v2, v1, transpose_b=True)
     size = tf.shape(scores)[0]
@@ -172,11 +216,14 @@ def _keras_loss(tf, out):
     mean = tf.reduce_sum(scores * (1.0 - same), axis=1) / tf.cast(size - 1, tf.float32)
     masked = tf.logical_or(same == 1.0, scores > positive[:, None])
     closest = tf.reduce_max(scores - 2.0 * tf.cast(masked, tf.float32), axis=1)
-    return tf.reduce_sum(tf.nn.relu(MARGIN - positive + closest) + tf.nn.relu(MARGIN - positive + mean))
+    return tf.reduce_sum(
+        tf.nn.relu(MARGIN - positive + closest) + tf.nn.relu(MARGIN - positive + mean)
+    )
 
 
 def pytorch(stream, vocab_size, d_model):
-    """The same model in PyTorch, hardest negatives as a metric learning library mines them; None without PyTorch.
+    """The same model in PyTorch, hardest negatives as a metric learning library mines them; None
+    without PyTorch.
 
     Both questions go through the LSTM as one batch, as such a library's users do it.
 
@@ -188,7 +235,10 @@ def pytorch(stream, vocab_size, d_model):
         return None
     import torch
 
-    embedding, lstm = torch.nn.Embedding(vocab_size, d_model), torch.nn.LSTM(d_model, d_model, batch_first=True)
+    embedding, lstm = (
+        torch.nn.Embedding(vocab_size, d_model),
+        torch.nn.LSTM(d_model, d_model, batch_first=True),
+    )
     optimizer = torch.optim.Adam([*embedding.parameters(), *lstm.parameters()], lr=0.01)
 
     def steps(n):
@@ -201,6 +251,7 @@ def pytorch(stream, vocab_size, d_model):
             loss.backward()
             optimizer.step()
         return float(loss.detach())
+
     return steps
 
 
@@ -215,19 +266,23 @@ def _pytorch_loss(torch, vectors, labels):
 
 def matrix_product(rows, inner, columns):
     """A large float32 product in JAX, as far as this machine goes; `steps(n)` makes n of them."""
-    a, b = (jnp.asarray(np.random.default_rng(0).normal(size=size), "float32")
-            for size in ((rows, inner), (inner, columns)))
+    a, b = (
+        jnp.asarray(np.random.default_rng(0).normal(size=size), "float32")
+        for size in ((rows, inner), (inner, columns))
+    )
     product = jax.jit(jnp.matmul)
 
     def steps(n):
         for _ in range(n):
             jax.block_until_ready(product(a, b))
         return 0.0
+
     return steps
 
 
 def dense_adam(rows, columns):
     """Adam over all of a table, in place; `steps(n)` makes n of them."""
+
     @functools.partial(jax.jit, donate_argnums=(0, 1, 2))
     def update(table, mean, square, gradient):
         mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient * gradient
@@ -239,6 +294,7 @@ def dense_adam(rows, columns):
         for _ in range(n):
             arrays[:3] = jax.block_until_ready(update(*arrays))
         return 0.0
+
     return steps
 
 
@@ -255,6 +311,7 @@ def _kept_losses(loop):
         loss, stats = one_step(*args, **kwargs)
         kept[0] = loss
         return loss, stats
+
     trainer.one_step = keeping
     return kept
 
@@ -265,5 +322,6 @@ def _done(losses):
 
 
 def _wait():
-    """Until JAX has made all arrays that there are: a step's weights may come later than its loss."""
+    """Until JAX has made all arrays that there are: a step's weights may come later than its
+    loss."""
     jax.block_until_ready(jax.live_arrays())

@@ -3,8 +3,8 @@
     python benchmarks/startup.py --json startup.json
     python benchmarks/startup.py --model run          # predict with a model that you trained
 
-`predict` loads the framework and a model and compares one pair; without --model a small one of random weights is
-made. Beside them: a Python that does nothing, and `import trax`.
+`predict` loads the framework and a model and compares one pair; without --model a small one of
+random weights is made. Beside them: a Python that does nothing, and `import trax`.
 """
 
 import argparse
@@ -30,7 +30,9 @@ save_model({folder!r}, TrainedModel(model, vocabulary, {{"pooling": "last", "thr
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model", help="a folder that `trax-triplet train` wrote, for predict")
-    parser.add_argument("--seconds", type=float, default=60, help="time for the rounds; at least three are made")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="time for the rounds; at least three are made"
+    )
     parser.add_argument("--json", help="file for the results, with all raw times")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -38,22 +40,45 @@ def main():
         if not args.model:
             _python("-c", MODEL.format(folder=model))
         predict = ("predict", "--model", model, "How do I learn French?", "How can I learn French?")
-        sides = {"python, nothing": ("-c", "pass"),
-                 "import trax_triplet": ("-c", "import trax_triplet"),
-                 "trax-triplet --help": ("-m", "trax_triplet", "--help"),
-                 "import trax": ("-W", "ignore", "-c", "import trax"),
-                 "trax-triplet predict, one pair": ("-m", "trax_triplet", *predict)}
-        times = measure.interleaved({name: lambda arguments=arguments: _python(*arguments)
-                                     for name, arguments in sides.items()}, seconds=args.seconds, warmup=1)
-    rows = [[name, measure.median(times, name), measure.median(times, name) - measure.median(times, "python, nothing"),
-             measure.ratio(times, name, "import trax")] for name in sides]
-    measure.report("Fresh processes, medians", ["what", "s", "s above nothing", "of import trax"], rows,
-                   packages=PACKAGES, results=times, path=args.json)
+        sides = {
+            "python, nothing": ("-c", "pass"),
+            "import trax_triplet": ("-c", "import trax_triplet"),
+            "trax-triplet --help": ("-m", "trax_triplet", "--help"),
+            "import trax": ("-W", "ignore", "-c", "import trax"),
+            "trax-triplet predict, one pair": ("-m", "trax_triplet", *predict),
+        }
+        times = measure.interleaved(
+            {
+                name: lambda arguments=arguments: _python(*arguments)
+                for name, arguments in sides.items()
+            },
+            seconds=args.seconds,
+            warmup=1,
+        )
+    rows = [
+        [
+            name,
+            measure.median(times, name),
+            measure.median(times, name) - measure.median(times, "python, nothing"),
+            measure.ratio(times, name, "import trax"),
+        ]
+        for name in sides
+    ]
+    measure.report(
+        "Fresh processes, medians",
+        ["what", "s", "s above nothing", "of import trax"],
+        rows,
+        packages=PACKAGES,
+        results=times,
+        path=args.json,
+    )
 
 
 def _python(*arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr}")
 

@@ -1,9 +1,10 @@
-"""What each trick of the training step gives on its own: the step as it is, and with one of them left out.
+"""What each trick of the training step gives on its own: the step as it is, and with one of them
+left out.
 
     python benchmarks/tricks.py pairs.csv --json tricks.json
 
-The step is forward, backward and Adam on batches of 256 real pairs, d = 128, made before the timing. All variants
-take turns in one run, on the same twenty batches of one epoch.
+The step is forward, backward and Adam on batches of 256 real pairs, d = 128, made before the
+timing. All variants take turns in one run, on the same twenty batches of one epoch.
 """
 
 import argparse
@@ -32,7 +33,9 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 D, BATCH = 128, 256
-DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
+DEFAULTS = {
+    name: parameter.default for name, parameter in inspect.signature(train).parameters.items()
+}
 RULE = {name: DEFAULTS[name] for name in ("margin", "closest", "anchor")}
 ROOM = trainer.room_for(BATCH, DEFAULTS["max_words"])
 ALL = "the step as it is"
@@ -42,30 +45,51 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("csv", help="question pairs, as the package's train reads them")
     parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--batches", type=int, default=20, help="of an epoch, spread over its lengths")
+    parser.add_argument(
+        "--batches", type=int, default=20, help="of an epoch, spread over its lengths"
+    )
     parser.add_argument("--json", help="file to write")
-    parser.add_argument("--quick", action="store_true", help="few pairs and rounds; the figures mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="few pairs and rounds; the figures mean nothing"
+    )
     args = parser.parse_args()
     pairs = step_benchmark._read(args)
     chosen = _batches(pairs, args.batches)
     calls = {name: prepare(chosen, pairs["vocabulary"]) for name, prepare in VARIANTS.items()}
     times = measure.interleaved(calls, seconds=args.seconds, rounds=2 if args.quick else None)
     n = len(chosen)
-    rows = [[name, 1e3 * measure.median(times, name) / n, measure.ratio(times, name, ALL)] for name in times]
-    measure.report(f"{n} batches of {BATCH} real pairs, vocabulary {pairs['vocabulary']}; {len(times[ALL])} rounds",
-                   ["variant", "ms a batch", "x as it is"], rows, packages=("trax", "jax", "numpy"), path=args.json,
-                   results={name: [t / n for t in list_] for name, list_ in times.items()})
+    rows = [
+        [name, 1e3 * measure.median(times, name) / n, measure.ratio(times, name, ALL)]
+        for name in times
+    ]
+    measure.report(
+        f"{n} batches of {BATCH} real pairs, vocabulary {pairs['vocabulary']}; {len(times[ALL])} rounds",
+        ["variant", "ms a batch", "x as it is"],
+        rows,
+        packages=("trax", "jax", "numpy"),
+        path=args.json,
+        results={name: [t / n for t in list_] for name, list_ in times.items()},
+    )
 
 
 def _batches(pairs, n):
-    stream = BatchStream(*pairs["ids"], pairs["groups"], batch_size=BATCH, seed=0, max_words=DEFAULTS["max_words"],
-                         neighbours=16, vectors=None)
+    stream = BatchStream(
+        *pairs["ids"],
+        pairs["groups"],
+        batch_size=BATCH,
+        seed=0,
+        max_words=DEFAULTS["max_words"],
+        neighbours=16,
+        vectors=None,
+    )
     epoch = stream.rest_of_epoch()
-    return epoch[::max(len(epoch) // n, 1)][:n]
+    return epoch[:: max(len(epoch) // n, 1)][:n]
 
 
 def _packed(batch, vocab_size, seed=0):
-    packed = trainer.pack_batch(batch, vocab_size, DEFAULTS["buckets"], dropout=DEFAULTS["word_dropout"], seed=seed)
+    packed = trainer.pack_batch(
+        batch, vocab_size, DEFAULTS["buckets"], dropout=DEFAULTS["word_dropout"], seed=seed
+    )
     return trainer.in_room(packed, *ROOM, vocab_size)
 
 
@@ -79,8 +103,17 @@ def _steps(batches, vocab_size, fresh_room=False):
 
     rows = RowsBehind(*first(vocab_size, D), jnp.zeros(vocab_size, "int32"))
     rest = tuple((w, (m, v)) for w, m, v in (first(2 * D, 4 * D), first(4 * D)))
-    options = {"learning_rate": 0.005, "weight_decay_rate": 1e-5, "b1": 0.9, "b2": 0.999, "eps": 1e-5}
-    options, rates = {k: np.float32(v) for k, v in options.items()}, np.full(MOST_BEHIND, 0.005, np.float32)
+    options = {
+        "learning_rate": 0.005,
+        "weight_decay_rate": 1e-5,
+        "b1": 0.9,
+        "b2": 0.999,
+        "eps": 1e-5,
+    }
+    options, rates = (
+        {k: np.float32(v) for k, v in options.items()},
+        np.full(MOST_BEHIND, 0.005, np.float32),
+    )
 
     room = ROOM[0], len(batches[0].words)
 
@@ -104,11 +137,13 @@ def _steps(batches, vocab_size, fresh_room=False):
             *state[:], loss = jitted(*state, step, rates, options, batch)
         jax.block_until_ready(state)
         return float(loss)
+
     run()
     return run
 
 
-# --- variants: each a function of batches and vocabulary size ------------------------------------------
+# --- variants: each a function of batches and vocabulary size
+# ------------------------------------------
 
 
 def as_it_is(batches, vocab_size):
@@ -120,8 +155,10 @@ def new_memory(batches, vocab_size):
 
 
 def padding_computed(batches, vocab_size):
-    with mock.patch.object(packing, "rung_sizes", lambda rows: (rows,)), \
-            mock.patch.object(recurrence, "rung_sizes", lambda rows: (rows,)):
+    with (
+        mock.patch.object(packing, "rung_sizes", lambda rows: (rows,)),
+        mock.patch.object(recurrence, "rung_sizes", lambda rows: (rows,)),
+    ):
         return _steps([_packed(batch, vocab_size) for batch in batches], vocab_size)
 
 
@@ -132,20 +169,28 @@ def all_rows(batches, vocab_size):
     def whole(batch):
         packed = _packed(batch, vocab_size)
         place = np.minimum(packed.words, vocab_size - 1)[packed.packed.index]
-        return packed._replace(words=everything, used=np.int32(vocab_size),
-                               packed=packed.packed._replace(index=place))
+        return packed._replace(
+            words=everything, used=np.int32(vocab_size), packed=packed.packed._replace(index=place)
+        )
+
     return _steps([whole(batch) for batch in batches], vocab_size)
 
 
 def trax_step(lstm):
-    """Trax's own step on the same model: padding, the whole table, new memory; the LSTM by autodiff or closed form."""
+    """Trax's own step on the same model: padding, the whole table, new memory; the LSTM by autodiff
+    or closed form."""
+
     def prepare(batches, vocab_size):
         import sides
 
-        with mock.patch.object(sides, "Siamese", functools.partial(sides.Siamese, lstm=lstm)), _no_packed_trainer():
+        with (
+            mock.patch.object(sides, "Siamese", functools.partial(sides.Siamese, lstm=lstm)),
+            _no_packed_trainer(),
+        ):
             steps, _ = sides.ours(itertools.cycle(batches), vocab_size, d_model=D, batch_size=BATCH)
         steps(len(batches))
         return lambda: steps(len(batches))
+
     return prepare
 
 
@@ -153,14 +198,24 @@ def trax_step(lstm):
 def _no_packed_trainer():
     from trax_triplet import loop
 
-    with mock.patch.object(loop, "PackedTrainer", lambda model_with_loss, optimizer, *_: loop.optimizers.Trainer(
-            model_with_loss, optimizer, n_devices=1)):
+    with mock.patch.object(
+        loop,
+        "PackedTrainer",
+        lambda model_with_loss, optimizer, *_: loop.optimizers.Trainer(
+            model_with_loss, optimizer, n_devices=1
+        ),
+    ):
         yield
 
 
-VARIANTS = {ALL: as_it_is, "new memory in each step": new_memory, "all rows up to the longest": padding_computed,
-            "the whole table in each step": all_rows, "Trax's step, LSTM in closed form": trax_step("closed form"),
-            "Trax's step, LSTM by autodiff": trax_step("trax")}
+VARIANTS = {
+    ALL: as_it_is,
+    "new memory in each step": new_memory,
+    "all rows up to the longest": padding_computed,
+    "the whole table in each step": all_rows,
+    "Trax's step, LSTM in closed form": trax_step("closed form"),
+    "Trax's step, LSTM by autodiff": trax_step("trax"),
+}
 
 if __name__ == "__main__":
     main()

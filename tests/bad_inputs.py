@@ -1,4 +1,5 @@
-"""The rows of `test_bad_input.py` for the loss, the model and what is saved; and what rows are made of."""
+"""The rows of `test_bad_input.py` for the loss, the model and what is saved; and what rows are made
+of."""
 
 import numpy as np
 import pytest
@@ -7,7 +8,11 @@ from trax_triplet.data import Pairs
 from trax_triplet.vocabulary import Vocabulary
 
 NAN, INF = float("nan"), float("inf")
-ONES, WIDE, CUBE = np.ones((3, 2), "float32"), np.ones((3, 4), "float32"), np.ones((3, 2, 2), "float32")
+ONES, WIDE, CUBE = (
+    np.ones((3, 2), "float32"),
+    np.ones((3, 4), "float32"),
+    np.ones((3, 2, 2), "float32"),
+)
 SQUARE, INTEGERS, HALF = np.eye(3, dtype="float32"), np.ones((3, 3), "int32"), np.full((3, 3), 0.5)
 IDS = np.arange(3)
 PAIRS = Pairs(["Why?", "Who?", "How old?"], ["How come?", "When?", "How old is he?"], [1, 0, 1])
@@ -17,11 +22,14 @@ TEXTS = ["How old?"]
 
 
 class Given(str):
-    """The name of an argument that the fixture `given` makes: what takes a folder, or the time to load Trax."""
+    """The name of an argument that the fixture `given` makes: what takes a folder, or the time to
+    load Trax."""
 
 
 TRAINED, LAYER, UNINITIALISED = Given("trained"), Given("layer"), Given("uninitialised")
-FOLDER, MODEL, TEXT, PICTURE, NEW = (Given(name) for name in ("folder", "model", "text", "picture", "new"))
+FOLDER, MODEL, TEXT, PICTURE, NEW = (
+    Given(name) for name in ("folder", "model", "text", "picture", "new")
+)
 
 
 def csv_of(name):
@@ -32,15 +40,21 @@ ROWS = []
 
 
 def row(name, error, phrase, *arguments, **options):
-    """One row of the table: a function, the class of its error, a phrase of its message, and what it is called with."""
+    """One row of the table: a function, the class of its error, a phrase of its message, and what
+    it is called with."""
     ROWS.append(pytest.param(name, error, phrase, arguments, options, id=f"{name}-{len(ROWS)}"))
 
 
-# --- similarity, steps, negatives, loss -------------------------------------------------------------------
+# --- similarity, steps, negatives, loss
+# -------------------------------------------------------------------
 
-for f, rest in (("similarity.l2_normalize", ()), ("similarity.cosine_similarity", (ONES,)),
-                ("similarity.similarity_matrix", (ONES,)), ("loss.triplet_loss", (ONES,)),
-                ("course.TripletLossFn", (ONES,))):
+for f, rest in (
+    ("similarity.l2_normalize", ()),
+    ("similarity.cosine_similarity", (ONES,)),
+    ("similarity.similarity_matrix", (ONES,)),
+    ("loss.triplet_loss", (ONES,)),
+    ("course.TripletLossFn", (ONES,)),
+):
     row(f, TypeError, "must be an array or a list of numbers, but it is None", None, *rest)
     row(f, TypeError, "must be .*numbers.*but it is 'text'", "text", *rest)
     row(f, TypeError, "dtype int32.*floating point", ONES.astype("int32"), *rest)
@@ -48,8 +62,20 @@ for f, rest in (("similarity.l2_normalize", ()), ("similarity.cosine_similarity"
 row("similarity.l2_normalize", ValueError, "vectors .*single number", 1.0)
 row("similarity.l2_normalize", TypeError, "dtype bool.*floating point", [True, False])
 row("similarity.l2_normalize", ValueError, "at least one entry.*shape is \\(3, 0\\)", ONES[:, :0])
-row("similarity.cosine_similarity", ValueError, r"one shape.*\(3, 2\).*\(3, 4\).*use similarity_matrix", ONES, WIDE)
-row("similarity.similarity_matrix", ValueError, r"one width.*\(3, 2\) and v2 is \(3, 4\)", ONES, WIDE)
+row(
+    "similarity.cosine_similarity",
+    ValueError,
+    r"one shape.*\(3, 2\).*\(3, 4\).*use similarity_matrix",
+    ONES,
+    WIDE,
+)
+row(
+    "similarity.similarity_matrix",
+    ValueError,
+    r"one width.*\(3, 2\) and v2 is \(3, 4\)",
+    ONES,
+    WIDE,
+)
 row("similarity.similarity_matrix", ValueError, r"two batches.*\(2,\)", ONES[0], ONES)
 row("similarity.as_float", TypeError, "x must be .*numbers.*but it is b'1'", b"1", "x")
 for f in ("positives", "mean_negative", "closest_negative", "hinges"):
@@ -58,70 +84,153 @@ for f in ("positives", "mean_negative", "closest_negative", "hinges"):
 row("steps.positives", ValueError, r"square matrix.*\(3, 2, 2\)", CUBE)
 row("steps.positives", ValueError, r"square matrix.*at least one pair.*\(0, 0\)", SQUARE[:0, :0])
 row("steps.mean_negative", ValueError, "pair of arrays", SQUARE, groups=IDS)
-row("steps.mean_negative", TypeError, "first array of groups has dtype float64; ids are integers", SQUARE,
-    groups=([.5] * 3, IDS))
-row("steps.mean_negative", TypeError, "first array of groups has dtype bool", SQUARE, groups=([True] * 3, IDS))
-row("steps.mean_negative", ValueError, r"second array of groups.*shape \(3,\).*\(2,\)", SQUARE, groups=(IDS, IDS[:2]))
-row("steps.closest_negative", ValueError, "'semi-hard', 'shifted', 'hardest', but it is 'nearest'", SQUARE,
-    closest="nearest")
+row(
+    "steps.mean_negative",
+    TypeError,
+    "first array of groups has dtype float64; ids are integers",
+    SQUARE,
+    groups=([0.5] * 3, IDS),
+)
+row(
+    "steps.mean_negative",
+    TypeError,
+    "first array of groups has dtype bool",
+    SQUARE,
+    groups=([True] * 3, IDS),
+)
+row(
+    "steps.mean_negative",
+    ValueError,
+    r"second array of groups.*shape \(3,\).*\(2,\)",
+    SQUARE,
+    groups=(IDS, IDS[:2]),
+)
+row(
+    "steps.closest_negative",
+    ValueError,
+    "'semi-hard', 'shifted', 'hardest', but it is 'nearest'",
+    SQUARE,
+    closest="nearest",
+)
 row("steps.hinges", ValueError, "closest must be one of .*but it is None", SQUARE, closest=None)
 row("steps.hinge", ValueError, r"one shape.*\(3,\).*\(2,\)", SQUARE[0], SQUARE[0, :2])
 row("steps.hinge", ValueError, r"one shape.*\(3,\).*\(3, 1\)", SQUARE[0], SQUARE[:, :1])
 row("steps.hinge", TypeError, "negative must be .*numbers.*None", SQUARE[0], None)
-for f, arguments in (("steps.hinge", (SQUARE[0], SQUARE[0])), ("steps.hinges", (SQUARE,)), ("steps.check_margin", ()),
-                     ("loss.triplet_loss", (ONES, ONES)), ("loss.TripletLoss", ()), ("course.TripletLoss", ())):
-    named = {"steps.check_margin": lambda m: ((m,), {})}.get(f, lambda m, a=arguments: (a, {"margin": m}))
-    for margin, error, phrase in ((-0.1, ValueError, "finite and at least 0.*-0.1"), (NAN, ValueError, "finite.*nan"),
-                                  (INF, ValueError, "finite.*inf"), ("0.25", TypeError,
-                                   "a number such as 0.25.*'0.25'"),
-                                  (None, TypeError, "a number.*None"), (True, TypeError, "a number.*True")):
+for f, arguments in (
+    ("steps.hinge", (SQUARE[0], SQUARE[0])),
+    ("steps.hinges", (SQUARE,)),
+    ("steps.check_margin", ()),
+    ("loss.triplet_loss", (ONES, ONES)),
+    ("loss.TripletLoss", ()),
+    ("course.TripletLoss", ()),
+):
+    named = {"steps.check_margin": lambda m: ((m,), {})}.get(
+        f, lambda m, a=arguments: (a, {"margin": m})
+    )
+    for margin, error, phrase in (
+        (-0.1, ValueError, "finite and at least 0.*-0.1"),
+        (NAN, ValueError, "finite.*nan"),
+        (INF, ValueError, "finite.*inf"),
+        ("0.25", TypeError, "a number such as 0.25.*'0.25'"),
+        (None, TypeError, "a number.*None"),
+        (True, TypeError, "a number.*True"),
+    ):
         positional, options = named(margin)
         row(f, error, f"margin must be {phrase}", *positional, **options)
-row("steps.one_of", ValueError, "pet must be one of 'cat', 'dog', but it is 'cow'", "pet", "cow", ("cat", "dog"))
+row(
+    "steps.one_of",
+    ValueError,
+    "pet must be one of 'cat', 'dog', but it is 'cow'",
+    "pet",
+    "cow",
+    ("cat", "dog"),
+)
 row("steps.anchor_hinges", ValueError, "matrix", ONES[0], margin=0.25, closest="hardest")
 row("negatives.negative_mask", ValueError, r"scores must be a matrix.*\(3,\)", SQUARE[0])
 row("negatives.group_ids", ValueError, r"3 pairs.*\(4,\)", (np.arange(4), IDS), 3)
 row("negatives.group_ids", TypeError, "ids are integers", (["a"] * 3, IDS), 3)
 for options, error, phrase in (
-        ({"closest": "easy"}, ValueError, "closest must be one of 'semi-hard'"), ({"anchor": "third"}, ValueError,
-         "'both', but it is 'third'"),
-        ({"reduction": "max"}, ValueError, "'mean', 'sum', 'none', but it is 'max'"), ({"block": 2.5}, TypeError,
-         "block must be .*2.5"),
-        ({"block": True}, TypeError, "block must be .*True"), ({"block": -1}, ValueError, "positive.*-1"),
-        ({"axis_name": 3}, TypeError, "axis_name must be the name.*3")):
+    ({"closest": "easy"}, ValueError, "closest must be one of 'semi-hard'"),
+    ({"anchor": "third"}, ValueError, "'both', but it is 'third'"),
+    ({"reduction": "max"}, ValueError, "'mean', 'sum', 'none', but it is 'max'"),
+    ({"block": 2.5}, TypeError, "block must be .*2.5"),
+    ({"block": True}, TypeError, "block must be .*True"),
+    ({"block": -1}, ValueError, "positive.*-1"),
+    ({"axis_name": 3}, TypeError, "axis_name must be the name.*3"),
+):
     row("loss.triplet_loss", error, phrase, ONES, ONES, **options)
     row("loss.TripletLoss", error, phrase, **options)
-row("loss.triplet_loss", ValueError, r"one shape \(batch, d\).*v1 is \(3, 2\) and v2 is \(3, 4\)", ONES, WIDE)
+row(
+    "loss.triplet_loss",
+    ValueError,
+    r"one shape \(batch, d\).*v1 is \(3, 2\) and v2 is \(3, 4\)",
+    ONES,
+    WIDE,
+)
 row("loss.triplet_loss", ValueError, r"one shape \(batch, d\).*\(2,\)", ONES[0], ONES[0])
 row("loss.triplet_loss", ValueError, r"at least one pair.*\(0, 2\)", ONES[:0], ONES[:0])
 row("loss.triplet_loss", ValueError, "groups must be a pair", ONES, ONES, groups=IDS)
 row("loss.triplet_loss", ValueError, r"shape \(3,\).*\(2,\)", ONES, ONES, groups=(IDS[:2], IDS[:2]))
-row("arguments.check_threshold", TypeError, "threshold must be a number such as 0.7.*'high'", "high")
+row(
+    "arguments.check_threshold", TypeError, "threshold must be a number such as 0.7.*'high'", "high"
+)
 row("arguments.check_threshold", ValueError, "threshold must be a number such as 0.7.*nan", NAN)
 row("loss.check_rule", ValueError, "anchor must be one of", 0.25, "hardest", "third", "mean")
 row("blockwise.blockwise_losses", ValueError, r"v1 must be \(m, d\).*\(3, 4\)", ONES, WIDE)
-row("blockwise.blockwise_losses", ValueError, "block must be a positive integer.*0", ONES, ONES, block=0)
+row(
+    "blockwise.blockwise_losses",
+    ValueError,
+    "block must be a positive integer.*0",
+    ONES,
+    ONES,
+    block=0,
+)
 row("blockwise.blockwise_losses", ValueError, "as many rows of v1", ONES[:2], ONES, anchor="both")
-row("blockwise.blockwise_losses", ValueError, r"groups must be two arrays \(3,\)", ONES, ONES, (IDS[:2], IDS[:2]))
+row(
+    "blockwise.blockwise_losses",
+    ValueError,
+    r"groups must be two arrays \(3,\)",
+    ONES,
+    ONES,
+    (IDS[:2], IDS[:2]),
+)
 
-# --- model, encoder, storage ------------------------------------------------------------------------------
+# --- model, encoder, storage
+# ------------------------------------------------------------------------------
 
 for f in ("model.Siamese", "course.Siamese"):
     for vocab_size in (1, 2.5, "9", True, None):
-        row(f, ValueError, f"vocab_size must be a whole number of at least 2, but it is {vocab_size!r}", vocab_size)
+        row(
+            f,
+            ValueError,
+            f"vocab_size must be a whole number of at least 2, but it is {vocab_size!r}",
+            vocab_size,
+        )
     row(f, ValueError, "d_model must be .*at least 1.*0", 9, 0)
-    row(f, ValueError, "mode must be one of 'train', 'eval', 'predict', but it is 'test'", 9, 4, "test")
+    row(
+        f,
+        ValueError,
+        "mode must be one of 'train', 'eval', 'predict', but it is 'test'",
+        9,
+        4,
+        "test",
+    )
 for options, error, phrase in (
-        ({"pooling": "max"}, ValueError, "pooling must be one of 'course', 'mean', 'last', but it is 'max'"),
-        ({"pooling": "last", "word_dropout": 1.0}, ValueError, r"word_dropout .*\[0, 1\).*1.0"),
-        ({"pooling": "last", "word_dropout": NAN}, ValueError, "word_dropout .*nan"),
-        ({"pooling": "last", "word_dropout": "0.1"}, TypeError, "word_dropout .*'0.1'"),
-        ({"word_dropout": 0.1}, ValueError, "course's model has no word dropout"),
-        ({"pooling": "last", "buckets": 8}, ValueError, "buckets are among the 9 ids"),
-        ({"lstm": "fast"}, ValueError, "lstm must be one of 'closed form', 'trax'"),
-        ({"embedding_stddev": -1.0}, ValueError, "embedding_stddev .*-1.0"),
-        ({"embedding_stddev": NAN}, ValueError, "embedding_stddev .*nan"),
-        ({"embedding_stddev": "big"}, TypeError, "embedding_stddev .*'big'")):
+    (
+        {"pooling": "max"},
+        ValueError,
+        "pooling must be one of 'course', 'mean', 'last', but it is 'max'",
+    ),
+    ({"pooling": "last", "word_dropout": 1.0}, ValueError, r"word_dropout .*\[0, 1\).*1.0"),
+    ({"pooling": "last", "word_dropout": NAN}, ValueError, "word_dropout .*nan"),
+    ({"pooling": "last", "word_dropout": "0.1"}, TypeError, "word_dropout .*'0.1'"),
+    ({"word_dropout": 0.1}, ValueError, "course's model has no word dropout"),
+    ({"pooling": "last", "buckets": 8}, ValueError, "buckets are among the 9 ids"),
+    ({"lstm": "fast"}, ValueError, "lstm must be one of 'closed form', 'trax'"),
+    ({"embedding_stddev": -1.0}, ValueError, "embedding_stddev .*-1.0"),
+    ({"embedding_stddev": NAN}, ValueError, "embedding_stddev .*nan"),
+    ({"embedding_stddev": "big"}, TypeError, "embedding_stddev .*'big'"),
+):
     row("model.Siamese", error, phrase, 9, 4, **options)
 row("model.SpreadLSTM", ValueError, "d_model must be .*at least 1.*0", 0)
 row("model.SpreadLSTM", ValueError, "d_model must be a whole number.*2.5", 2.5)
@@ -152,22 +261,66 @@ row("encoder", TypeError, "list of questions.*'how old'", "how old")
 row("encoder", TypeError, "list of questions.*None", None)
 for f in ("embed", "similarity"):
     two = f == "similarity"
-    row(f"storage.TrainedModel.{f}", TypeError, "lists? of questions.*one string", TRAINED, *["How old?"] * (1 + two))
+    row(
+        f"storage.TrainedModel.{f}",
+        TypeError,
+        "lists? of questions.*one string",
+        TRAINED,
+        *["How old?"] * (1 + two),
+    )
     row(f"storage.TrainedModel.{f}", TypeError, "lists? of .*None", TRAINED, *[None] * (1 + two))
     row(f"storage.TrainedModel.{f}", TypeError, "lists? of .*bytes", TRAINED, *[b"How"] * (1 + two))
     row(f"storage.TrainedModel.{f}", TypeError, "number 0 is a int", TRAINED, *[[3]] * (1 + two))
-    row(f"storage.TrainedModel.{f}", TypeError, "number 0 is a NoneType", TRAINED, *[[None]] * (1 + two))
-row("storage.TrainedModel.similarity", ValueError, "2 first and 1 second", TRAINED, ["a", "b"], ["c"])
-row("storage.TrainedModel", TypeError, "a model from Siamese, but it is None", None, WORDS, {"pooling": "last"})
-row("storage.TrainedModel", TypeError, "vocabulary must be a Vocabulary.*list", LAYER, ["how"], {"pooling": "last"})
+    row(
+        f"storage.TrainedModel.{f}",
+        TypeError,
+        "number 0 is a NoneType",
+        TRAINED,
+        *[[None]] * (1 + two),
+    )
+row(
+    "storage.TrainedModel.similarity",
+    ValueError,
+    "2 first and 1 second",
+    TRAINED,
+    ["a", "b"],
+    ["c"],
+)
+row(
+    "storage.TrainedModel",
+    TypeError,
+    "a model from Siamese, but it is None",
+    None,
+    WORDS,
+    {"pooling": "last"},
+)
+row(
+    "storage.TrainedModel",
+    TypeError,
+    "vocabulary must be a Vocabulary.*list",
+    LAYER,
+    ["how"],
+    {"pooling": "last"},
+)
 row("storage.TrainedModel", TypeError, "settings must be a dict.*None", LAYER, WORDS, None)
-row("storage.TrainedModel", ValueError, "vocabulary has 3 ids.*model has 4", LAYER, Vocabulary(["how"]),
-    {"pooling": "last"})
+row(
+    "storage.TrainedModel",
+    ValueError,
+    "vocabulary has 3 ids.*model has 4",
+    LAYER,
+    Vocabulary(["how"]),
+    {"pooling": "last"},
+)
 row("storage.save_model", TypeError, "a TrainedModel.*None", FOLDER, None)
 row("storage.save_model", FileExistsError, "holds no model.json", FOLDER, TRAINED)
 row("storage.save_model", FileExistsError, "holds no model.json", TEXT, TRAINED)
 row("storage.save_model", TypeError, "folder must be a path.*None", None, TRAINED)
-row("storage.load_model", FileNotFoundError, "there is no model.json in .*trax-triplet train", FOLDER)
+row(
+    "storage.load_model",
+    FileNotFoundError,
+    "there is no model.json in .*trax-triplet train",
+    FOLDER,
+)
 row("storage.load_model", FileNotFoundError, "there is no model.json", TEXT)
 row("storage.load_model", FileNotFoundError, "there is no model.json", "no such folder")
 row("storage.load_checkpoint", FileNotFoundError, "there is no checkpoint.json", FOLDER)
@@ -180,5 +333,11 @@ row("processes.join", ValueError, "host:port.*'localhost'", "localhost", 2, 0)
 row("processes.join", ValueError, "number 2 of 2", "localhost:1", 2, 2)
 row("processes.join", ValueError, "at least 1.*0", "localhost:1", 2, 0, timeout=0)
 row("pickles.load_trax_model", FileNotFoundError, "no such file", "no such file", vocab_size=10)
-row("pickles.load_trax_model", ValueError, "vocab_size must be a whole number", TEXT, vocab_size=None)
+row(
+    "pickles.load_trax_model",
+    ValueError,
+    "vocab_size must be a whole number",
+    TEXT,
+    vocab_size=None,
+)
 row("pickles.load_trax_model", ValueError, "text", TEXT, vocab_size=10)

@@ -11,16 +11,21 @@ import pytest
 # Before TensorFlow loads: its C++ log lines would land in the test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# What one process of the run has compiled the others need not: many tests train the same small model.
+# What one process of the run has compiled the others need not: many tests train the same small
+# model.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    os.environ.update(JAX_COMPILATION_CACHE_DIR=tempfile.mkdtemp(), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-                      JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1")
+    os.environ.update(
+        JAX_COMPILATION_CACHE_DIR=tempfile.mkdtemp(),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+    )
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def real_data():
-    """The folder of real question pairs, beside the checkout; tests that ask for it are marked `real_data`."""
+    """The folder of real question pairs, beside the checkout; tests that ask for it are marked
+    `real_data`."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real question pairs are not beside this checkout")

@@ -39,15 +39,27 @@ def anchor_loss(scores, i, margin, closest, ids1=None, ids2=None):
     return max(mean - positive + margin, 0.0) + max(closest_negative - positive + margin, 0.0)
 
 
-def triplet_loss(v1, v2, margin=0.25, closest="semi-hard", anchor="first", reduction="mean", normalize=True,
-                 groups=None):
+def triplet_loss(
+    v1,
+    v2,
+    margin=0.25,
+    closest="semi-hard",
+    anchor="first",
+    reduction="mean",
+    normalize=True,
+    groups=None,
+):
     scores = scores_of(v1, v2, normalize)
     turned = [list(column) for column in zip(*scores)]
     ids1, ids2 = groups if groups is not None else (None, None)
     n = len(scores)
     first = [anchor_loss(scores, i, margin, closest, ids1, ids2) for i in range(n)]
     second = [anchor_loss(turned, i, margin, closest, ids2, ids1) for i in range(n)]
-    losses = {"first": first, "second": second, "both": [(a + b) / 2 for a, b in zip(first, second)]}[anchor]
+    losses = {
+        "first": first,
+        "second": second,
+        "both": [(a + b) / 2 for a, b in zip(first, second)],
+    }[anchor]
     if reduction == "none":
         return losses
     present = n if groups is None else sum(a >= 0 and b >= 0 for a, b in zip(ids1, ids2))
@@ -56,14 +68,19 @@ def triplet_loss(v1, v2, margin=0.25, closest="semi-hard", anchor="first", reduc
 
 def lstm_last_state(x, kernel, bias):
     """State after the last step of x (steps, d); gates input, new, forget, output; from zeros."""
+
     def sigmoid(z):
         return 1 / (1 + math.exp(-z))
+
     d = len(kernel[0]) // 4
     c, h = [0.0] * d, [0.0] * d
     for step in x:
         both = [*map(float, step), *h]
-        y = [float(bias[k]) + sum(both[r] * float(kernel[r][k]) for r in range(len(both))) for k in range(4 * d)]
-        i, j, f, o = (y[g * d:(g + 1) * d] for g in range(4))
+        y = [
+            float(bias[k]) + sum(both[r] * float(kernel[r][k]) for r in range(len(both)))
+            for k in range(4 * d)
+        ]
+        i, j, f, o = (y[g * d : (g + 1) * d] for g in range(4))
         c = [c[k] * sigmoid(f[k]) + sigmoid(i[k]) * math.tanh(j[k]) for k in range(d)]
         h = [math.tanh(c[k]) * sigmoid(o[k]) for k in range(d)]
     return h

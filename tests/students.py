@@ -1,4 +1,5 @@
-"""Steps of the lecture and of the assignment as students write them; a switch set makes one mistake."""
+"""Steps of the lecture and of the assignment as students write them; a switch set makes one
+mistake."""
 
 import functools
 import math
@@ -9,7 +10,8 @@ import numpy as np
 
 from trax_triplet.compat import fastmath, lr_schedules, optimizers, tl, training
 
-# --- the lecture, in plain NumPy ---------------------------------------------------------------------------
+# --- the lecture, in plain NumPy
+# ---------------------------------------------------------------------------
 
 
 def norm(x):
@@ -51,7 +53,8 @@ def loops(sim, margin):
     return l1, l2
 
 
-# --- the assignment ---------------------------------------------------------------------------------------
+# --- the assignment
+# ---------------------------------------------------------------------------------------
 
 
 def trax_loss(v1, v2, margin=0.25, eye=2.0, axis=1, of=jnp, reduce="mean", mean=None):
@@ -70,13 +73,38 @@ def semi_hard_trax_loss(v1, v2, margin=0.25):
     scores = jnp.dot(v1, v2.T)
     batch, positive = len(scores), jnp.diagonal(scores)
     off = scores * (1 - jnp.eye(batch))
-    closest = jnp.where((jnp.eye(batch) == 1) | (scores > positive[:, None]), -2.0, scores).max(axis=1)
-    return jnp.mean(sum(jnp.maximum(0, part - positive + margin) for part in (off.sum(1) / (batch - 1), closest)))
+    closest = jnp.where((jnp.eye(batch) == 1) | (scores > positive[:, None]), -2.0, scores).max(
+        axis=1
+    )
+    return jnp.mean(
+        sum(
+            jnp.maximum(0, part - positive + margin) for part in (off.sum(1) / (batch - 1), closest)
+        )
+    )
 
 
-def batches(Q1, Q2, batch_size, pad=1, shuffle=True, *, drop=False, end=False, reset=True, shuffles=True, apart=False,
-            length=None, mutate=False, front=False, dtype=int, swap=False, partial=False, flat=False):
-    """The assignment's generator as students write it: one pair after the other, two growing lists."""
+def batches(
+    Q1,
+    Q2,
+    batch_size,
+    pad=1,
+    shuffle=True,
+    *,
+    drop=False,
+    end=False,
+    reset=True,
+    shuffles=True,
+    apart=False,
+    length=None,
+    mutate=False,
+    front=False,
+    dtype=int,
+    swap=False,
+    partial=False,
+    flat=False,
+):
+    """The assignment's generator as students write it: one pair after the other, two growing
+    lists."""
     places = list(range(len(Q1)))
     if mutate:
         Q1[0] += [pad]
@@ -99,7 +127,13 @@ def batches(Q1, Q2, batch_size, pad=1, shuffle=True, *, drop=False, end=False, r
         i += 1
         if len(input1) == batch_size or (reset == "grows" and len(input1) > batch_size):
             batch = _padded(input1, input2, pad, length, front, dtype)
-            yield [list(map(list, side)) for side in batch] if flat else batch[::-1] if swap else batch
+            yield (
+                [list(map(list, side)) for side in batch]
+                if flat
+                else batch[::-1]
+                if swap
+                else batch
+            )
             if reset is True:
                 input1, input2 = [], []
 
@@ -115,15 +149,37 @@ def _padded(input1, input2, pad, length, front, dtype):
     return tuple(sides)
 
 
-def accuracy_of(test_Q1, test_Q2, y, threshold, model, vocab, data_generator=None, batch_size=64, *, above=np.greater,
-                shuffle=False, count=None, full=False, past=False, shares=False):
+def accuracy_of(
+    test_Q1,
+    test_Q2,
+    y,
+    threshold,
+    model,
+    vocab,
+    data_generator=None,
+    batch_size=64,
+    *,
+    above=np.greater,
+    shuffle=False,
+    count=None,
+    full=False,
+    past=False,
+    shares=False,
+):
     right, means = 0, []
     for i in range(0, len(y), batch_size):
-        labels = y[i:i + batch_size]
+        labels = y[i : i + batch_size]
         if full and len(labels) < batch_size:
             break
-        q1, q2 = next(data_generator(test_Q1[i:i + batch_size], test_Q2[i:i + batch_size], batch_size,
-                                     vocab["<PAD>"], shuffle=shuffle))
+        q1, q2 = next(
+            data_generator(
+                test_Q1[i : i + batch_size],
+                test_Q2[i : i + batch_size],
+                batch_size,
+                vocab["<PAD>"],
+                shuffle=shuffle,
+            )
+        )
         v1, v2 = model((q1, q2))
         hits = 0
         for j in range(batch_size if past else len(labels)):
@@ -133,8 +189,20 @@ def accuracy_of(test_Q1, test_Q2, y, threshold, model, vocab, data_generator=Non
     return np.mean(means) if shares else right / (count(len(y), batch_size) if count else len(y))
 
 
-def answer_of(question1, question2, threshold, model, vocab, data_generator=None, verbose=False, *, above=np.greater,
-              read=lambda vocab, word: vocab.get(word, 0), words=str.split, loud=None):
+def answer_of(
+    question1,
+    question2,
+    threshold,
+    model,
+    vocab,
+    data_generator=None,
+    verbose=False,
+    *,
+    above=np.greater,
+    read=lambda vocab, word: vocab.get(word, 0),
+    words=str.split,
+    loud=None,
+):
     first, second = ([read(vocab, word) for word in words(q)] for q in (question1, question2))
     ids = [[i for i in side if i is not None] for side in (first, second)]
     b1, b2 = next(data_generator([ids[0]], [ids[1]], 1, vocab["<PAD>"], shuffle=False))
@@ -145,29 +213,67 @@ def answer_of(question1, question2, threshold, model, vocab, data_generator=None
     return above(d, threshold)
 
 
-def model_of(vocab_size=41699, d_model=128, mode="train", *, order=("e", "l", "m", "n"), shared=True, axis=1,
-             normalize=None, side_by_side=tl.Parallel, vocab=None, width=None):
-    normalize = normalize or (lambda x: x / fastmath.numpy.sqrt(fastmath.numpy.sum(x * x, axis=-1, keepdims=True)))
+def model_of(
+    vocab_size=41699,
+    d_model=128,
+    mode="train",
+    *,
+    order=("e", "l", "m", "n"),
+    shared=True,
+    axis=1,
+    normalize=None,
+    side_by_side=tl.Parallel,
+    vocab=None,
+    width=None,
+):
+    normalize = normalize or (
+        lambda x: x / fastmath.numpy.sqrt(fastmath.numpy.sum(x * x, axis=-1, keepdims=True))
+    )
 
     def tower():
-        layers = {"e": tl.Embedding(vocab or vocab_size, d_model), "l": tl.LSTM(width or d_model),
-                  "m": tl.Mean(axis=axis), "n": tl.Fn("Normalize", normalize)}
+        layers = {
+            "e": tl.Embedding(vocab or vocab_size, d_model),
+            "l": tl.LSTM(width or d_model),
+            "m": tl.Mean(axis=axis),
+            "n": tl.Fn("Normalize", normalize),
+        }
         return tl.Serial([layers[name] for name in order])
+
     one = tower()
     return side_by_side(one, one if shared else tower())
 
 
-def loop_of(Siamese, TripletLoss, train_generator, val_generator, output_dir="model/", *, optimizer=None,
-            schedule=lr_schedules.warmup_and_rsqrt_decay(400, 0.01), loss=None, metrics=None, evaluations=1, run=0,
-            exchanged=False, folder=None, task_only=False):
-    train, validate = (val_generator, train_generator) if exchanged else (train_generator, val_generator)
+def loop_of(
+    Siamese,
+    TripletLoss,
+    train_generator,
+    val_generator,
+    output_dir="model/",
+    *,
+    optimizer=None,
+    schedule=lr_schedules.warmup_and_rsqrt_decay(400, 0.01),
+    loss=None,
+    metrics=None,
+    evaluations=1,
+    run=0,
+    exchanged=False,
+    folder=None,
+    task_only=False,
+):
+    train, validate = (
+        (val_generator, train_generator) if exchanged else (train_generator, val_generator)
+    )
     if exchanged == "validation":
         train = train_generator
-    task = training.TrainTask(train, loss or TripletLoss(), optimizer or optimizers.Adam(0.01), lr_schedule=schedule)
+    task = training.TrainTask(
+        train, loss or TripletLoss(), optimizer or optimizers.Adam(0.01), lr_schedule=schedule
+    )
     if task_only:
         return task
     evaluation = training.EvalTask(validate, metrics or [TripletLoss()])
-    loop = training.Loop(Siamese(), task, eval_tasks=[evaluation] * evaluations, output_dir=folder or output_dir)
+    loop = training.Loop(
+        Siamese(), task, eval_tasks=[evaluation] * evaluations, output_dir=folder or output_dir
+    )
     if run:
         loop.run(run)
     return loop

@@ -1,6 +1,7 @@
 """Bad input to every public function: what is passed and the error, in words, that it gets.
 
-The table stands in `bad_inputs.py`, `bad_inputs_data.py` and `bad_inputs_keras.py`; `test_bad_input_cli.py` has the commands.
+The table stands in `bad_inputs.py`, `bad_inputs_data.py` and `bad_inputs_keras.py`;
+`test_bad_input_cli.py` has the commands.
 """
 
 import importlib
@@ -15,40 +16,103 @@ from bad_inputs import WORDS, Given
 from bad_inputs_data import ROWS
 from trax_triplet.storage import TrainedModel, save_model
 
-CSVS = {"good": b"question1,question2,is_duplicate\nWhy?,How come?,1\n", "empty": b"", "blank": b"\nx,y\n",
-        "header": b"question1,question2,is_duplicate\n", "other": b"a,b,c\n1,2,3\n",
-        "labels": b"question1,question2,is_duplicate\nWhy?,How come?,yes\n", "latin": "question1,é\n".encode("latin-1"),
-        "nul": b"question1,question2,is_duplicate\n\0,b,1\n", "gzip": b"\x1f\x8bnonsense",
-        "double": b"question1,question2,question1,is_duplicate\na,b,c,1\n",
-        "quote": b'question1,question2,is_duplicate\n"Why?,b,1\nc,d,0\n'}
+CSVS = {
+    "good": b"question1,question2,is_duplicate\nWhy?,How come?,1\n",
+    "empty": b"",
+    "blank": b"\nx,y\n",
+    "header": b"question1,question2,is_duplicate\n",
+    "other": b"a,b,c\n1,2,3\n",
+    "labels": b"question1,question2,is_duplicate\nWhy?,How come?,yes\n",
+    "latin": "question1,é\n".encode("latin-1"),
+    "nul": b"question1,question2,is_duplicate\n\0,b,1\n",
+    "gzip": b"\x1f\x8bnonsense",
+    "double": b"question1,question2,question1,is_duplicate\na,b,c,1\n",
+    "quote": b'question1,question2,is_duplicate\n"Why?,b,1\nc,d,0\n',
+}
 
 # What has no row, and why.
 ROOMS_LEFT_OUT = {
     **dict.fromkeys(("cli", "options"), "rows in test_bad_input_cli.py"),
-    **dict.fromkeys(("backends", "compat", "devices", "quiet", "repairs"), "what mends the libraries; takes what Trax and JAX hand it"),
-    **dict.fromkeys(("panels", "packing", "recurrence", "lazy_adam", "trainer", "loop"),
-                    "inner parts of the loss and of the training step; what a user gives was checked on the way there"),
-    **dict.fromkeys(("checks_step", "checks_lecture", "checks_questions", "checks_model"), "tables of `checks.check`"),
+    **dict.fromkeys(
+        ("backends", "compat", "devices", "quiet", "repairs"),
+        "what mends the libraries; takes what Trax and JAX hand it",
+    ),
+    **dict.fromkeys(
+        ("panels", "packing", "recurrence", "lazy_adam", "trainer", "loop"),
+        "inner parts of the loss and of the training step; what a user gives was checked on the way there",
+    ),
+    **dict.fromkeys(
+        ("checks_step", "checks_lecture", "checks_questions", "checks_model"),
+        "tables of `checks.check`",
+    ),
     **dict.fromkeys(("keras_layers", "graph_text", "replicas"), "inner parts of the Keras edition"),
-    **dict.fromkeys(("files", "processes", "supervisor", "instructions", "pickles", "pickled", "keras_data",
-                     "keras_export", "keras_loss", "keras_text"),
-                    "their mistakes are tested with them"),
+    **dict.fromkeys(
+        (
+            "files",
+            "processes",
+            "supervisor",
+            "instructions",
+            "pickles",
+            "pickled",
+            "keras_data",
+            "keras_export",
+            "keras_loss",
+            "keras_text",
+        ),
+        "their mistakes are tested with them",
+    ),
 }
 NO_ARGUMENT, RESULT = "takes no input", "a result, made by the package"
 INNER, STATE = "of numbers checked by those who call it", "takes what its own class gave"
 LEFT_OUT = {
-    **dict.fromkeys(("model.PaddingLast", "model.WordCount", "model.MeanOfWords", "model.LastWord",
-    "sample.n_questions",
-                     "explorer.Explorer.numbers", "explorer.Explorer.table", "explorer.Explorer.picture",
-                     "stream.BatchStream.harden", "stream.BatchStream.take_rows", "stream.BatchStream.state",
-                     "stream.BatchStream.rest_of_epoch", "checks.CheckResult.raise_if_failed"), NO_ARGUMENT),
-    **dict.fromkeys(("checks.CaseResult", "checks.CheckResult", "data.Split", "evaluation.Confusion",
-    "evaluation.Threshold",
-                     "sample.SamplePair"), RESULT),
-    **dict.fromkeys(("similarity.widen", "similarity.widen_both", "similarity.dtype_name", "negatives.real_pairs",
-                     "plots.two_histograms"), INNER),
-    **dict.fromkeys(("stream.BatchStream.restore", "model.WordDropout.forward", "storage.save_checkpoint",
-    "storage.checkpoints"), STATE),
+    **dict.fromkeys(
+        (
+            "model.PaddingLast",
+            "model.WordCount",
+            "model.MeanOfWords",
+            "model.LastWord",
+            "sample.n_questions",
+            "explorer.Explorer.numbers",
+            "explorer.Explorer.table",
+            "explorer.Explorer.picture",
+            "stream.BatchStream.harden",
+            "stream.BatchStream.take_rows",
+            "stream.BatchStream.state",
+            "stream.BatchStream.rest_of_epoch",
+            "checks.CheckResult.raise_if_failed",
+        ),
+        NO_ARGUMENT,
+    ),
+    **dict.fromkeys(
+        (
+            "checks.CaseResult",
+            "checks.CheckResult",
+            "data.Split",
+            "evaluation.Confusion",
+            "evaluation.Threshold",
+            "sample.SamplePair",
+        ),
+        RESULT,
+    ),
+    **dict.fromkeys(
+        (
+            "similarity.widen",
+            "similarity.widen_both",
+            "similarity.dtype_name",
+            "negatives.real_pairs",
+            "plots.two_histograms",
+        ),
+        INNER,
+    ),
+    **dict.fromkeys(
+        (
+            "stream.BatchStream.restore",
+            "model.WordDropout.forward",
+            "storage.save_checkpoint",
+            "storage.checkpoints",
+        ),
+        STATE,
+    ),
 }
 
 
@@ -56,6 +120,7 @@ LEFT_OUT = {
 def given(tmp_path_factory):
     """What the rows of the table name by `Given`."""
     from trax_triplet.model import Siamese, init_model
+
     home = tmp_path_factory.mktemp("bad")
     layer = init_model(Siamese(len(WORDS), 4, "eval", pooling="last"), seed=1)
     trained = TrainedModel(layer, WORDS, {"pooling": "last", "threshold": 0.5})
@@ -65,9 +130,17 @@ def given(tmp_path_factory):
     (home / "picture").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
     for name, content in CSVS.items():
         (home / f"{name}.csv").write_bytes(content)
-    made = {name: home / name for name in ("model", "folder", "text", "picture", *(f"{name}.csv" for name in CSVS))}
-    return {**made, "new": home / "new.csv", "trained": trained, "layer": layer,
-            "uninitialised": Siamese(10, 4, pooling="last")}
+    made = {
+        name: home / name
+        for name in ("model", "folder", "text", "picture", *(f"{name}.csv" for name in CSVS))
+    }
+    return {
+        **made,
+        "new": home / "new.csv",
+        "trained": trained,
+        "layer": layer,
+        "uninitialised": Siamese(10, 4, pooling="last"),
+    }
 
 
 @pytest.mark.parametrize("name, error, phrase, arguments, options", ROWS)
@@ -91,22 +164,35 @@ def named(name):
 
 def encoder_of(given):
     from trax_triplet.encoder import Encoder
+
     return Encoder(given["layer"])
 
 
 def test_no_public_function_is_missing_from_the_table():
     tested = {parameter.values[0] for parameter in ROWS} | {"encoder.Encoder"}
     found = set()
-    for room in {module.name for module in pkgutil.iter_modules(trax_triplet.__path__)} - {"__main__"}:
+    for room in {module.name for module in pkgutil.iter_modules(trax_triplet.__path__)} - {
+        "__main__"
+    }:
         module = importlib.import_module(f"trax_triplet.{room}")
         for name, value in vars(module).items():
-            if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__:
+            if (
+                callable(value)
+                and not name.startswith("_")
+                and getattr(value, "__module__", None) == module.__name__
+            ):
                 found.add(f"{room}.{name}")
-                found |= {f"{room}.{name}.{method}" for method, f in vars(value).items() if inspect.isclass(value) and
-                          not method.startswith("_") and (inspect.isfunction(f) or isinstance(f, (classmethod,
-                              staticmethod)))}
+                found |= {
+                    f"{room}.{name}.{method}"
+                    for method, f in vars(value).items()
+                    if inspect.isclass(value)
+                    and not method.startswith("_")
+                    and (inspect.isfunction(f) or isinstance(f, (classmethod, staticmethod)))
+                }
     missing = {name for name in found - tested if name.partition(".")[0] not in ROOMS_LEFT_OUT}
-    assert missing - LEFT_OUT.keys() == set(), "put them into the table, or into LEFT_OUT with the reason"
+    assert missing - LEFT_OUT.keys() == set(), (
+        "put them into the table, or into LEFT_OUT with the reason"
+    )
     assert LEFT_OUT.keys() - missing == set(), "in the table already, or gone"
     homes = {f"{home}.{name}" for name, home in trax_triplet._HOME.items()}
     assert homes - tested == set(), "every name of the package itself has its rows"

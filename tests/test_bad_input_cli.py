@@ -1,4 +1,5 @@
-"""Bad input to every command: exit status 2, one line that says what is wrong, never a traceback."""
+"""Bad input to every command: exit status 2, one line that says what is wrong, never a
+traceback."""
 
 import re
 
@@ -9,14 +10,19 @@ from trax_triplet.model import Siamese, init_model
 from trax_triplet.storage import TrainedModel, save_model
 from trax_triplet.vocabulary import Vocabulary
 
-FILES = {"empty.csv": b"", "header.csv": b"question1,question2,is_duplicate\n",
+FILES = {
+    "empty.csv": b"",
+    "header.csv": b"question1,question2,is_duplicate\n",
     "one.csv": b"question1,question2,is_duplicate\nWhy?,Who?,1\n",
-         "labels.csv": b"question1,question2,is_duplicate\nWhy?,How come?,yes\n", "text.csv": b"no table at all\n",
-         "unlabelled.csv": b"question1,question2\nWhy?,Who?\n",
-         "zeros.csv": b"question1,question2,is_duplicate\nWhy?,Who?,0\nHow?,When?,0\n",
-         "picture.png": b"\x89PNG\r\n\x1a\n\xff\xfe", "broken.gz": b"\x1f\x8bnonsense",
-         "quote.csv": b'question1,question2\n"Why?,b\nc,d\n',
-         "control.csv": b"question1,question2\x1b[31m\nWhy?,Who?\n"}
+    "labels.csv": b"question1,question2,is_duplicate\nWhy?,How come?,yes\n",
+    "text.csv": b"no table at all\n",
+    "unlabelled.csv": b"question1,question2\nWhy?,Who?\n",
+    "zeros.csv": b"question1,question2,is_duplicate\nWhy?,Who?,0\nHow?,When?,0\n",
+    "picture.png": b"\x89PNG\r\n\x1a\n\xff\xfe",
+    "broken.gz": b"\x1f\x8bnonsense",
+    "quote.csv": b'question1,question2\n"Why?,b\nc,d\n',
+    "control.csv": b"question1,question2\x1b[31m\nWhy?,Who?\n",
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,10 @@ def at(tmp_path_factory):
     return home
 
 
-TRAIN, EVALUATE = "train {at}/pairs.csv --output {at}/run", "evaluate {at}/pairs.csv --model {at}/model"
+TRAIN, EVALUATE = (
+    "train {at}/pairs.csv --output {at}/run",
+    "evaluate {at}/pairs.csv --model {at}/model",
+)
 PREDICT = "predict --model {at}/model --threshold 0.5"
 ROWS = [  # the arguments, and a phrase of the error
     ("demo --output {at}/text.csv", "text.csv: File exists"),
@@ -53,7 +62,10 @@ ROWS = [  # the arguments, and a phrase of the error
     ("train {at}/empty.csv --output {at}/run", "empty.csv: .*the file is empty"),
     ("train {at}/header.csv --output {at}/run", "a header but no rows below it"),
     ("train {at}/labels.csv --output {at}/run", "line 2: is_duplicate is 'yes', not 0 or 1"),
-    ("train {at}/text.csv --output {at}/run", "expected the columns .*on the command line by --question1"),
+    (
+        "train {at}/text.csv --output {at}/run",
+        "expected the columns .*on the command line by --question1",
+    ),
     ("train {at}/unlabelled.csv --output {at}/run", r"expected the columns .*'is_duplicate'\]"),
     ("train {at}/picture.png --output {at}/run", "line 1: byte 0 of the file is not UTF-8"),
     ("train {at}/broken.gz --output {at}/run", "broken.gz: the gzip file is damaged"),
@@ -62,26 +74,44 @@ ROWS = [  # the arguments, and a phrase of the error
     ("train {at}/zeros.csv --output {at}/run", "labelled as duplicates"),
     ("train {at}/pairs.csv --output {at}/text.csv", "text.csv: File exists"),
     (TRAIN + " --validation {at}/missing.csv", "missing.csv: No such file"),
-    (TRAIN + " --validation {at}/zeros.csv", "validation needs at least 2 pairs labelled as duplicates, but has 0"),
+    (
+        TRAIN + " --validation {at}/zeros.csv",
+        "validation needs at least 2 pairs labelled as duplicates, but has 0",
+    ),
     (TRAIN + " --question1 q", r"expected the columns \['q'"),
-    *((f"{TRAIN} --{name} {value}", phrase) for name, value, phrase in (
-        ("validation-share", "0", "--validation-share .*0.0"), ("validation-share", "nan", "--validation-share .*nan"),
-        ("max-skipped", "2", "max_skipped is a share from 0 to 1"), ("steps", "0", "steps must be .*at least 1"),
-        ("batch-size", "1", "batch_size must be .*at least 2"), ("d-model", "0", "d_model must be .*at least 1"),
-        ("margin", "nan", "margin must be finite"), ("learning-rate", "nan", "learning_rate must .*nan"),
-        ("learning-rate", "0", "learning_rate must .*0.0"), ("warmup-steps", "-1", "warmup_steps must be .*at least 0"),
-        ("word-dropout", "1", r"word_dropout is a share .*1.0"), ("word-dropout", "nan",
-         "word_dropout is a share .*nan"),
-        ("hard-from", "-1", "hard_from must be a step"), ("neighbours", "0", "neighbours must be .*at least 1"),
-        ("max-words", "0", "max_words must be .*at least 1"), ("min-count", "0", "min_count must be .*at least 1"),
-        ("buckets", "-1", "buckets must be .*at least 0"), ("evaluate-every", "0",
-         "evaluate_every must be .*at least 1"),
-        ("seed", "-1", "seed must be .*at least 0"), ("coordinator", "localhost:1", "give all three, or none"))),
+    *(
+        (f"{TRAIN} --{name} {value}", phrase)
+        for name, value, phrase in (
+            ("validation-share", "0", "--validation-share .*0.0"),
+            ("validation-share", "nan", "--validation-share .*nan"),
+            ("max-skipped", "2", "max_skipped is a share from 0 to 1"),
+            ("steps", "0", "steps must be .*at least 1"),
+            ("batch-size", "1", "batch_size must be .*at least 2"),
+            ("d-model", "0", "d_model must be .*at least 1"),
+            ("margin", "nan", "margin must be finite"),
+            ("learning-rate", "nan", "learning_rate must .*nan"),
+            ("learning-rate", "0", "learning_rate must .*0.0"),
+            ("warmup-steps", "-1", "warmup_steps must be .*at least 0"),
+            ("word-dropout", "1", r"word_dropout is a share .*1.0"),
+            ("word-dropout", "nan", "word_dropout is a share .*nan"),
+            ("hard-from", "-1", "hard_from must be a step"),
+            ("neighbours", "0", "neighbours must be .*at least 1"),
+            ("max-words", "0", "max_words must be .*at least 1"),
+            ("min-count", "0", "min_count must be .*at least 1"),
+            ("buckets", "-1", "buckets must be .*at least 0"),
+            ("evaluate-every", "0", "evaluate_every must be .*at least 1"),
+            ("seed", "-1", "seed must be .*at least 0"),
+            ("coordinator", "localhost:1", "give all three, or none"),
+        )
+    ),
     ("evaluate {at}/missing.csv --model {at}/model", "missing.csv: No such file"),
     ("evaluate {at}/pairs.csv --model {at}/nowhere", "no model.json in .*nowhere"),
     ("evaluate {at}/pairs.csv --model {at}/folder", "no model.json in .*folder"),
     ("evaluate {at}/pairs.csv --model {at}/text.csv", "no model.json in .*text.csv"),
-    ("evaluate {at}/pairs.csv --model {at}/damaged", "damaged is not a whole folder.*weights.safetensors should have"),
+    (
+        "evaluate {at}/pairs.csv --model {at}/damaged",
+        "damaged is not a whole folder.*weights.safetensors should have",
+    ),
     ("evaluate {at}/zeros.csv --model {at}/model --threshold 0.5", "needs pairs labelled 1"),
     (EVALUATE, "saved without a threshold; give one with --threshold"),
     (EVALUATE + " --threshold nan", "--threshold must be a finite number, .*nan"),
@@ -92,12 +122,18 @@ ROWS = [  # the arguments, and a phrase of the error
     ("predict --model {at}/model Why?", "got 1 questions"),
     ("predict --model {at}/model Why? Who? When?", "got 3 questions"),
     ("predict --model {at}/model Why? Who?", "saved without a threshold"),
-    ("predict --model {at}/model --threshold inf Why? Who?", "--threshold must be a finite number, .*inf"),
+    (
+        "predict --model {at}/model --threshold inf Why? Who?",
+        "--threshold must be a finite number, .*inf",
+    ),
     ("predict --model {at}/nowhere Why? Who?", "no model.json in .*nowhere"),
     (PREDICT + " --csv {at}/missing.csv", "missing.csv: No such file"),
     (PREDICT + " --csv {at}/quote.csv", "lines 2 to 3: a quote is not closed"),
     (PREDICT + " --csv {at}/control.csv", r"\\x1b\[31m"),
-    (PREDICT + " --csv {at}/unlabelled.csv --output {at}/nowhere/x.csv", "the folder .*nowhere does not exist"),
+    (
+        PREDICT + " --csv {at}/unlabelled.csv --output {at}/nowhere/x.csv",
+        "the folder .*nowhere does not exist",
+    ),
     (PREDICT + " --output {at}/x.csv Why? Who?", "--output .*--csv"),
     ("export {at}/nowhere {at}/served", "no model.json in .*nowhere"),
     ("export {at}/damaged {at}/served", "damaged is not a whole folder"),
@@ -116,26 +152,45 @@ def test_a_mistake_is_one_line_and_status_2(at, capsys, arguments, phrase):
     captured = capsys.readouterr()
     *progress, last = captured.err.splitlines()
     assert last.startswith(f"trax-triplet {arguments[0]}: error: ") and re.search(phrase, last)
-    assert all(re.match("read|loading|left out|generated|training on|validating on|waiting|.*neither part",
-        line) for line in progress)
+    assert all(
+        re.match(
+            "read|loading|left out|generated|training on|validating on|waiting|.*neither part", line
+        )
+        for line in progress
+    )
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("arguments, phrase", [
-    ("", "COMMAND"), ("guess", "invalid choice: 'guess'.*sample"), ("demo --seed x", "--seed: invalid int value: 'x'"),
-    ("demo --output", "expected one argument"), ("sample", "required: csv"), ("sample x.csv --pairs many",
-     "--pairs: invalid int value"),
-    ("sample x.csv --pairs 2.5", "--pairs: invalid int value: '2.5'"), ("train x.csv", "required: --output"),
-    ("train x.csv --output x --pooling max", "--pooling: invalid choice: 'max'.*last.*mean.*course"),
-    ("train x.csv --output x --closest nearest", "--closest: invalid choice.*semi-hard"),
-    ("train x.csv --output x --tokenizer nltk", "--tokenizer: invalid choice.*words.*course"),
-    ("train x.csv --output x --hard-from soon", "--hard-from: expected a step, from 0, or 'never', got 'soon'"),
-    ("train x.csv --output x --margin wide", "--margin: invalid float value: 'wide'"),
-    ("train x.csv --output x --unknown", "unrecognized arguments: --unknown"), ("evaluate x.csv", "required: --model"),
-    ("evaluate x.csv --model x --threshold high", "--threshold: invalid float value: 'high'"), ("predict a b",
-     "required: --model"),
-    ("export x", "required: OUT"), ("export x y --format h5", "--format: invalid choice: 'h5'.*keras.*savedmodel"),
-])
+@pytest.mark.parametrize(
+    "arguments, phrase",
+    [
+        ("", "COMMAND"),
+        ("guess", "invalid choice: 'guess'.*sample"),
+        ("demo --seed x", "--seed: invalid int value: 'x'"),
+        ("demo --output", "expected one argument"),
+        ("sample", "required: csv"),
+        ("sample x.csv --pairs many", "--pairs: invalid int value"),
+        ("sample x.csv --pairs 2.5", "--pairs: invalid int value: '2.5'"),
+        ("train x.csv", "required: --output"),
+        (
+            "train x.csv --output x --pooling max",
+            "--pooling: invalid choice: 'max'.*last.*mean.*course",
+        ),
+        ("train x.csv --output x --closest nearest", "--closest: invalid choice.*semi-hard"),
+        ("train x.csv --output x --tokenizer nltk", "--tokenizer: invalid choice.*words.*course"),
+        (
+            "train x.csv --output x --hard-from soon",
+            "--hard-from: expected a step, from 0, or 'never', got 'soon'",
+        ),
+        ("train x.csv --output x --margin wide", "--margin: invalid float value: 'wide'"),
+        ("train x.csv --output x --unknown", "unrecognized arguments: --unknown"),
+        ("evaluate x.csv", "required: --model"),
+        ("evaluate x.csv --model x --threshold high", "--threshold: invalid float value: 'high'"),
+        ("predict a b", "required: --model"),
+        ("export x", "required: OUT"),
+        ("export x y --format h5", "--format: invalid choice: 'h5'.*keras.*savedmodel"),
+    ],
+)
 def test_arguments_that_argparse_refuses(capsys, arguments, phrase):
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments.split())

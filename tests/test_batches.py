@@ -11,8 +11,18 @@ from trax_triplet.reader import read_pairs
 from trax_triplet.vocabulary import PAD_ID, Vocabulary
 
 
-@pytest.mark.parametrize("lengths, multiple, common", [
-    ([3, 1], 8, 8), ([8], 8, 8), ([9, 2], 8, 16), ([0, 0], 8, 8), ([], 4, 4), ([3, 5], 1, 5), ([0], 1, 1)])
+@pytest.mark.parametrize(
+    "lengths, multiple, common",
+    [
+        ([3, 1], 8, 8),
+        ([8], 8, 8),
+        ([9, 2], 8, 16),
+        ([0, 0], 8, 8),
+        ([], 4, 4),
+        ([3, 5], 1, 5),
+        ([0], 1, 1),
+    ],
+)
 def test_pad_rounds_the_longest_row_up(lengths, multiple, common):
     rows = [np.arange(2, 2 + length) for length in lengths]
     padded = pad(rows, multiple=multiple)
@@ -26,7 +36,9 @@ def test_pad_to_a_length_and_cut():
     assert pad(rows, length=4).tolist() == [[5, 6, 7, 1], [8, 1, 1, 1]]
     assert pad(rows, max_length=2, multiple=2).tolist() == [[5, 6], [8, 1]]
     assert pad(rows, length=2, max_length=2).tolist() == [[5, 6], [8, 1]]
-    with pytest.raises(ValueError, match="a row of 3 ids does not fit into length=2; cut it by max_length="):
+    with pytest.raises(
+        ValueError, match="a row of 3 ids does not fit into length=2; cut it by max_length="
+    ):
         pad(rows, length=2)
 
 
@@ -56,8 +68,13 @@ def check_guarantees(batches, groups1, groups2, batch_size):
     assert all(batch.dtype == np.int64 for batch in batches)
 
 
-GROUPS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.booleans()), max_size=60).map(
-    lambda sides: np.array([(a, a if same else b) for a, b, same in sides], np.int64).reshape(-1, 2).T)
+GROUPS = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(0, 12), st.booleans()), max_size=60
+).map(
+    lambda sides: (
+        np.array([(a, a if same else b) for a, b, same in sides], np.int64).reshape(-1, 2).T
+    )
+)
 
 
 @settings(deadline=None, max_examples=200)
@@ -91,7 +108,9 @@ def test_another_epoch_or_seed_gives_other_batches(make):
         if make == "epoch":
             found = epoch_batches(np.full(64, 5), groups, groups, 8, seed=seed, epoch=epoch)
         else:
-            found = neighbour_batches(vectors, groups, groups, 8, neighbours=4, seed=seed, epoch=epoch)
+            found = neighbour_batches(
+                vectors, groups, groups, 8, neighbours=4, seed=seed, epoch=epoch
+            )
         return [batch.tolist() for batch in found]
 
     assert batches(0, 0) == batches(0, 0)
@@ -103,12 +122,14 @@ def test_without_clashes_one_batch_is_smaller():
     sizes = [len(b) for b in epoch_batches(np.full(103, 5), groups, groups, 10, seed=0)]
     assert sizes == [10] * 10 + [3]
     vectors = np.eye(103)
-    assert [len(b) for b in neighbour_batches(vectors, groups, groups, 10, neighbours=5, seed=0)] == sizes
+    assert [
+        len(b) for b in neighbour_batches(vectors, groups, groups, 10, neighbours=5, seed=0)
+    ] == sizes
 
 
 def test_exchange_keeps_the_tail_short():
-    # 400 pairs, batches of 10; ten groups of 35 pairs and 50 single pairs: 40 batches can hold them all,
-    # though the first batches of any greedy order use up too few of the large groups.
+    # 400 pairs, batches of 10; ten groups of 35 pairs and 50 single pairs: 40 batches can hold them
+    # all, though the first batches of any greedy order use up too few of the large groups.
     groups = np.concatenate([np.repeat(np.arange(10), 35), np.arange(100, 150)])
     for seed in range(5):
         batches = epoch_batches(np.full(400, 5), groups, groups, 10, seed=seed)
@@ -135,7 +156,8 @@ def test_bucketed_batches_need_little_padding_and_are_not_in_order_of_length():
     by_length = epoch_batches(lengths, groups, groups, 64, seed=0)
     any_length = epoch_batches(lengths, groups, groups, 64, seed=0, bucketed=False)
     check_guarantees(by_length, groups, groups, 64)
-    # 50 batches share 40 lengths, so a batch spans one or two of them; unbucketed all 40 (mean 24.5 of 44).
+    # 50 batches share 40 lengths, so a batch spans one or two of them; unbucketed all 40 (mean 24.5
+    # of 44).
     assert padding_share(by_length, lengths) < 0.05
     assert 0.4 < padding_share(any_length, lengths) < 0.5
     longest = [int(max(lengths[batch])) for batch in by_length[:200]]
@@ -153,7 +175,8 @@ def test_neighbours_share_a_batch():
 
 
 def test_neighbours_of_the_seeds_own_group_are_passed_over():
-    # Each pair has 20 copies in its group, all nearer than anything else: the neighbours come from elsewhere.
+    # Each pair has 20 copies in its group, all nearer than anything else: the neighbours come from
+    # elsewhere.
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(40), 20)
     vectors = (rng.normal(size=(40, 8)))[groups] + 1e-4 * rng.normal(size=(800, 8))
@@ -165,12 +188,14 @@ def test_neighbours_of_the_seeds_own_group_are_passed_over():
 
 def test_wrong_arguments():
     good = [np.zeros(3, int), np.arange(3), np.arange(3), 2]
-    for position, wrong, phrase in [(0, np.zeros((3, 1), int), "lengths must be int"),
-                                    (0, np.zeros(3), "lengths must be int"),
-                                    (1, np.arange(2), r"groups1 must be int \(3,\)"),
-                                    (2, np.zeros(3), r"groups2 must be int \(3,\), got float64"),
-                                    (3, 0, "batch_size must be at least 1")]:
-        arguments = good[:position] + [wrong] + good[position + 1:]
+    for position, wrong, phrase in [
+        (0, np.zeros((3, 1), int), "lengths must be int"),
+        (0, np.zeros(3), "lengths must be int"),
+        (1, np.arange(2), r"groups1 must be int \(3,\)"),
+        (2, np.zeros(3), r"groups2 must be int \(3,\), got float64"),
+        (3, 0, "batch_size must be at least 1"),
+    ]:
+        arguments = good[:position] + [wrong] + good[position + 1 :]
         with pytest.raises(ValueError, match=phrase):
             epoch_batches(*arguments, seed=0)
     for numbers in ({"seed": -1}, {"seed": 0, "epoch": -1}):

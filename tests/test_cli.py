@@ -18,9 +18,31 @@ def run(tmp_path_factory):
     """A small training by command: its CSV and its output folder."""
     folder = tmp_path_factory.mktemp("cli")
     assert cli.main(["sample", str(folder / "pairs.csv"), "--pairs", "400", "--seed", "3"]) == 0
-    assert cli.main(["train", str(folder / "pairs.csv"), "--output", str(folder / "out put"), "--steps", "4",
-                     "--batch-size", "16", "--d-model", "8", "--evaluate-every", "2", "--hard-from", "2",
-                     "--neighbours", "4", "--validation-share", "0.3"]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                str(folder / "pairs.csv"),
+                "--output",
+                str(folder / "out put"),
+                "--steps",
+                "4",
+                "--batch-size",
+                "16",
+                "--d-model",
+                "8",
+                "--evaluate-every",
+                "2",
+                "--hard-from",
+                "2",
+                "--neighbours",
+                "4",
+                "--validation-share",
+                "0.3",
+            ]
+        )
+        == 0
+    )
     return folder
 
 
@@ -37,16 +59,41 @@ def test_sample_writes_a_csv(tmp_path, capsys):
     assert cli.main(["sample", str(tmp_path / "s.csv"), "--pairs", "50"]) == 0
     assert "wrote 50 question pairs" in capsys.readouterr().out
     rows = rows_of(tmp_path / "s.csv")
-    assert len(rows) == 50 and set(rows[0]) == {"id", "qid1", "qid2", "question1", "question2", "is_duplicate"}
+    assert len(rows) == 50 and set(rows[0]) == {
+        "id",
+        "qid1",
+        "qid2",
+        "question1",
+        "question2",
+        "is_duplicate",
+    }
     assert cli.main(["sample", str(tmp_path / "s.csv"), "--pairs", "10", "--json"]) == 0
     assert json_of(capsys) == {"csv": str(tmp_path / "s.csv"), "pairs": 10}
 
 
 def test_train_leaves_a_model(run, capsys):
     assert (run / "out put" / "model" / "model.json").is_file()
-    again = ["train", str(run / "pairs.csv"), "--output", str(run / "out put"), "--steps", "4", "--batch-size", "16",
-             "--d-model", "8", "--evaluate-every", "2", "--hard-from", "2", "--neighbours", "4",
-             "--validation-share", "0.3", "--json"]
+    again = [
+        "train",
+        str(run / "pairs.csv"),
+        "--output",
+        str(run / "out put"),
+        "--steps",
+        "4",
+        "--batch-size",
+        "16",
+        "--d-model",
+        "8",
+        "--evaluate-every",
+        "2",
+        "--hard-from",
+        "2",
+        "--neighbours",
+        "4",
+        "--validation-share",
+        "0.3",
+        "--json",
+    ]
     assert cli.main(again) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out)
@@ -56,10 +103,29 @@ def test_train_leaves_a_model(run, capsys):
 
 def test_train_with_a_validation_file(run, tmp_path, capsys):
     sample.write_csv(tmp_path / "v.csv", 60, seed=9)
-    assert cli.main(["train", str(run / "pairs.csv"), "--output", str(tmp_path / "out"), "--steps", "1",
-                     "--batch-size", "8", "--d-model", "4", "--validation", str(tmp_path / "v.csv")]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                str(run / "pairs.csv"),
+                "--output",
+                str(tmp_path / "out"),
+                "--steps",
+                "1",
+                "--batch-size",
+                "8",
+                "--d-model",
+                "4",
+                "--validation",
+                str(tmp_path / "v.csv"),
+            ]
+        )
+        == 0
+    )
     captured = capsys.readouterr()
-    assert re.search(r"\d+ of 60 validation pairs have a question that is in .*pairs.csv, too", captured.err)
+    assert re.search(
+        r"\d+ of 60 validation pairs have a question that is in .*pairs.csv, too", captured.err
+    )
     assert "read 60 pairs" in captured.err and "best model: step 1, validation AUC" in captured.out
 
 
@@ -67,8 +133,13 @@ def test_evaluate(run, tmp_path, capsys):
     arguments = ["evaluate", str(run / "pairs.csv"), "--model", str(run / "out put")]
     assert cli.main(arguments) == 0
     text = capsys.readouterr().out
-    assert "ROC AUC" in text and "95 % interval" in text and "at threshold 0.7, the course's" in text
-    assert cli.main([*arguments, "--json", "--threshold", "0.5", "--plot", str(tmp_path / "p.png")]) == 0
+    assert (
+        "ROC AUC" in text and "95 % interval" in text and "at threshold 0.7, the course's" in text
+    )
+    assert (
+        cli.main([*arguments, "--json", "--threshold", "0.5", "--plot", str(tmp_path / "p.png")])
+        == 0
+    )
     result = json_of(capsys)
     assert result["threshold"] == 0.5 and result["n"] == 400
     assert result["half"]["chosen_on"] + result["half"]["applied_to"] == 400
@@ -80,7 +151,9 @@ def test_predict_two_questions(run, capsys):
     assert cli.main(["predict", *model, "How old are you?", "how old are you?"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("duplicate ") and " 1.0000 " in text
-    assert cli.main(["predict", *model, "Why?", "Who\x1b[31m?", "--threshold", "1.5", "--json"]) == 0
+    assert (
+        cli.main(["predict", *model, "Why?", "Who\x1b[31m?", "--threshold", "1.5", "--json"]) == 0
+    )
     result = json_of(capsys)
     assert result["threshold"] == 1.5 and result["answers"][0]["is_duplicate"] is False
 
@@ -98,16 +171,45 @@ def test_no_answer_is_a_formula(run, tmp_path):
     questions = ["=1+2", "+49 30 1", "-1?", "@me?", "\tWhy?", "Why = who?"]
     with open(tmp_path / "p.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["question1", "question2"], *([q, "Why?"] for q in questions)])
-    assert cli.main(["predict", "--model", str(run / "out put"), "--csv", str(tmp_path / "p.csv"), "--output",
-                     str(tmp_path / "answers.csv")]) == 0
+    assert (
+        cli.main(
+            [
+                "predict",
+                "--model",
+                str(run / "out put"),
+                "--csv",
+                str(tmp_path / "p.csv"),
+                "--output",
+                str(tmp_path / "answers.csv"),
+            ]
+        )
+        == 0
+    )
     assert [row["question1"] for row in rows_of(tmp_path / "answers.csv")] == [
-        "'=1+2", "'+49 30 1", "'-1?", "'@me?", "'\tWhy?", "Why = who?"]
+        "'=1+2",
+        "'+49 30 1",
+        "'-1?",
+        "'@me?",
+        "'\tWhy?",
+        "Why = who?",
+    ]
 
 
 def test_predict_a_file(run, tmp_path, capsys):
-    (tmp_path / "p.csv").write_text('a;b\n"How old\nare you?";How old are you?\nWhy?;Who?\n', encoding="utf-8")
-    arguments = ["predict", "--model", str(run / "out put"), "--csv", str(tmp_path / "p.csv"),
-                 "--question1", "a", "--question2", "b"]
+    (tmp_path / "p.csv").write_text(
+        'a;b\n"How old\nare you?";How old are you?\nWhy?;Who?\n', encoding="utf-8"
+    )
+    arguments = [
+        "predict",
+        "--model",
+        str(run / "out put"),
+        "--csv",
+        str(tmp_path / "p.csv"),
+        "--question1",
+        "a",
+        "--question2",
+        "b",
+    ]
     assert cli.main(arguments) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert cli.main([*arguments, "--output", str(tmp_path / "answers.csv")]) == 0
@@ -118,10 +220,24 @@ def test_predict_a_file(run, tmp_path, capsys):
 
 def test_export(run, tmp_path, capsys):
     assert cli.main(["export", str(run / "out put"), str(tmp_path / "model.keras")]) == 0
-    assert re.fullmatch(r"wrote .*model.keras \(a Keras model\); threshold 0.\d{4}\n", capsys.readouterr().out)
+    assert re.fullmatch(
+        r"wrote .*model.keras \(a Keras model\); threshold 0.\d{4}\n", capsys.readouterr().out
+    )
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "saved_model.pb").write_bytes(b"an older one, which is replaced")
-    assert cli.main(["export", "--json", "--format", "savedmodel", str(run / "out put"), str(tmp_path / "served")]) == 0
+    assert (
+        cli.main(
+            [
+                "export",
+                "--json",
+                "--format",
+                "savedmodel",
+                str(run / "out put"),
+                str(tmp_path / "served"),
+            ]
+        )
+        == 0
+    )
     assert json_of(capsys)["format"] == "savedmodel"
     assert (tmp_path / "served" / "saved_model.pb").stat().st_size > 10_000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "served"]
@@ -129,37 +245,74 @@ def test_export(run, tmp_path, capsys):
 
 def test_demo(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cli, "DEMO_PAIRS", 600)
-    monkeypatch.setattr(cli, "DEMO_SETTINGS", {"steps": 4, "batch_size": 16, "d_model": 8, "evaluate_every": 2,
-                                               "hard_from": 2, "neighbours": 4})
+    monkeypatch.setattr(
+        cli,
+        "DEMO_SETTINGS",
+        {
+            "steps": 4,
+            "batch_size": 16,
+            "d_model": 8,
+            "evaluate_every": 2,
+            "hard_from": 2,
+            "neighbours": 4,
+        },
+    )
     assert cli.main(["demo", "--output", str(tmp_path / "demo")]) == 0
     text = capsys.readouterr().out
     assert "test pairs whose questions were never seen" in text and text.count("duplicate  ") >= 8
     assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == [
-        ".lock", "checkpoints", "history.jsonl", "model", "sample.csv", "scores.png"]
+        ".lock",
+        "checkpoints",
+        "history.jsonl",
+        "model",
+        "sample.csv",
+        "scores.png",
+    ]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["train", "missing.csv", "--output", "x"], "error: missing.csv: No such file or directory$"),
-    (["evaluate", "{csv}", "--model", "nowhere"], "no model.json in nowhere"),
-    (["predict", "--model", "{model}", "only one"], "predict takes two questions, or --csv.*got 1 questions"),
-    (["predict", "--model", "{model}", "a", "b", "--csv", "{csv}"], "got 2 questions and --csv"),
-    (["evaluate", "{csv}", "--model", "{model}", "--label", "same"], "same"),
-    (["train", "{csv}", "--output", "{model}/x", "--margin", "-1"], "margin must be finite and at least 0"),
-    (["train", "{csv}", "--output", "{model}/x", "--validation-share", "2"], "fractions"),
-    (["sample", "{csv}/below/a/file.csv"], "file.csv|directory"),
-    (["sample", "x.csv", "--pairs", "-3"], "-3"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ["train", "missing.csv", "--output", "x"],
+            "error: missing.csv: No such file or directory$",
+        ),
+        (["evaluate", "{csv}", "--model", "nowhere"], "no model.json in nowhere"),
+        (
+            ["predict", "--model", "{model}", "only one"],
+            "predict takes two questions, or --csv.*got 1 questions",
+        ),
+        (
+            ["predict", "--model", "{model}", "a", "b", "--csv", "{csv}"],
+            "got 2 questions and --csv",
+        ),
+        (["evaluate", "{csv}", "--model", "{model}", "--label", "same"], "same"),
+        (
+            ["train", "{csv}", "--output", "{model}/x", "--margin", "-1"],
+            "margin must be finite and at least 0",
+        ),
+        (["train", "{csv}", "--output", "{model}/x", "--validation-share", "2"], "fractions"),
+        (["sample", "{csv}/below/a/file.csv"], "file.csv|directory"),
+        (["sample", "x.csv", "--pairs", "-3"], "-3"),
+    ],
+)
 def test_mistakes_are_one_line_and_status_2(run, capsys, arguments, message):
     names = {"csv": str(run / "pairs.csv"), "model": str(run / "out put")}
     assert cli.main([a.format(**names) for a in arguments]) == 2
     captured = capsys.readouterr()
     error = [line for line in captured.err.splitlines() if ": error: " in line]
-    assert len(error) == 1 and captured.err.endswith(error[0] + "\n") and "Traceback" not in captured.err
+    assert (
+        len(error) == 1
+        and captured.err.endswith(error[0] + "\n")
+        and "Traceback" not in captured.err
+    )
     assert re.search(message, error[0])
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("arguments", [["train"], ["guess"], [], ["sample", "x.csv", "--pairs", "many"]])
+@pytest.mark.parametrize(
+    "arguments", [["train"], ["guess"], [], ["sample", "x.csv", "--pairs", "many"]]
+)
 def test_wrong_arguments_are_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
@@ -169,6 +322,7 @@ def test_wrong_arguments_are_status_2(arguments, capsys):
 def test_ctrl_c_is_status_130(monkeypatch, tmp_path, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(sample, "write_csv", interrupted)
     assert cli.main(["sample", str(tmp_path / "x.csv")]) == 130
     assert capsys.readouterr().err == "trax-triplet sample: stopped\n"
@@ -178,7 +332,8 @@ def test_the_defaults_of_train_are_those_of_the_function():
     parameters = inspect.signature(training.train).parameters
     not_here = {"pairs", "output_dir", "validation", "embedding_stddev", "progress"}
     assert {name: default for name, (_, default, _) in options.TRAIN_SETTINGS.items()} == {
-        name: parameter.default for name, parameter in parameters.items() if name not in not_here}
+        name: parameter.default for name, parameter in parameters.items() if name not in not_here
+    }
 
 
 def test_hard_batches_can_be_left_out():
@@ -188,17 +343,22 @@ def test_hard_batches_can_be_left_out():
 
 
 def test_help_loads_no_framework():
-    code = ("import sys; from trax_triplet.cli import main\n"
-            "try: main(['--help'])\nexcept SystemExit: pass\n"
-            "print([m for m in ('trax', 'jax', 'tensorflow', 'numpy') if m in sys.modules])")
+    code = (
+        "import sys; from trax_triplet.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('trax', 'jax', 'tensorflow', 'numpy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert all(name in done.stdout for name in ("demo", "sample", "train", "evaluate", "predict"))
 
 
 def test_python_m(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "trax_triplet", "sample", str(tmp_path / "s.csv"), "--pairs", "5"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "trax_triplet", "sample", str(tmp_path / "s.csv"), "--pairs", "5"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and done.stderr == "" and "wrote 5" in done.stdout
 
 

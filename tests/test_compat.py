@@ -1,7 +1,8 @@
 """Each repair of Trax: what happens without it, what with it.
 
-The checks run in two processes that start this file as a script: one sees Trax as it is, one repaired; both
-have four CPU devices. Each prints one line of JSON: which repairs were needed, and what each check gave.
+The checks run in two processes that start this file as a script: one sees Trax as it is, one
+repaired; both have four CPU devices. Each prints one line of JSON: which repairs were needed, and
+what each check gave.
 """
 
 import concurrent.futures
@@ -26,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 VOCABULARY, D, BATCH, LENGTH, DEVICES = 50, 8, 16, 6, 4
 
 
-# --- a small Siamese model, its loss in plain jnp, and a Loop on n devices ------------------------------
+# --- a small Siamese model, its loss in plain jnp, and a Loop on n devices
+# ------------------------------
 
 
 def siamese():
@@ -50,7 +52,11 @@ def quarters_loss(v1, v2):
     from trax_triplet.compat import jnp
 
     k = v1.shape[0] // DEVICES
-    return jnp.mean(jnp.stack([local_loss(v1[i * k:i * k + k], v2[i * k:i * k + k]) for i in range(DEVICES)]))
+    return jnp.mean(
+        jnp.stack(
+            [local_loss(v1[i * k : i * k + k], v2[i * k : i * k + k]) for i in range(DEVICES)]
+        )
+    )
 
 
 def global_loss(v1, v2):
@@ -61,7 +67,8 @@ def global_loss(v1, v2):
 
 
 def batches(start=0):
-    """Batch number k is the same whenever it is asked for, so a resumed run can go on where it was."""
+    """Batch number k is the same whenever it is asked for, so a resumed run can go on where it
+    was."""
     while True:
         rng = np.random.default_rng([start, 7])
         first = rng.integers(1, VOCABULARY, (BATCH, LENGTH), dtype=np.int32)
@@ -76,12 +83,24 @@ def loop(n_devices=1, loss=local_loss, folder=None, start=0, **options):
 
     sample = next(batches())
     optimizer = optimizers.Adam if options else optimizers.Adam(0.01)
-    task = training.TrainTask(batches(start), tl.Fn("Loss", loss), optimizer, n_steps_per_checkpoint=5,
-                              sample_batch=sample)
+    task = training.TrainTask(
+        batches(start),
+        tl.Fn("Loss", loss),
+        optimizer,
+        n_steps_per_checkpoint=5,
+        sample_batch=sample,
+    )
     evaluation = training.EvalTask(batches(99), [tl.Fn("Loss", loss)], sample_batch=sample)
     with mock.patch.object(fastmath, "local_device_count", lambda: n_devices):
-        return training.Loop(siamese(), task, eval_tasks=evaluation if folder else None, output_dir=folder,
-                             random_seed=5, n_devices=n_devices, **options)
+        return training.Loop(
+            siamese(),
+            task,
+            eval_tasks=evaluation if folder else None,
+            output_dir=folder,
+            random_seed=5,
+            n_devices=n_devices,
+            **options,
+        )
 
 
 def trained(steps, *args, **kwargs):
@@ -98,10 +117,13 @@ def leaves(tree):
 
 def distance(a, b):
     """The largest difference between the weights of two Loops."""
-    return max(float(np.abs(x - y).max()) for x, y in zip(leaves(a.model.weights), leaves(b.model.weights)))
+    return max(
+        float(np.abs(x - y).max()) for x, y in zip(leaves(a.model.weights), leaves(b.model.weights))
+    )
 
 
-# --- the checks: each returns whether all is well, or raises --------------------------------------------
+# --- the checks: each returns whether all is well, or raises
+# --------------------------------------------
 
 
 def check_resuming(folder, n_devices=1):
@@ -110,7 +132,8 @@ def check_resuming(folder, n_devices=1):
     slots = [leaves(made._trainer_per_task[0].slots) for made in (before, after)]
     same = after.step == 5 and distance(before, after) == 0 and all(map(np.array_equal, *slots))
     after.run(5)
-    # Up to JAX 0.4 the sum over devices depends on which comes first: the same run twice differs by 2e-7.
+    # Up to JAX 0.4 the sum over devices depends on which comes first: the same run twice differs by
+    # 2e-7.
     tolerance = 0 if n_devices == 1 else 1e-6
     return same and len(slots[0]) > 3 and distance(after, trained(10, n_devices)) <= tolerance
 
@@ -123,7 +146,11 @@ def check_replication(folder):
     from trax_triplet.compat import tl
 
     rows, numbers = tl.for_n_devices((np.arange(3.0), np.float32(2)), DEVICES)
-    return rows.shape == (DEVICES, 3) and numbers.shape == (DEVICES,) and len(rows.devices()) == DEVICES
+    return (
+        rows.shape == (DEVICES, 3)
+        and numbers.shape == (DEVICES,)
+        and len(rows.devices()) == DEVICES
+    )
 
 
 def check_parallel(folder):
@@ -139,8 +166,9 @@ def check_averaging_over_hosts(folder):
     from trax_triplet.compat import tl, training
 
     average = training._make_weights_and_state_same_across_hosts
-    return np.asarray(average(tl.for_n_devices(np.arange(3.0, dtype=np.float32), DEVICES))).tolist() == (
-        [[0.0, 1.0, 2.0]] * DEVICES)
+    return np.asarray(
+        average(tl.for_n_devices(np.arange(3.0, dtype=np.float32), DEVICES))
+    ).tolist() == ([[0.0, 1.0, 2.0]] * DEVICES)
 
 
 def check_devices_see_their_own_negatives(folder):
@@ -170,7 +198,9 @@ def check_own_cpu(folder):
     import jax
     from trax_triplet.compat import tl
 
-    first_of_all_processes = mock.Mock(side_effect=AssertionError("asked for the devices of other processes"))
+    first_of_all_processes = mock.Mock(
+        side_effect=AssertionError("asked for the devices of other processes")
+    )
     with mock.patch.object(jax, "devices", first_of_all_processes):
         return tl.on_cpu(np.arange(3.0)).tolist() == [0.0, 1.0, 2.0]
 
@@ -178,8 +208,11 @@ def check_own_cpu(folder):
 def check_lone_devices(folder):
     import jax
 
-    with warnings.catch_warnings(), mock.patch.object(jax, "process_count", lambda: 2), \
-            mock.patch.object(jax, "host_count", lambda: 2, create=True):
+    with (
+        warnings.catch_warnings(),
+        mock.patch.object(jax, "process_count", lambda: 2),
+        mock.patch.object(jax, "host_count", lambda: 2, create=True),
+    ):
         warnings.simplefilter("ignore")
         try:
             loop(1)
@@ -248,7 +281,9 @@ def check_truncation(folder):
     path = Path(folder) / "a.npy.gz"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tl.np_to_file([np.arange(3), np.random.default_rng(0).random(999)], str(path), compresslevel=2)
+        tl.np_to_file(
+            [np.arange(3), np.random.default_rng(0).random(999)], str(path), compresslevel=2
+        )
     path.write_bytes(path.read_bytes()[:-1000])
     try:
         return len(tl.np_from_file(str(path), compresslevel=2)) == 2
@@ -278,8 +313,13 @@ def check_numpy_scan(folder):
     with fastmath.use_backend("numpy"):
         total, (before, others) = fastmath.scan(step, np.float64(0), np.array([1.0, 2.0, 3.0]))
         counted = fastmath.scan(lambda carry, _: (carry + 1, carry), 0, None, length=3)
-    return (float(total), before.tolist(), others["square"].tolist(), others["nothing"], counted[0]) == (
-        6.0, [0.0, 1.0, 3.0], [1.0, 4.0, 9.0], None, 3)
+    return (
+        float(total),
+        before.tolist(),
+        others["square"].tolist(),
+        others["nothing"],
+        counted[0],
+    ) == (6.0, [0.0, 1.0, 3.0], [1.0, 4.0, 9.0], None, 3)
 
 
 def check_own_backend(folder):
@@ -305,7 +345,8 @@ def check_texts(folder):
 
 
 def check_old_names(folder):
-    """DeviceArray is there after being asked for, and not before (where JAX does not have it itself)."""
+    """DeviceArray is there after being asked for, and not before (where JAX does not have it
+    itself)."""
     import jax
     from trax_triplet.compat import provide_old_names
 
@@ -314,10 +355,13 @@ def check_old_names(folder):
     first, second = provide_old_names(), provide_old_names()
     from jax.interpreters.xla import DeviceArray
 
-    return (first, second) == (() if before else names, ()) and isinstance(jax.numpy.ones(2), DeviceArray)
+    return (first, second) == (() if before else names, ()) and isinstance(
+        jax.numpy.ones(2), DeviceArray
+    )
 
 
-# Which repairs a check needs: without them it must fail, unless none of them was needed on this JAX.
+# Which repairs a check needs: without them it must fail, unless none of them was needed on this
+# JAX.
 CHECKS = {
     check_resuming: ["resuming"],
     check_resuming_on_four_devices: ["resuming", "replication"],
@@ -355,7 +399,9 @@ def main():
                 try:
                     report["checks"][check.__name__] = check(folder)
                 except Exception as error:  # whatever Trax raises is the finding
-                    report["checks"][check.__name__] = f"{type(error).__name__}: {str(error)[-400:]}"
+                    report["checks"][check.__name__] = (
+                        f"{type(error).__name__}: {str(error)[-400:]}"
+                    )
         report["pmap_refuses"] = devices.pmap_refuses_placed_arrays()
     print(json.dumps(report))
 
@@ -363,11 +409,19 @@ def main():
 @pytest.fixture(scope="module")
 def reports():
     """What the two processes found, which run at the same time: (unrepaired, repaired)."""
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu",
-                       XLA_FLAGS=f"--xla_force_host_platform_device_count={DEVICES}")
+    environment = dict(
+        os.environ,
+        PYTHONPATH=str(ROOT),
+        JAX_PLATFORMS="cpu",
+        XLA_FLAGS=f"--xla_force_host_platform_device_count={DEVICES}",
+    )
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    processes = [subprocess.Popen([sys.executable, __file__], **pipes,
-                                  env=dict(environment, TRAX_TRIPLET_REPAIRS=wanted)) for wanted in "01"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__], **pipes, env=dict(environment, TRAX_TRIPLET_REPAIRS=wanted)
+        )
+        for wanted in "01"
+    ]
     ends = [(*process.communicate(), process.returncode) for process in processes]
     for _, errors, returncode in ends:
         assert returncode == 0, errors
@@ -389,7 +443,9 @@ def test_works_with_the_repairs(repaired, name):
     assert repaired["checks"][name] is True
 
 
-@pytest.mark.parametrize("name, needs", [(check.__name__, needs) for check, needs in CHECKS.items()])
+@pytest.mark.parametrize(
+    "name, needs", [(check.__name__, needs) for check, needs in CHECKS.items()]
+)
 def test_fails_without_its_repair_exactly_where_it_is_needed(unrepaired, repaired, name, needs):
     needed = dict(repaired["repairs"], parallel=repaired["pmap_refuses"])
     works = unrepaired["checks"][name] is True
@@ -417,33 +473,59 @@ def test_repairs_give_name_and_reason():
         assert told.startswith(repair.reason) and "Feature test:" in told and "Can go when" in told
 
 
-# --- the quiet import, piece by piece; test_imports.py has the whole ----------------------------------------
+# --- the quiet import, piece by piece; test_imports.py has the whole
+# ----------------------------------------
 
 
-@pytest.mark.parametrize("line, noise_from_level", [
-    (b"I0000 00:00:1795488636.043353    4242 port.cc:153] oneDNN custom operations are on.", 1),
-    (b"W0000 00:00:1795488636.043353    4242 gpu_device.cc:1] Cannot dlopen some GPU libraries.", 2),
-    (b"E0000 00:00:1795488636.043353    4242 cuda_dnn.cc:1] Unable to register cuDNN factory", 3),
-    (b"2023-06-01 12:00:00.123456: I tensorflow/core/util/port.cc:110] oneDNN custom operations are on.", 1),
-    (b"2023-06-01 12:00:00.123456: W tensorflow/compiler/tf2tensorrt/a.cc:1] Could not find TensorRT", 2),
-    (b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR", 1),
-    (b"F0000 00:00:1795488636.043353    4242 cpu_feature_guard.cc:1] compiled to use AVX instructions", 4),
-    (b"Traceback (most recent call last):", 4),
-    (b"2023-06-01 12:00:00 a line of the user's own log", 4),
-    (b"", 4),
-])
+@pytest.mark.parametrize(
+    "line, noise_from_level",
+    [
+        (b"I0000 00:00:1795488636.043353    4242 port.cc:153] oneDNN custom operations are on.", 1),
+        (
+            b"W0000 00:00:1795488636.043353    4242 gpu_device.cc:1] Cannot dlopen some GPU libraries.",
+            2,
+        ),
+        (
+            b"E0000 00:00:1795488636.043353    4242 cuda_dnn.cc:1] Unable to register cuDNN factory",
+            3,
+        ),
+        (
+            b"2023-06-01 12:00:00.123456: I tensorflow/core/util/port.cc:110] oneDNN custom operations are on.",
+            1,
+        ),
+        (
+            b"2023-06-01 12:00:00.123456: W tensorflow/compiler/tf2tensorrt/a.cc:1] Could not find TensorRT",
+            2,
+        ),
+        (
+            b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
+            1,
+        ),
+        (
+            b"F0000 00:00:1795488636.043353    4242 cpu_feature_guard.cc:1] compiled to use AVX instructions",
+            4,
+        ),
+        (b"Traceback (most recent call last):", 4),
+        (b"2023-06-01 12:00:00 a line of the user's own log", 4),
+        (b"", 4),
+    ],
+)
 def test_tensorflow_log_lines_below_the_level_are_noise(line, noise_from_level):
     from trax_triplet import quiet
 
     assert [quiet._is_noise(line, level) for level in (1, 2, 3)] == [
-        level >= noise_from_level for level in (1, 2, 3)]
+        level >= noise_from_level for level in (1, 2, 3)
+    ]
 
 
-@pytest.mark.parametrize("level, shown", [
-    (None, "from Python\nfrom C\n"),
-    ("3", "from Python\nfrom C\n"),
-    ("0", "from Python\nI0000 00:00:1.2 3 a.cc:4] x\nfrom C\n"),
-])
+@pytest.mark.parametrize(
+    "level, shown",
+    [
+        (None, "from Python\nfrom C\n"),
+        ("3", "from Python\nfrom C\n"),
+        ("0", "from Python\nI0000 00:00:1.2 3 a.cc:4] x\nfrom C\n"),
+    ],
+)
 def test_what_is_no_noise_on_stderr_arrives_after_the_import(monkeypatch, capfd, level, shown):
     from trax_triplet import quiet
 

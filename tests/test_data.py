@@ -14,7 +14,9 @@ from trax_triplet.reader import read_pairs
 ROWS = [("Why?", "How come?", 1), ("a, b; c\td", 'He said "no"', 0), ("two\nlines\r\nhere", "é", 1)]
 
 
-def write(path, rows, header=("question1", "question2", "is_duplicate"), encoding="utf-8", **options):
+def write(
+    path, rows, header=("question1", "question2", "is_duplicate"), encoding="utf-8", **options
+):
     with open(path, "w", newline="", encoding=encoding) as file:
         csv.writer(file, **options).writerows([header, *rows])
     return path
@@ -30,16 +32,21 @@ def groups_of(pairs):
 
 def test_pairs_are_checked():
     pairs = Pairs(["a", "b"], ["c", "d"], np.array([True, False]), [1, 2], [3, 4])
-    assert (pairs.is_duplicate.dtype, pairs.qid1.dtype) == (np.int8, np.int64) and pairs.skipped == ()
+    assert (pairs.is_duplicate.dtype, pairs.qid1.dtype) == (
+        np.int8,
+        np.int64,
+    ) and pairs.skipped == ()
     chosen = pairs.select(np.array([1, 1, 0]))
     assert chosen.question1 == ("b", "b", "a") and chosen.is_duplicate.tolist() == [0, 0, 1]
     assert chosen.qid2.tolist() == [4, 4, 3] and len(pairs.select([])) == 0
     assert Pairs(["a"], ["b"]).select([0]).is_duplicate is None
-    for wrong, phrase in [((["a"], []), r"question2 has the shape \(0,\)"),
-                          ((["a"], ["b"], [1, 0]), r"is_duplicate has the shape \(2,\)"),
-                          ((["a"], ["b"], [2]), "must hold 0 and 1 only"),
-                          ((["a"], ["b"], [1], [5]), "come together"),
-                          ((["a"], ["b"], [1], [5], [6, 7]), "qid2 has the shape")]:
+    for wrong, phrase in [
+        ((["a"], []), r"question2 has the shape \(0,\)"),
+        ((["a"], ["b"], [1, 0]), r"is_duplicate has the shape \(2,\)"),
+        ((["a"], ["b"], [2]), "must hold 0 and 1 only"),
+        ((["a"], ["b"], [1], [5]), "come together"),
+        ((["a"], ["b"], [1], [5], [6, 7]), "qid2 has the shape"),
+    ]:
         with pytest.raises(ValueError, match=phrase):
             Pairs(*wrong)
 
@@ -48,7 +55,9 @@ def test_pairs_are_checked():
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_reads_any_separator_mark_and_line_end(tmp_path, separator, encoding, line_end):
-    path = write(tmp_path / "p.csv", ROWS, encoding=encoding, delimiter=separator, lineterminator=line_end)
+    path = write(
+        tmp_path / "p.csv", ROWS, encoding=encoding, delimiter=separator, lineterminator=line_end
+    )
     pairs = read_pairs(path)
     assert rows_of(pairs) == ROWS and pairs.skipped == () and pairs.qid1 is None
 
@@ -69,17 +78,24 @@ def test_quora_columns_other_names_and_order(tmp_path):
     assert rows_of(pairs) == [("a", "b", 1), ("c", "d", 0)]
     assert pairs.qid1.tolist() == [7, 9] and pairs.qid2.tolist() == [8, 8]
     path = write(tmp_path / "q.csv", [("x", "y", "1.0")], ("links", "rechts", "gleich"))
-    assert rows_of(read_pairs(path, question1="links", question2="rechts", label="gleich")) == [("x", "y", 1)]
+    assert rows_of(read_pairs(path, question1="links", question2="rechts", label="gleich")) == [
+        ("x", "y", 1)
+    ]
     # An exact name wins over one that differs in case.
     header = ("Question1", "question1", "question2", "is_duplicate")
     path = write(tmp_path / "r.csv", [("wrong", "a", "b", 1)], header)
     assert rows_of(read_pairs(path)) == [("a", "b", 1)]
 
 
-@pytest.mark.parametrize("qids", [("1.5", "2"), ("", "2"), ("-1", "2"), ("9" * 19, "2"), ("x", "y")])
+@pytest.mark.parametrize(
+    "qids", [("1.5", "2"), ("", "2"), ("-1", "2"), ("9" * 19, "2"), ("x", "y")]
+)
 def test_qids_that_are_no_whole_numbers_are_not_used(tmp_path, qids):
-    path = write(tmp_path / "p.csv", [("a", "b", 1, *qids), ("c", "d", 1, 3, 4)],
-                 ("question1", "question2", "is_duplicate", "qid1", "qid2"))
+    path = write(
+        tmp_path / "p.csv",
+        [("a", "b", 1, *qids), ("c", "d", 1, 3, 4)],
+        ("question1", "question2", "is_duplicate", "qid1", "qid2"),
+    )
     assert read_pairs(path).qid1 is None
 
 
@@ -92,24 +108,33 @@ def test_file_without_labels(tmp_path):
 
 def test_skipped_rows_are_reported_with_their_lines(tmp_path):
     path = tmp_path / "p.csv"
-    path.write_bytes(b"question1,question2,is_duplicate\n"  # line 1
-                     b'"two\nlines",b,1\n'  # 2 and 3
-                     b",b,1\n"  # 4
-                     b"\n"  # 5: blank, no row
-                     b'a,"  \n ",0\n'  # 6 and 7
-                     b"a,b\n"  # 8
-                     b"a,b,c,1\n"  # 9
-                     b"a,b,yes\n"  # 10
-                     b'"a"x,b,1\n'  # 11
-                     b"a,b,\n"  # 12
-                     b"c,d,0,,\n"  # 13: further fields, but empty
-                     b"e,f,1")  # 14
+    path.write_bytes(
+        b"question1,question2,is_duplicate\n"  # line 1
+        b'"two\nlines",b,1\n'  # 2 and 3
+        b",b,1\n"  # 4
+        b"\n"  # 5: blank, no row
+        b'a,"  \n ",0\n'  # 6 and 7
+        b"a,b\n"  # 8
+        b"a,b,c,1\n"  # 9
+        b"a,b,yes\n"  # 10
+        b'"a"x,b,1\n'  # 11
+        b"a,b,\n"  # 12
+        b"c,d,0,,\n"  # 13: further fields, but empty
+        b"e,f,1"
+    )  # 14
     pairs = read_pairs(path, max_skipped=0.7)
     assert rows_of(pairs) == [("two\nlines", "b", 1), ("c", "d", 0), ("e", "f", 1)]
     lines, reasons = zip(*pairs.skipped)
     assert lines == (4, 6, 8, 9, 10, 11, 12)
-    phrases = ["question1 is blank", "question2 is blank", "2 fields, the header has 3", "4 fields",
-               "is_duplicate is 'yes', not 0 or 1", "malformed", "is ''"]
+    phrases = [
+        "question1 is blank",
+        "question2 is blank",
+        "2 fields, the header has 3",
+        "4 fields",
+        "is_duplicate is 'yes', not 0 or 1",
+        "malformed",
+        "is ''",
+    ]
     for reason, phrase in zip(reasons, phrases):
         assert phrase in reason
     # 7 of 10 rows: refused at the default share.
@@ -126,19 +151,34 @@ def test_labels_other_than_0_and_1_are_no_labels(tmp_path, label):
     assert read_pairs(path, max_skipped=0.5).skipped[0][0] == 2
 
 
-@pytest.mark.parametrize("content, phrase", [
-    (b"", "the file is empty"),
-    (b"\n", "it is blank"),
-    (b"question1,question2,is_duplicate\n", "a header but no rows"),
-    (b"question1,question2,is_duplicate\n,,\n", "1 of 1 rows cannot be used"),
-    (b"q1,q2,same\na,b,1\n", r"expected the columns \['question1', 'question2', 'is_duplicate'\].*got "
-                             r"\['q1', 'q2', 'same'\]; name yours by question1="),
-    (b"question1,question1,question2,is_duplicate\n", "several columns are named 'question1'"),
-    (b"question1,question2,is_duplicate\na,b,1\nc,\xe9,1\n", "line 3: byte 41 of the file is not UTF-8"),
-    (b"question1,question2,is_duplicate\na,b\0,1\n", "line 2: a NUL character"),
-    (b'question1,question2,is_duplicate\na,"b,1\nc,d,1\n', "lines 2 to 3: a quote is not closed"),
-    (b"question1,question2,is_duplicate\na," + b"b" * 131_073 + b",1\n", "field larger than field limit"),
-])
+@pytest.mark.parametrize(
+    "content, phrase",
+    [
+        (b"", "the file is empty"),
+        (b"\n", "it is blank"),
+        (b"question1,question2,is_duplicate\n", "a header but no rows"),
+        (b"question1,question2,is_duplicate\n,,\n", "1 of 1 rows cannot be used"),
+        (
+            b"q1,q2,same\na,b,1\n",
+            r"expected the columns \['question1', 'question2', 'is_duplicate'\].*got "
+            r"\['q1', 'q2', 'same'\]; name yours by question1=",
+        ),
+        (b"question1,question1,question2,is_duplicate\n", "several columns are named 'question1'"),
+        (
+            b"question1,question2,is_duplicate\na,b,1\nc,\xe9,1\n",
+            "line 3: byte 41 of the file is not UTF-8",
+        ),
+        (b"question1,question2,is_duplicate\na,b\0,1\n", "line 2: a NUL character"),
+        (
+            b'question1,question2,is_duplicate\na,"b,1\nc,d,1\n',
+            "lines 2 to 3: a quote is not closed",
+        ),
+        (
+            b"question1,question2,is_duplicate\na," + b"b" * 131_073 + b",1\n",
+            "field larger than field limit",
+        ),
+    ],
+)
 def test_wrong_files(tmp_path, content, phrase):
     path = tmp_path / "p.csv"
     path.write_bytes(content)
@@ -162,7 +202,10 @@ TEXT = st.text(LETTERS, min_size=1, max_size=9).filter(str.strip)
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.tuples(TEXT, TEXT, st.integers(0, 1)), min_size=1, max_size=5), st.sampled_from(",;\t"))
+@given(
+    st.lists(st.tuples(TEXT, TEXT, st.integers(0, 1)), min_size=1, max_size=5),
+    st.sampled_from(",;\t"),
+)
 def test_any_text_survives_the_csv(tmp_path_factory, rows, separator):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     write(path, rows, delimiter=separator, quoting=csv.QUOTE_ALL)
@@ -212,7 +255,9 @@ def connected(pairs):
         if pairs.is_duplicate is not None and pairs.is_duplicate[i]:
             names = [names[0] | names[1]]
         for new in names:
-            sets = [old for old in sets if not old & new] + [new.union(*(old for old in sets if old & new))]
+            sets = [old for old in sets if not old & new] + [
+                new.union(*(old for old in sets if old & new))
+            ]
     return lambda text: next(number for number, names in enumerate(sets) if text.lower() in names)
 
 
@@ -259,7 +304,11 @@ def test_split_guarantees(rows, labelled, with_qids, fractions, seed):
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 3))
 def test_split_sizes_come_close(group_sizes, seed):
-    rows = [(f"g{number}", f"g{number}.{i}") for number, size in enumerate(group_sizes) for i in range(size)]
+    rows = [
+        (f"g{number}", f"g{number}.{i}")
+        for number, size in enumerate(group_sizes)
+        for i in range(size)
+    ]
     pairs = Pairs(*zip(*rows), np.ones(len(rows)))
     parts, left_out = split_pairs(pairs, (0.6, 0.2, 0.2), seed=seed)
     assert not len(left_out)
@@ -284,7 +333,9 @@ def test_split_keeps_leaves_with_their_hub():
 
 
 def test_split_seeds_and_order():
-    pairs = Pairs([f"a{i}" for i in range(100)], [f"b{i}" for i in range(100)], [i % 2 for i in range(100)])
+    pairs = Pairs(
+        [f"a{i}" for i in range(100)], [f"b{i}" for i in range(100)], [i % 2 for i in range(100)]
+    )
     one, other = split_pairs(pairs, seed=0), split_pairs(pairs, seed=1)
     assert [len(part) for part in one.parts] == [80, 10, 10]
     assert one.parts[1].question1 != other.parts[1].question1

@@ -11,12 +11,16 @@ D = 6
 
 
 def small(pooling="last", mode="eval", seed=3, vocab_size=20, **settings):
-    return init_model(Siamese(vocab_size, D, mode, pooling=pooling, embedding_stddev=1.0, **settings), seed)
+    return init_model(
+        Siamese(vocab_size, D, mode, pooling=pooling, embedding_stddev=1.0, **settings), seed
+    )
 
 
 def vectors_of(model, questions, length):
     """The model's own vectors of questions padded to a length."""
-    ids = np.array([[*question] + [1] * (length - len(question)) for question in questions], np.int32)
+    ids = np.array(
+        [[*question] + [1] * (length - len(question)) for question in questions], np.int32
+    )
     return np.asarray(model((ids, ids))[0])
 
 
@@ -38,8 +42,12 @@ def test_gives_the_models_vectors_in_the_order_asked(pooling):
 def test_the_courses_model_is_run_as_it_is_padded_to_a_multiple_of_8():
     model = init_model(Siamese(20, D, "eval"), 3)
     questions = random_questions((3, 70))
-    expected = np.concatenate([vectors_of(model, [q], length) for q, length in zip(questions, (8, 128))])
-    np.testing.assert_allclose(Encoder(model)(questions), expected, atol=1e-6)  # nor do batch-mates matter
+    expected = np.concatenate(
+        [vectors_of(model, [q], length) for q, length in zip(questions, (8, 128))]
+    )
+    np.testing.assert_allclose(
+        Encoder(model)(questions), expected, atol=1e-6
+    )  # nor do batch-mates matter
     for question, one in zip(questions, expected):
         np.testing.assert_allclose(Encoder(model)([question])[0], one, atol=1e-6)
 
@@ -53,8 +61,14 @@ def test_a_large_vocabulary_of_which_few_words_come():
 
 def test_equal_questions_are_computed_once(monkeypatch):
     rows = []
-    monkeypatch.setattr(encoder_room, "_padded", lambda questions, *shape, made=encoder_room._padded: (
-        rows.append(len(questions)), made(questions, *shape))[1])
+    monkeypatch.setattr(
+        encoder_room,
+        "_padded",
+        lambda questions, *shape, made=encoder_room._padded: (
+            rows.append(len(questions)),
+            made(questions, *shape),
+        )[1],
+    )
     one, other = random_questions((3, 4))
     model = small()
     vectors = Encoder(model)([one, other, one, one])
@@ -65,15 +79,24 @@ def test_equal_questions_are_computed_once(monkeypatch):
 
 def test_long_questions_go_in_smaller_batches(monkeypatch):
     shapes = []
-    monkeypatch.setattr(encoder_room, "_padded", lambda *arguments, made=encoder_room._padded: (
-        shapes.append(made(*arguments).shape), made(*arguments))[1])
+    monkeypatch.setattr(
+        encoder_room,
+        "_padded",
+        lambda *arguments, made=encoder_room._padded: (
+            shapes.append(made(*arguments).shape),
+            made(*arguments),
+        )[1],
+    )
     questions = [[2] * 3, [2] * 4, [2] * 5, [3] * 70, [3] * 71, [3] * 72, [4] * 5000]
     monkeypatch.setattr(encoder_room, "_WORDS_AT_ONCE", 256)
     vectors = Encoder(small(), batch_size=4)(questions)
-    # Four rows of 64 are 256 words, but the fourth has 70, so two go, then one; 128 leave room for two; 5 000 for one.
+    # Four rows of 64 are 256 words, but the fourth has 70, so two go, then one; 128 leave room for
+    # two; 5 000 for one.
     assert shapes == [(2, 64), (2, 128), (2, 128), (1, 8192)]
     monkeypatch.undo()
-    np.testing.assert_allclose(vectors[[0, 5]], Encoder(small())([questions[0], questions[5]]), atol=1e-6)
+    np.testing.assert_allclose(
+        vectors[[0, 5]], Encoder(small())([questions[0], questions[5]]), atol=1e-6
+    )
 
 
 def test_sees_new_weights():

@@ -1,4 +1,5 @@
-"""evaluation: metrics against plain loops and scikit-learn, thresholds against every possible cut."""
+"""evaluation: metrics against plain loops and scikit-learn, thresholds against every possible
+cut."""
 
 import json
 import math
@@ -34,8 +35,12 @@ def scored_pairs(draw, both_classes=False):
 
 def plain_counts(scores, labels, threshold):
     """(tp, fp, fn, tn) by a loop over pairs, compared in the scores' own precision."""
-    seen = [(bool(score > type(score)(threshold)), bool(label)) for score, label in zip(scores, labels)]
-    return tuple(seen.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False)))
+    seen = [
+        (bool(score > type(score)(threshold)), bool(label)) for score, label in zip(scores, labels)
+    ]
+    return tuple(
+        seen.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False))
+    )
 
 
 def plain_metric(name, tp, fp, fn, tn):
@@ -51,7 +56,11 @@ def test_counts_and_rates_of_six_pairs():
     # above 0.7: 0.9 (duplicate), 0.8 (not); not above: 0.7, 0.4 (duplicates), 0.7, 0.1 (not)
     counts = ev.confusion(SCORES, LABELS, 0.7)
     assert counts._asdict() == {
-        "true_positives": 1, "false_positives": 1, "false_negatives": 2, "true_negatives": 2}
+        "true_positives": 1,
+        "false_positives": 1,
+        "false_negatives": 2,
+        "true_negatives": 2,
+    }
     assert {type(count) for count in counts} == {int}
     assert ev.accuracy(SCORES, LABELS, 0.7) == (1 + 2) / 6
     assert ev.precision(SCORES, LABELS, 0.7) == 1 / 2
@@ -66,10 +75,14 @@ def test_counts_and_rates_equal_a_loop_and_scikit_learn(pairs, threshold):
     scores, labels = pairs
     assert ev.confusion(scores, labels, threshold) == plain_counts(scores, labels, threshold)
     called = scores > threshold
-    expected = sk.precision_recall_fscore_support(labels, called, average="binary", zero_division=0)[:3]
+    expected = sk.precision_recall_fscore_support(
+        labels, called, average="binary", zero_division=0
+    )[:3]
     rates = [rate(scores, labels, threshold) for rate in (ev.precision, ev.recall, ev.f1)]
     assert rates == pytest.approx(list(expected))
-    assert ev.accuracy(scores, labels, threshold) == pytest.approx(sk.accuracy_score(labels, called))
+    assert ev.accuracy(scores, labels, threshold) == pytest.approx(
+        sk.accuracy_score(labels, called)
+    )
     if len(set(labels.tolist())) == 2:
         balanced = ev.balanced_accuracy(scores, labels, threshold)
         assert balanced == pytest.approx(sk.balanced_accuracy_score(labels, called))
@@ -84,7 +97,9 @@ def test_zero_over_zero_is_zero():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", [float, np.float16, np.float32, np.float64])
 def test_scores_are_compared_in_their_own_precision(dtype, kind):
-    scores = np.array([0.7, np.nextafter(dtype(0.7), dtype(1)), np.nextafter(dtype(0.7), dtype(0))], dtype)
+    scores = np.array(
+        [0.7, np.nextafter(dtype(0.7), dtype(1)), np.nextafter(dtype(0.7), dtype(0))], dtype
+    )
     threshold = kind(0.7)
     expected = scores > float(threshold)  # what a user gets with an array and a Python float
     assert ev.accuracy(scores, expected, threshold) == 1.0
@@ -105,7 +120,9 @@ def test_rank_metrics_of_six_pairs():
     # duplicates 0.9, 0.7, 0.4 against 0.8, 0.7, 0.1: 3 + 1.5 + 1 of 9
     assert ev.roc_auc(SCORES, LABELS) == (3 + 1.5 + 1) / 9
     # 0.9: 1 of 1; 0.8: no gain; 0.7 twice: 2 of 4; 0.4: 3 of 5
-    assert ev.average_precision(SCORES, LABELS) == pytest.approx((1 / 1 + 2 / 4 + 3 / 5) / 3, abs=1e-15)
+    assert ev.average_precision(SCORES, LABELS) == pytest.approx(
+        (1 / 1 + 2 / 4 + 3 / 5) / 3, abs=1e-15
+    )
 
 
 @given(scored_pairs(both_classes=True))
@@ -120,11 +137,18 @@ def test_rank_metrics_equal_loops_and_scikit_learn(pairs):
 
 
 def plain_best(scores, labels, metric):
-    """(value, gap, below): each cut tried in turn; ties go to the wider gap, then to the lower cut."""
+    """(value, gap, below): each cut tried in turn; ties go to the wider gap, then to the lower
+    cut."""
     distinct = sorted(set(scores.tolist()))
-    cuts = [(0.0, -np.inf), *((b - a, a) for a, b in zip(distinct, distinct[1:])), (0.0, distinct[-1])]
-    tried = [(plain_metric(metric, *plain_counts(scores.astype(float), labels, below)), gap, below)
-             for gap, below in cuts]
+    cuts = [
+        (0.0, -np.inf),
+        *((b - a, a) for a, b in zip(distinct, distinct[1:])),
+        (0.0, distinct[-1]),
+    ]
+    tried = [
+        (plain_metric(metric, *plain_counts(scores.astype(float), labels, below)), gap, below)
+        for gap, below in cuts
+    ]
     return max(tried, key=lambda cut: (cut[0], cut[1], -cut[2]))
 
 
@@ -136,29 +160,35 @@ def test_best_threshold_equals_trying_every_cut(metric, pairs):
     value, _, below = plain_best(scores, labels, metric)
     best = ev.best_threshold(scores, labels, metric=metric)
     assert (best.value, best.metric) == (float(value), metric) and math.isfinite(best.threshold)
-    # In the right gap, and a number of the scores' precision: arrays and Python floats are cut alike.
+    # In the right gap, and a number of the scores' precision: arrays and Python floats are cut
+    # alike.
     assert below <= best.threshold == float(scores.dtype.type(best.threshold))
     assert (scores > best.threshold).tolist() == [score > below for score in scores.tolist()]
     assert getattr(ev, metric)(scores, labels, best.threshold) == best.value
     assert getattr(ev, metric)(scores.astype(np.float64), labels, best.threshold) == best.value
 
 
-@pytest.mark.parametrize("scores, labels, expected", [
-    # Right for 4 of 5 above 0 and above 2: the gap from 2 to 8 is wider than that from 0 to 1.
-    ([0, 1, 2, 8, 9], [0, 1, 0, 1, 1], ((2 + 8) / 2, 4 / 5)),
-    # Right for 3 of 4 above 0 and above 4, gaps equally wide: the lower.
-    ([0, 2, 4, 6], [0, 1, 0, 1], ((0 + 2) / 2, 3 / 4)),
-    # "None" alone is always right, then wrong once where each cut between scores is wrong twice.
-    ([0.9, 0.8, 0.1], [0, 0, 0], (0.9, 1.0)),
-    ([0.9, 0.8, 0.1], [0, 0, 1], (0.9, 2 / 3)),
-    # "All": the next number below the smallest score.
-    ([0.5, 0.25, 0.75], [1, 1, 1], (math.nextafter(0.25, 0), 1.0)),
-    ([0.0], [1], (math.nextafter(0, -1), 1.0)),
-    # "None" is right for 2 of 3, as is the cut between: the cut wins, for "none" lies in no gap.
-    ([0.0, 1.0, 1.0], [0, 1, 0], ((0 + 1) / 2, 2 / 3)),
-    # One score for both classes: "all" and "none" are right once in two, the lower wins.
-    ([1.0, 1.0], [1, 0], (math.nextafter(1, 0), 1 / 2)),
-])
+@pytest.mark.parametrize(
+    "scores, labels, expected",
+    [
+        # Right for 4 of 5 above 0 and above 2: the gap from 2 to 8 is wider than that from 0 to 1.
+        ([0, 1, 2, 8, 9], [0, 1, 0, 1, 1], ((2 + 8) / 2, 4 / 5)),
+        # Right for 3 of 4 above 0 and above 4, gaps equally wide: the lower.
+        ([0, 2, 4, 6], [0, 1, 0, 1], ((0 + 2) / 2, 3 / 4)),
+        # "None" alone is always right, then wrong once where each cut between scores is wrong
+        # twice.
+        ([0.9, 0.8, 0.1], [0, 0, 0], (0.9, 1.0)),
+        ([0.9, 0.8, 0.1], [0, 0, 1], (0.9, 2 / 3)),
+        # "All": the next number below the smallest score.
+        ([0.5, 0.25, 0.75], [1, 1, 1], (math.nextafter(0.25, 0), 1.0)),
+        ([0.0], [1], (math.nextafter(0, -1), 1.0)),
+        # "None" is right for 2 of 3, as is the cut between: the cut wins, for "none" lies in no
+        # gap.
+        ([0.0, 1.0, 1.0], [0, 1, 0], ((0 + 1) / 2, 2 / 3)),
+        # One score for both classes: "all" and "none" are right once in two, the lower wins.
+        ([1.0, 1.0], [1, 0], (math.nextafter(1, 0), 1 / 2)),
+    ],
+)
 def test_the_stated_choice_among_thresholds(scores, labels, expected):
     assert ev.best_threshold(scores, labels) == (*expected, "accuracy")
 
@@ -214,12 +244,17 @@ def test_interval_depends_on_seed_and_level_only():
     first = ev.bootstrap_interval(scores, labels, ev.roc_auc, n_resamples=100, seed=7)
     assert first == ev.bootstrap_interval(scores, labels, ev.roc_auc, n_resamples=100, seed=7)
     assert first != ev.bootstrap_interval(scores, labels, ev.roc_auc, n_resamples=100, seed=8)
-    low, high = ev.bootstrap_interval(scores, labels, ev.roc_auc, n_resamples=100, seed=7, level=0.5)
+    low, high = ev.bootstrap_interval(
+        scores, labels, ev.roc_auc, n_resamples=100, seed=7, level=0.5
+    )
     assert first[0] < low < high < first[1]
 
 
 def test_one_class_is_resampled_for_metrics_that_need_only_one():
-    assert ev.bootstrap_interval([0.9, 0.9], [1, 1], partial(ev.recall, threshold=0.5)) == (1.0, 1.0)
+    assert ev.bootstrap_interval([0.9, 0.9], [1, 1], partial(ev.recall, threshold=0.5)) == (
+        1.0,
+        1.0,
+    )
     with pytest.raises(ValueError, match="ROC AUC needs pairs labelled 0"):
         ev.bootstrap_interval([0.9, 0.8], [1, 1], ev.roc_auc)
 
@@ -231,15 +266,23 @@ def test_report_holds_each_number_and_survives_json():
     assert json.loads(json.dumps(numbers)) == numbers
     for metric in (ev.accuracy, ev.precision, ev.recall, ev.f1):
         assert numbers[metric.__name__] == metric(scores, labels, 0.5)
-    assert [numbers[key] for key in ("n", "duplicates", "share", "threshold")] == [60, 20, 20 / 60, 0.5]
+    assert [numbers[key] for key in ("n", "duplicates", "share", "threshold")] == [
+        60,
+        20,
+        20 / 60,
+        0.5,
+    ]
     assert ev.report([0.1, 0.2, 0.3, 0.4], [1, 1, 1, 0], 0.5)["majority_accuracy"] == 3 / 4
     assert ev.report([0.1, 0.2, 0.3, 0.4], [1, 0, 0, 0], 0.5)["majority_accuracy"] == 3 / 4
     assert numbers["confusion"] == ev.confusion(scores, labels, 0.5)._asdict()
     assert numbers["roc_auc"] == ev.roc_auc(scores, labels)
     assert numbers["average_precision"] == ev.average_precision(scores, labels)
-    assert numbers["roc_auc_interval"] == list(ev.bootstrap_interval(scores, labels, ev.roc_auc, seed=4))
+    assert numbers["roc_auc_interval"] == list(
+        ev.bootstrap_interval(scores, labels, ev.roc_auc, seed=4)
+    )
     assert numbers["accuracy_interval"] == list(
-        ev.bootstrap_interval(scores, labels, partial(ev.accuracy, threshold=0.5), seed=4))
+        ev.bootstrap_interval(scores, labels, partial(ev.accuracy, threshold=0.5), seed=4)
+    )
     assert len(numbers) == 14
 
 
@@ -255,10 +298,22 @@ def test_halves_hold_each_pair_once(n, seed):
     assert n < 50 or first.tolist() != ev.split_half(n, seed=seed + 1)[0].tolist()
 
 
-AT_THRESHOLD = [ev.confusion, ev.accuracy, ev.balanced_accuracy, ev.precision, ev.recall, ev.f1, ev.report]
+AT_THRESHOLD = [
+    ev.confusion,
+    ev.accuracy,
+    ev.balanced_accuracy,
+    ev.precision,
+    ev.recall,
+    ev.f1,
+    ev.report,
+]
 FUNCTIONS = [partial(function, threshold=0.5) for function in AT_THRESHOLD] + [
-    ev.check_scores, ev.roc_auc, ev.average_precision, ev.best_threshold,
-    partial(ev.bootstrap_interval, metric=ev.roc_auc)]
+    ev.check_scores,
+    ev.roc_auc,
+    ev.average_precision,
+    ev.best_threshold,
+    partial(ev.bootstrap_interval, metric=ev.roc_auc),
+]
 
 
 def test_lists_tuples_arrays_and_booleans_give_the_same():
@@ -273,53 +328,81 @@ def test_lists_tuples_arrays_and_booleans_give_the_same():
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("scores, labels, error, phrase", [
-    ([0.5, 0.1, 0.2], [1, 0], ValueError, "one label per score, got 3 scores, 2 labels"),
-    ([[0.5], [0.1]], [1, 0], ValueError, r"scores: expected shape \(n,\), n >= 1, got \(2, 1\)"),
-    ([0.5, 0.1], [[1, 0]], ValueError, r"labels: expected shape \(n,\), n >= 1, got \(1, 2\)"),
-    ([], [], ValueError, r"n >= 1, got \(0,\)"),
-    ([0.5, 0.1], [1, 2], ValueError, "labels: expected 0 or 1, got 2 at index 1"),
-    ([0.5, 0.1], [np.nan, 1], ValueError, "labels: expected 0 or 1, got nan at index 0"),
-    ([0.5, np.nan, np.inf], [1, 0, 1], ValueError, r"finite numbers, got nan at index 1 \(2 in all\)"),
-    (["0.5", "0.1"], [1, 0], TypeError, "scores: expected float16, float32 or float64, got <U3"),
-    ([0.5, 0.1], ["1", "0"], TypeError, "labels: expected numbers 0, 1 or booleans, got <U1"),
-    ([None, 0.1], [1, 0], TypeError, "got object"),
-    ([True, False], [1, 0], TypeError, "got bool"),
-])
+@pytest.mark.parametrize(
+    "scores, labels, error, phrase",
+    [
+        ([0.5, 0.1, 0.2], [1, 0], ValueError, "one label per score, got 3 scores, 2 labels"),
+        (
+            [[0.5], [0.1]],
+            [1, 0],
+            ValueError,
+            r"scores: expected shape \(n,\), n >= 1, got \(2, 1\)",
+        ),
+        ([0.5, 0.1], [[1, 0]], ValueError, r"labels: expected shape \(n,\), n >= 1, got \(1, 2\)"),
+        ([], [], ValueError, r"n >= 1, got \(0,\)"),
+        ([0.5, 0.1], [1, 2], ValueError, "labels: expected 0 or 1, got 2 at index 1"),
+        ([0.5, 0.1], [np.nan, 1], ValueError, "labels: expected 0 or 1, got nan at index 0"),
+        (
+            [0.5, np.nan, np.inf],
+            [1, 0, 1],
+            ValueError,
+            r"finite numbers, got nan at index 1 \(2 in all\)",
+        ),
+        (
+            ["0.5", "0.1"],
+            [1, 0],
+            TypeError,
+            "scores: expected float16, float32 or float64, got <U3",
+        ),
+        ([0.5, 0.1], ["1", "0"], TypeError, "labels: expected numbers 0, 1 or booleans, got <U1"),
+        ([None, 0.1], [1, 0], TypeError, "got object"),
+        ([True, False], [1, 0], TypeError, "got bool"),
+    ],
+)
 def test_unfit_input_is_refused_in_words(function, scores, labels, error, phrase):
     with pytest.raises(error, match=phrase):
         function(scores, labels)
 
 
-@pytest.mark.parametrize("threshold, error, phrase", [
-    (np.nan, ValueError, "threshold: expected a finite number, got nan"),
-    ("0.7", TypeError, "threshold: expected one number, got '0.7'"),
-    (None, TypeError, "got None"),
-    (True, TypeError, "got True"),
-    ([0.7], TypeError, r"got \[0.7\]"),
-])
+@pytest.mark.parametrize(
+    "threshold, error, phrase",
+    [
+        (np.nan, ValueError, "threshold: expected a finite number, got nan"),
+        ("0.7", TypeError, "threshold: expected one number, got '0.7'"),
+        (None, TypeError, "got None"),
+        (True, TypeError, "got True"),
+        ([0.7], TypeError, r"got \[0.7\]"),
+    ],
+)
 def test_unfit_thresholds_are_refused_in_words(threshold, error, phrase):
     for function in AT_THRESHOLD:
         with pytest.raises(error, match=phrase):
             function(SCORES, LABELS, threshold)
 
 
-@pytest.mark.parametrize("name, function, labels", [
-    ("ROC AUC", ev.roc_auc, (0, 1)),
-    ("a report", partial(ev.report, threshold=0.5), (0, 1)),
-    ("balanced accuracy", partial(ev.balanced_accuracy, threshold=0.5), (0, 1)),
-    ("balanced_accuracy", partial(ev.best_threshold, metric="balanced_accuracy"), (0, 1)),
-    ("average precision", ev.average_precision, (0,)),
-    ("f1", partial(ev.best_threshold, metric="f1"), (0,)),
-])
+@pytest.mark.parametrize(
+    "name, function, labels",
+    [
+        ("ROC AUC", ev.roc_auc, (0, 1)),
+        ("a report", partial(ev.report, threshold=0.5), (0, 1)),
+        ("balanced accuracy", partial(ev.balanced_accuracy, threshold=0.5), (0, 1)),
+        ("balanced_accuracy", partial(ev.best_threshold, metric="balanced_accuracy"), (0, 1)),
+        ("average precision", ev.average_precision, (0,)),
+        ("f1", partial(ev.best_threshold, metric="f1"), (0,)),
+    ],
+)
 def test_missing_classes_are_refused_where_they_are_needed(name, function, labels):
     for label in labels:
-        with pytest.raises(ValueError, match=f"{name} needs pairs labelled {1 - label}, got none among 2"):
+        with pytest.raises(
+            ValueError, match=f"{name} needs pairs labelled {1 - label}, got none among 2"
+        ):
             function([0.1, 0.2], [label, label])
 
 
 def test_unfit_options_are_refused_in_words():
-    with pytest.raises(ValueError, match="expected one of accuracy, f1, balanced_accuracy, got 'auc'"):
+    with pytest.raises(
+        ValueError, match="expected one of accuracy, f1, balanced_accuracy, got 'auc'"
+    ):
         ev.best_threshold(SCORES, LABELS, metric="auc")
     with pytest.raises(TypeError, match="function of .scores, labels., got 'accuracy'"):
         ev.bootstrap_interval(SCORES, LABELS, "accuracy")

@@ -9,7 +9,12 @@ from matplotlib.text import Text
 
 from trax_triplet.explorer import explore
 
-SIM = [[0.9, -0.8, 0.3, -0.5], [-0.4, 0.5, 0.1, -0.1], [0.3, 0.1, -0.4, -0.8], [-0.5, -0.2, -0.7, 0.5]]
+SIM = [
+    [0.9, -0.8, 0.3, -0.5],
+    [-0.4, 0.5, 0.1, -0.1],
+    [0.3, 0.1, -0.4, -0.8],
+    [-0.5, -0.2, -0.7, 0.5],
+]
 
 
 def shown(explorer):
@@ -36,8 +41,11 @@ def test_moving_the_margin_changes_the_hinges_the_text_and_the_picture():
     assert explorer.margin == 0.5
     assert explorer.numbers()["L1"] == pytest.approx([0, 0, -0.4 / 3 + 0.4 + 0.5, 0])
     assert explorer.numbers()["L2"] == pytest.approx([0, 0.1 - 0.5 + 0.5, -0.8 + 0.4 + 0.5, 0])
-    assert "0.5167" in text and "0.5167" not in shown(explorer)[0] and f"{0.2 / 3 + 0.7 + 0.1 + 0.1:.4f}" in \
-        shown(explorer)[0]
+    assert (
+        "0.5167" in text
+        and "0.5167" not in shown(explorer)[0]
+        and f"{0.2 / 3 + 0.7 + 0.1 + 0.1:.4f}" in shown(explorer)[0]
+    )
     assert shown(explorer)[1] != picture
 
 
@@ -46,7 +54,9 @@ def test_changing_an_entry_changes_its_anchor_alone():
     explorer.fields[0, 1].value = 0.85
     numbers = explorer.numbers()
     assert numbers["closest neg"].tolist() == [0.85, 0.1, -0.8, -0.2]
-    assert numbers["mean neg"] == pytest.approx([(0.85 + 0.3 - 0.5) / 3, -0.4 / 3, -0.4 / 3, -1.4 / 3])
+    assert numbers["mean neg"] == pytest.approx(
+        [(0.85 + 0.3 - 0.5) / 3, -0.4 / 3, -0.4 / 3, -1.4 / 3]
+    )
     assert numbers["L2"] == pytest.approx([0.85 - 0.9 + 0.25, 0, 0, 0])
     assert "0.8500" in shown(explorer)[0]
 
@@ -90,14 +100,17 @@ def test_a_single_pair_costs_nothing():
     assert explore([[0.5]]).numbers()["cost"] == 0
 
 
-@pytest.mark.parametrize("scores, settings, error, phrase", [
-    ([[0.5, 0.1]], {}, ValueError, "a square matrix"),
-    ([["a"]], {}, TypeError, "expected real numbers"),
-    (np.eye(9), {}, ValueError, "at most 8 pairs, but scores has 9 rows"),
-    (SIM, {"margin": -1}, ValueError, "margin must be finite and at least 0"),
-    (SIM, {"margin": "wide"}, TypeError, "margin must be a number"),
-    (SIM, {"closest": "nearest"}, ValueError, "closest: expected 'semi-hard'"),
-])
+@pytest.mark.parametrize(
+    "scores, settings, error, phrase",
+    [
+        ([[0.5, 0.1]], {}, ValueError, "a square matrix"),
+        ([["a"]], {}, TypeError, "expected real numbers"),
+        (np.eye(9), {}, ValueError, "at most 8 pairs, but scores has 9 rows"),
+        (SIM, {"margin": -1}, ValueError, "margin must be finite and at least 0"),
+        (SIM, {"margin": "wide"}, TypeError, "margin must be a number"),
+        (SIM, {"closest": "nearest"}, ValueError, "closest: expected 'semi-hard'"),
+    ],
+)
 def test_what_cannot_be_explored_is_refused_in_words(scores, settings, error, phrase):
     with pytest.raises(error, match=phrase):
         explore(scores, **settings)

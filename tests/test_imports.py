@@ -51,14 +51,35 @@ ALLOWED = {
     "storage": {"model", "encoder", "files", "tokenizer", "vocabulary", "compat"},
     "stream": {"arguments", "batches", "vocabulary"},
     "lazy_adam": set(),
-    "trainer": {"compat", "lazy_adam", "loss", "model", "packing", "recurrence", "similarity",
-                "vocabulary"},
+    "trainer": {
+        "compat",
+        "lazy_adam",
+        "loss",
+        "model",
+        "packing",
+        "recurrence",
+        "similarity",
+        "vocabulary",
+    },
     "options": set(),
     "supervisor": set(),
     "processes": {"supervisor"},
     "loop": {"compat", "loss", "model", "processes", "vocabulary", "stream", "trainer"},
-    "training": {"compat", "steps", "model", "encoder", "data", "derived", "vocabulary", "evaluation", "files",
-                 "processes", "storage", "stream", "loop"},
+    "training": {
+        "compat",
+        "steps",
+        "model",
+        "encoder",
+        "data",
+        "derived",
+        "vocabulary",
+        "evaluation",
+        "files",
+        "processes",
+        "storage",
+        "stream",
+        "loop",
+    },
     "plots": {"evaluation"},
     "plots_loss": {"plots"},
     "explorer": {"compat", "steps", "plots_loss"},
@@ -77,9 +98,28 @@ ALLOWED = {
     "checks": {"checks_step", "checks_lecture", "checks_questions", "checks_model"},
 }
 ANYTHING = {"__init__", "__main__", "cli"}
-NO_FRAMEWORK = {"arguments", "batches", "checks_lecture", "checks_step", "data", "derived", "evaluation", "files",
-                "instructions", "options", "pickled", "pickles", "plots", "plots_loss", "reader", "sample",
-                "sample_words", "supervisor", "tokenizer", "vocabulary"}
+NO_FRAMEWORK = {
+    "arguments",
+    "batches",
+    "checks_lecture",
+    "checks_step",
+    "data",
+    "derived",
+    "evaluation",
+    "files",
+    "instructions",
+    "options",
+    "pickled",
+    "pickles",
+    "plots",
+    "plots_loss",
+    "reader",
+    "sample",
+    "sample_words",
+    "supervisor",
+    "tokenizer",
+    "vocabulary",
+}
 
 # So that they can be measured where there is no Trax.
 JAX_ALONE = {"blockwise", "lazy_adam", "packing", "processes", "recurrence"}
@@ -90,10 +130,13 @@ def python(*arguments, **environment):
     ours = ("TF_CPP_MIN_LOG_LEVEL", "TRAX_TRIPLET_REPAIRS", "PYTHONWARNINGS", "XLA_FLAGS")
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     inherited.update(PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu", **environment)
-    return subprocess.run([sys.executable, *map(str, arguments)], env=inherited, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], env=inherited, capture_output=True, text=True
+    )
 
 
-# --- what an import loads -------------------------------------------------------------------------------
+# --- what an import loads
+# -------------------------------------------------------------------------------
 
 
 def loaded_by(statement):
@@ -117,7 +160,10 @@ def test_room_loads_jax_alone(room):
 def test_the_keras_edition_loads_no_trax():
     if int(version("keras").split(".")[0]) < 3:
         done = python("-c", "import trax_triplet.keras")
-        assert "ImportError: trax_triplet.keras needs Keras 3 on TensorFlow, but here is Keras 2" in done.stderr
+        assert (
+            "ImportError: trax_triplet.keras needs Keras 3 on TensorFlow, but here is Keras 2"
+            in done.stderr
+        )
     else:
         assert "trax" not in loaded_by("import trax_triplet.keras")
 
@@ -126,10 +172,11 @@ def test_that_test_can_fail():
     assert {"jax"} <= loaded_by("import trax_triplet.blockwise")
 
 
-# --- what importing compat leaves behind ----------------------------------------------------------------
+# --- what importing compat leaves behind
+# ----------------------------------------------------------------
 
-# Python points at `is ()` in Trax's files when it compiles them, as after a fresh installation: so here they
-# are compiled again. The report goes to a file, for the import may print nothing.
+# Python points at `is ()` in Trax's files when it compiles them, as after a fresh installation: so
+# here they are compiled again. The report goes to a file, for the import may print nothing.
 CHILD = """
 import importlib.machinery, inspect, json, os, sys, warnings
 
@@ -167,7 +214,10 @@ def test_importing_compat_prints_nothing_and_changes_nothing_for_others(tmp_path
     assert [line for line in done.stderr.splitlines() if "issued later" not in line] == []
     assert ("issued later" in done.stderr) == (later == "shown")
     assert json.loads((tmp_path / "report").read_text()) == {
-        "filters": True, "stack": True, "banners": True, "later": later,
+        "filters": True,
+        "stack": True,
+        "banners": True,
+        "later": later,
         "backend": False,  # jax.distributed.initialize() may still follow
         "log level": "1",  # what a plain `import jax` leaves
     }
@@ -179,7 +229,8 @@ def test_a_plain_import_of_trax_fails_there(tmp_path):
     assert "SyntaxError" in done.stderr
 
 
-# --- architecture ---------------------------------------------------------------------------------------
+# --- architecture
+# ---------------------------------------------------------------------------------------
 
 
 def rooms():
@@ -199,7 +250,8 @@ def imported_by(path):
 
 
 def rooms_imported_by(path):
-    """The rooms among them; a name that is no room, such as the version, counts as the package itself."""
+    """The rooms among them; a name that is no room, such as the version, counts as the package
+    itself."""
     for module in imported_by(path):
         parts = module.split(".")
         if parts[0] == "trax_triplet" and len(parts) > 1:
@@ -229,9 +281,12 @@ def test_room_knows_no_framework(room):
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path):
-    source = "import jax.numpy as jnp\nfrom . import loss\n" \
-             "def f():\n    from trax_triplet.data import x\n    from .model import y\n"
+    source = (
+        "import jax.numpy as jnp\nfrom . import loss\n"
+        "def f():\n    from trax_triplet.data import x\n    from .model import y\n"
+    )
     (tmp_path / "room.py").write_text(source)
     assert {"jax.numpy", "trax_triplet.loss", "trax_triplet.data", "trax_triplet.model"} <= set(
-        imported_by(tmp_path / "room.py"))
+        imported_by(tmp_path / "room.py")
+    )
     assert {"loss", "data", "model"} <= set(rooms_imported_by(tmp_path / "room.py"))

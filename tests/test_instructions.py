@@ -25,9 +25,16 @@ def test_one_array_in_many_places_is_widened_once(tmp_path):
     assert len(weights) == 5000 and peak < 10_000_000
 
 
-@pytest.mark.parametrize("keys, words", [
-    ([(2**61 - 1) * k for k in range(1, 9)], "numbers of at most 60 bits"),  # all of them have the hash 0
-    ([(1, 2), (3, 4)], "keys are neither strings nor numbers")])
+@pytest.mark.parametrize(
+    "keys, words",
+    [
+        (
+            [(2**61 - 1) * k for k in range(1, 9)],
+            "numbers of at most 60 bits",
+        ),  # all of them have the hash 0
+        ([(1, 2), (3, 4)], "keys are neither strings nor numbers"),
+    ],
+)
 def test_keys_that_could_share_a_hash_are_refused(tmp_path, keys, words):
     for protocol in range(6):
         with pytest.raises(ValueError, match=words):
@@ -37,7 +44,13 @@ def test_keys_that_could_share_a_hash_are_refused(tmp_path, keys, words):
 
 
 def test_a_frame_that_ends_inside_of_an_instruction_is_refused(tmp_path):
-    data = b"\x80\x05\x95" + (3).to_bytes(8, "little") + b"\x96" + (8).to_bytes(8, "little") + b"abcdefgh."
+    data = (
+        b"\x80\x05\x95"
+        + (3).to_bytes(8, "little")
+        + b"\x96"
+        + (8).to_bytes(8, "little")
+        + b"abcdefgh."
+    )
     with pytest.raises(ValueError, match="frame that ends inside of an instruction"):
         read_pickle(write(tmp_path, data))
 

@@ -5,13 +5,22 @@ import oracles
 import pytest
 import tensorflow as tf
 
-from trax_triplet.keras_layers import GlobalAveragePooling1D, exchange_padding, padded_lengths, unit_rows
+from trax_triplet.keras_layers import (
+    GlobalAveragePooling1D,
+    exchange_padding,
+    padded_lengths,
+    unit_rows,
+)
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float16", 1e-3), ("bfloat16", 1e-2), ("float32", 1e-6),
-                                              ("float64", 1e-14)])
+@pytest.mark.parametrize(
+    "dtype, tolerance",
+    [("float16", 1e-3), ("bfloat16", 1e-2), ("float32", 1e-6), ("float64", 1e-14)],
+)
 def test_rows_have_length_1(dtype, tolerance):
-    rows = tf.cast(tf.constant([[3.0, -4.0, 0.5], [1e-3, 2e-3, 0.0], [0.25, 0.0, 0.0]], tf.float64), dtype)
+    rows = tf.cast(
+        tf.constant([[3.0, -4.0, 0.5], [1e-3, 2e-3, 0.0], [0.25, 0.0, 0.0]], tf.float64), dtype
+    )
     found = unit_rows(rows)
     assert found.dtype == dtype
     expected = [oracles.unit(row) for row in tf.cast(rows, tf.float64).numpy()]
@@ -20,7 +29,9 @@ def test_rows_have_length_1(dtype, tolerance):
 
 def test_half_precision_does_not_overflow_on_the_way():
     # 300 squared is more than float16 holds.
-    np.testing.assert_allclose(unit_rows(tf.constant([[300.0, 400.0]], tf.float16)), [[0.6, 0.8]], atol=1e-3)
+    np.testing.assert_allclose(
+        unit_rows(tf.constant([[300.0, 400.0]], tf.float16)), [[0.6, 0.8]], atol=1e-3
+    )
 
 
 def test_gradient_of_a_zero_row_is_zero_and_of_others_is_right():
@@ -40,11 +51,16 @@ def test_mean_counts_the_steps_of_the_mask_alone():
         tape.watch(states)
         mean = GlobalAveragePooling1D()(states, mask=mask)
     assert mean.numpy().tolist() == [[(1.0 + 3.0) / 2], [0.0]]
-    assert tape.gradient(mean, states).numpy()[..., 0].tolist() == [[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]
+    assert tape.gradient(mean, states).numpy()[..., 0].tolist() == [
+        [0.5, 0.5, 0.0],
+        [0.0, 0.0, 0.0],
+    ]
 
 
 def test_mean_without_a_mask_is_over_all_steps():
-    assert GlobalAveragePooling1D()(tf.constant([[[1.0], [2.0], [6.0]]])).numpy().tolist() == [[3.0]]
+    assert GlobalAveragePooling1D()(tf.constant([[[1.0], [2.0], [6.0]]])).numpy().tolist() == [
+        [3.0]
+    ]
 
 
 def test_padding_and_unknown_words_change_places():
@@ -55,6 +71,7 @@ def test_padding_and_unknown_words_change_places():
 
 def test_padded_lengths_are_the_encoders():
     from trax_triplet.encoder import _padded_length
+
     lengths = [*range(130), 255, 256, 257, 1024, 1025]
     ids = tf.sequence_mask(lengths, dtype=tf.int32) * 5
     assert padded_lengths(ids).numpy().tolist() == [_padded_length(n) for n in lengths]

@@ -13,7 +13,16 @@ from trax_triplet import model as model_room
 from trax_triplet.compat import fastmath, tl
 from trax_triplet.loss import triplet_loss
 from trax_triplet.model import (
-    LastWord, MeanOfWords, PaddingLast, Siamese, WordCount, WordDropout, get_weights, init_model, set_weights)
+    LastWord,
+    MeanOfWords,
+    PaddingLast,
+    Siamese,
+    WordCount,
+    WordDropout,
+    get_weights,
+    init_model,
+    set_weights,
+)
 
 COURSE = """Parallel_in2_out2[
   Serial[
@@ -46,7 +55,9 @@ def compiled(model):
 
 
 def both_vectors(model, ids):
-    vectors, _ = compiled(model)((ids, ids), model.weights, model.state, fastmath.random.get_prng(7))
+    vectors, _ = compiled(model)(
+        (ids, ids), model.weights, model.state, fastmath.random.get_prng(7)
+    )
     return [np.asarray(v) for v in vectors]
 
 
@@ -90,17 +101,24 @@ def test_vectors_equal_a_plain_loop(pooling):
     model, question = small(pooling), [5, 2, 19, 0]
     weights = {name: w.astype(float) for name, w in get_weights(model).items()}
     steps = weights["embedding"][[5, 2, 19, 0] + ([1, 1] if pooling == "course" else [])]
-    states = [oracles.lstm_last_state(steps[:n + 1], weights["lstm/kernel"], weights["lstm/bias"])
-              for n in range(len(steps))]
+    states = [
+        oracles.lstm_last_state(steps[: n + 1], weights["lstm/kernel"], weights["lstm/bias"])
+        for n in range(len(steps))
+    ]
     expected = states[-1] if pooling == "last" else np.mean(states, axis=0)
-    np.testing.assert_allclose(vector(model, padded(question, 6))[0], oracles.unit(expected), atol=1e-6)
+    np.testing.assert_allclose(
+        vector(model, padded(question, 6))[0], oracles.unit(expected), atol=1e-6
+    )
 
 
 def test_first_vectors_are_spread_out_but_not_in_the_course_form():
     questions = np.random.default_rng(0).integers(2, 200, (64, 8)).astype(np.int32)
     nearness = {}
     for pooling in ("course", "mean", "last"):
-        v = vector(init_model(Siamese(200, 32, "eval", pooling=pooling, embedding_stddev=0.1), 0), questions)
+        v = vector(
+            init_model(Siamese(200, 32, "eval", pooling=pooling, embedding_stddev=0.1), 0),
+            questions,
+        )
         nearness[pooling] = float((v @ v.T)[~np.eye(64, dtype=bool)].mean())
     assert nearness["course"] > 0.99  # collapsed from the start: every gate starts with bias 1
     assert abs(nearness["last"]) < 0.5 and abs(nearness["mean"]) < 0.5
@@ -114,8 +132,12 @@ def test_in_the_course_form_padding_counts():
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.sampled_from(["mean", "last"]), st.lists(st.integers(2, 19), max_size=8), st.integers(0, 8),
-       st.just(16))
+@given(
+    st.sampled_from(["mean", "last"]),
+    st.lists(st.integers(2, 19), max_size=8),
+    st.integers(0, 8),
+    st.just(16),
+)
 def test_padding_never_counts(pooling, question, left, length):
     model = MODELS[pooling]
     alone = vector(model, padded(question, 8))
@@ -135,8 +157,11 @@ def test_a_question_without_words_is_zero_with_finite_gradients(pooling):
     assert not vector(model, ids)[0].any()
 
     def loss(weights):
-        (v1, v2), _ = model.pure_fn((ids, ids[::-1]), weights, model.state, fastmath.random.get_prng(0))
+        (v1, v2), _ = model.pure_fn(
+            (ids, ids[::-1]), weights, model.state, fastmath.random.get_prng(0)
+        )
         return triplet_loss(v1, v2, normalize=False)
+
     gradients = fastmath.tree_leaves(jax.jit(jax.grad(loss))(model.weights))
     assert all(np.isfinite(np.asarray(g)).all() for g in gradients if hasattr(g, "shape"))
     assert any(np.asarray(g).any() for g in gradients if hasattr(g, "shape"))
@@ -152,7 +177,10 @@ def test_pooling_layers():
     states = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     count = np.array([2, 3], np.int32)
     assert np.asarray(LastWord()((states, count))).tolist() == [[2, 3], [10, 11]]
-    assert np.asarray(MeanOfWords()((states, count))).tolist() == [[(0 + 2) / 2, (1 + 3) / 2], [8, 9]]
+    assert np.asarray(MeanOfWords()((states, count))).tolist() == [
+        [(0 + 2) / 2, (1 + 3) / 2],
+        [8, 9],
+    ]
 
 
 def dropped(layer, ids1, ids2, seed=0):
@@ -175,7 +203,10 @@ def test_word_dropout_hides_a_word_wherever_it_stands():
 def test_padding_is_never_dropped():
     padding = np.ones((3, 5), np.int32)
     for seed in range(10):
-        assert all((ids == 1).all() for ids in dropped(WordDropout(2 + 6, 0.9, buckets=2), padding, padding, seed))
+        assert all(
+            (ids == 1).all()
+            for ids in dropped(WordDropout(2 + 6, 0.9, buckets=2), padding, padding, seed)
+        )
 
 
 def test_hidden_words_read_as_buckets():
@@ -204,17 +235,23 @@ def test_same_seed_same_weights():
     assert (a["embedding"] != c["embedding"]).any()
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ({"vocab_size": 1}, "vocab_size must be a whole number of at least 2, but it is 1"),
-    ({"vocab_size": 20.0}, "20.0"),
-    ({"d_model": 0}, "d_model must be a whole number of at least 1"),
-    ({"mode": "test"}, "mode must be one of 'train', 'eval', 'predict', but it is 'test'"),
-    ({"pooling": "max"}, "pooling must be one of 'course', 'mean', 'last'"),
-    ({"word_dropout": 1.0, "pooling": "last"}, r"\[0, 1\), but it is 1.0"),
-    ({"buckets": -1}, "buckets must be a whole number of at least 0"),
-    ({"buckets": 19}, "buckets are among the 20 ids of vocab_size, behind 0 and 1, but there are 19"),
-    ({"word_dropout": 0.5}, "the course's model has no word dropout"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"vocab_size": 1}, "vocab_size must be a whole number of at least 2, but it is 1"),
+        ({"vocab_size": 20.0}, "20.0"),
+        ({"d_model": 0}, "d_model must be a whole number of at least 1"),
+        ({"mode": "test"}, "mode must be one of 'train', 'eval', 'predict', but it is 'test'"),
+        ({"pooling": "max"}, "pooling must be one of 'course', 'mean', 'last'"),
+        ({"word_dropout": 1.0, "pooling": "last"}, r"\[0, 1\), but it is 1.0"),
+        ({"buckets": -1}, "buckets must be a whole number of at least 0"),
+        (
+            {"buckets": 19},
+            "buckets are among the 20 ids of vocab_size, behind 0 and 1, but there are 19",
+        ),
+        ({"word_dropout": 0.5}, "the course's model has no word dropout"),
+    ],
+)
 def test_wrong_settings(arguments, message):
     with pytest.raises(ValueError, match=message):
         Siamese(**{"vocab_size": 20, "d_model": 4, **arguments})

@@ -31,7 +31,14 @@ def heights(patch):
 
 
 def test_histogram_shows_the_share_of_each_class_in_each_bin():
-    scores = [0.0, 0.0, 0.0, 0.99, 0.99, 1.0]  # 32 bins from 0 to 1: the first and the last are filled
+    scores = [
+        0.0,
+        0.0,
+        0.0,
+        0.99,
+        0.99,
+        1.0,
+    ]  # 32 bins from 0 to 1: the first and the last are filled
     ax = score_histogram(scores, [0, 0, 0, 0, 1, 1])
     others, duplicates = ax.patches
     assert heights(others) == pytest.approx([100 * 3 / 4] + [0] * 30 + [100 * 1 / 4])
@@ -39,11 +46,17 @@ def test_histogram_shows_the_share_of_each_class_in_each_bin():
 
 
 def test_histogram_says_what_it_shows():
-    ax = score_histogram(np.linspace(-1, 1, 4000), np.arange(4000) >= 1500, threshold=np.float32(0.7))
+    ax = score_histogram(
+        np.linspace(-1, 1, 4000), np.arange(4000) >= 1500, threshold=np.float32(0.7)
+    )
     assert ax.get_title() == "Similarity of question pairs"
     assert ax.get_xlabel() == "cosine similarity of the two questions"
     assert ax.get_ylabel() == "share of the pairs of its class (%)"
-    assert legend_texts(ax) == ["other pairs (n = 1,500)", "duplicates (n = 2,500)", "threshold 0.7"]
+    assert legend_texts(ax) == [
+        "other pairs (n = 1,500)",
+        "duplicates (n = 2,500)",
+        "threshold 0.7",
+    ]
 
 
 def test_histogram_marks_the_threshold_only_where_one_is_given():
@@ -91,8 +104,12 @@ def test_curve_says_what_it_shows():
     assert ax.get_xlabel() == "training step"
     assert ax.get_ylabel() == "triplet loss"
     assert ax.figure.axes[-1].get_ylabel() == "ROC AUC"
-    assert legend_texts(ax) == ["training loss", "validation loss", "validation ROC AUC (right)",
-                                "collapse: 2 × margin = 0.8"]
+    assert legend_texts(ax) == [
+        "training loss",
+        "validation loss",
+        "validation ROC AUC (right)",
+        "collapse: 2 × margin = 0.8",
+    ]
 
 
 def test_curve_of_losses_alone_has_one_axis_and_no_collapse_line():
@@ -103,7 +120,9 @@ def test_curve_of_losses_alone_has_one_axis_and_no_collapse_line():
 
 def test_curves_are_told_apart_without_colour():
     ax = learning_curve(HISTORY, margin=0.4)
-    looks = [(line.get_linestyle(), line.get_marker()) for axes in ax.figure.axes for line in axes.lines]
+    looks = [
+        (line.get_linestyle(), line.get_marker()) for axes in ax.figure.axes for line in axes.lines
+    ]
     assert len(set(looks)) == len(looks) == 4
 
 
@@ -116,8 +135,13 @@ def test_a_long_history_keeps_its_line_readable():
 # Both
 
 
-@pytest.mark.parametrize("draw", [lambda **options: score_histogram([0.1, 0.9], [0, 1], **options),
-                                  lambda **options: learning_curve(HISTORY, **options)])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda **options: score_histogram([0.1, 0.9], [0, 1], **options),
+        lambda **options: learning_curve(HISTORY, **options),
+    ],
+)
 def test_drawn_in_the_axes_given_or_in_a_new_figure_that_can_be_saved(draw, tmp_path):
     left, right = Figure(layout="constrained").subplots(1, 2)
     assert draw(ax=right) is right
@@ -131,9 +155,11 @@ def test_drawn_in_the_axes_given_or_in_a_new_figure_that_can_be_saved(draw, tmp_
 
 
 def test_pyplot_is_never_loaded():
-    code = ("import sys; from trax_triplet.plots import learning_curve, score_histogram; "
-            "score_histogram([0.1, 0.9], [0, 1]); learning_curve([{'step': 0, 'loss': 1.0}]); "
-            "sys.exit('matplotlib.pyplot' in sys.modules)")
+    code = (
+        "import sys; from trax_triplet.plots import learning_curve, score_histogram; "
+        "score_histogram([0.1, 0.9], [0, 1]); learning_curve([{'step': 0, 'loss': 1.0}]); "
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
@@ -146,26 +172,44 @@ def test_unfit_scores_and_thresholds_are_refused_in_words():
         score_histogram([0.1, 0.2], [1, 0], threshold="0.7")
 
 
-@pytest.mark.parametrize("history, error, phrase", [
-    ([], ValueError, "at least one row"),
-    ({"step": 1, "loss": 0.5}, TypeError, "history: expected a list of dicts, got dict"),
-    ([{"step": 1, "loss": 0.5}, {"step": 2}], ValueError, r"history\[1\]: expected 'step' and 'loss'"),
-    ([{"loss": 0.5}], ValueError, r"history\[0\]: expected 'step' and 'loss'"),
-    ([{"step": 2, "loss": 0.5}, {"step": 2, "loss": 0.4}], ValueError, "a step above 2, got 2"),
-    ([{"step": 1, "loss": np.nan}], ValueError, r"history\[0\]\['loss'\]: expected a finite number, got nan"),
-    ([{"step": 1, "loss": 1.0, "validation_auc": "0.8"}], TypeError, "'validation_auc'.: expected a number"),
-    ([{"step": True, "loss": 1.0}], TypeError, "'step'.: expected a number, got True"),
-])
+@pytest.mark.parametrize(
+    "history, error, phrase",
+    [
+        ([], ValueError, "at least one row"),
+        ({"step": 1, "loss": 0.5}, TypeError, "history: expected a list of dicts, got dict"),
+        (
+            [{"step": 1, "loss": 0.5}, {"step": 2}],
+            ValueError,
+            r"history\[1\]: expected 'step' and 'loss'",
+        ),
+        ([{"loss": 0.5}], ValueError, r"history\[0\]: expected 'step' and 'loss'"),
+        ([{"step": 2, "loss": 0.5}, {"step": 2, "loss": 0.4}], ValueError, "a step above 2, got 2"),
+        (
+            [{"step": 1, "loss": np.nan}],
+            ValueError,
+            r"history\[0\]\['loss'\]: expected a finite number, got nan",
+        ),
+        (
+            [{"step": 1, "loss": 1.0, "validation_auc": "0.8"}],
+            TypeError,
+            "'validation_auc'.: expected a number",
+        ),
+        ([{"step": True, "loss": 1.0}], TypeError, "'step'.: expected a number, got True"),
+    ],
+)
 def test_unfit_histories_are_refused_in_words(history, error, phrase):
     with pytest.raises(error, match=phrase):
         learning_curve(history)
 
 
-@pytest.mark.parametrize("margin, error, phrase", [
-    (0, ValueError, "a number above 0, got 0"),
-    (float("inf"), ValueError, "margin: expected a finite number"),
-    ("0.25", TypeError, "margin: expected a number"),
-])
+@pytest.mark.parametrize(
+    "margin, error, phrase",
+    [
+        (0, ValueError, "a number above 0, got 0"),
+        (float("inf"), ValueError, "margin: expected a finite number"),
+        ("0.25", TypeError, "margin: expected a number"),
+    ],
+)
 def test_unfit_margins_are_refused_in_words(margin, error, phrase):
     with pytest.raises(error, match=phrase):
         learning_curve(HISTORY, margin=margin)

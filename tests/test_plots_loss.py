@@ -11,9 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from trax_triplet.steps import closest_negative
-from trax_triplet.plots_loss import hinge_curves, positives_and_negatives, similarity_heatmap, stacked_batches
+from trax_triplet.plots_loss import (
+    hinge_curves,
+    positives_and_negatives,
+    similarity_heatmap,
+    stacked_batches,
+)
 
-SIM = [[0.9, -0.8, 0.3, -0.5], [-0.4, 0.5, 0.1, -0.1], [0.3, 0.1, -0.4, -0.8], [-0.5, -0.2, -0.7, 0.5]]
+SIM = [
+    [0.9, -0.8, 0.3, -0.5],
+    [-0.4, 0.5, 0.1, -0.1],
+    [0.3, 0.1, -0.4, -0.8],
+    [-0.5, -0.2, -0.7, 0.5],
+]
 
 
 def legend_texts(ax):
@@ -30,14 +40,40 @@ def texts(ax):
 def test_both_rows_of_a_pair_have_one_colour_and_one_number():
     v1 = np.arange(6.0).reshape(3, 2)
     ax = stacked_batches(v1, v1 + 10)
-    colours = [to_hex(patch.get_facecolor()) for patch in ax.patches[1::2]]  # the ends with the numbers
+    colours = [
+        to_hex(patch.get_facecolor()) for patch in ax.patches[1::2]
+    ]  # the ends with the numbers
     assert colours[:3] == colours[3:] and len(set(colours)) == 3
     heights = [patch.get_y() for patch in ax.patches[1::2]]
     assert heights == [-0.5, 0.5, 1.5, 3.0, 4.0, 5.0]  # half a row between the batches
-    assert texts(ax) == ["0", "0.00", "1.00", "1", "2.00", "3.00", "2", "4.00", "5.00",
-                         "0", "10.00", "11.00", "1", "12.00", "13.00", "2", "14.00", "15.00"]
+    assert texts(ax) == [
+        "0",
+        "0.00",
+        "1.00",
+        "1",
+        "2.00",
+        "3.00",
+        "2",
+        "4.00",
+        "5.00",
+        "0",
+        "10.00",
+        "11.00",
+        "1",
+        "12.00",
+        "13.00",
+        "2",
+        "14.00",
+        "15.00",
+    ]
     assert [label.get_text() for label in ax.get_yticklabels()] == [
-        "v1[0]", "v1[1]", "v1[2]", "v2[0]", "v2[1]", "v2[2]"]
+        "v1[0]",
+        "v1[1]",
+        "v1[2]",
+        "v2[0]",
+        "v2[1]",
+        "v2[2]",
+    ]
     assert ax.yaxis_inverted()
 
 
@@ -47,7 +83,9 @@ def test_wide_vectors_are_drawn_without_their_entries():
 
 
 def test_more_pairs_than_colours_still_have_numbers_of_their_own():
-    assert texts(stacked_batches(np.ones((9, 20)), np.ones((9, 20)))) == [str(i) for i in range(9)] * 2
+    assert (
+        texts(stacked_batches(np.ones((9, 20)), np.ones((9, 20)))) == [str(i) for i in range(9)] * 2
+    )
 
 
 # Similarity matrix
@@ -55,8 +93,14 @@ def test_more_pairs_than_colours_still_have_numbers_of_their_own():
 
 def marked(ax):
     """(row, column) of the squares, the circles and the triangles."""
-    squares = [(round(p.get_y() + 0.46), round(p.get_x() + 0.46)) for p in ax.patches if isinstance(p, Rectangle)]
-    circles = [(round(p.center[1]), round(p.center[0])) for p in ax.patches if isinstance(p, Circle)]
+    squares = [
+        (round(p.get_y() + 0.46), round(p.get_x() + 0.46))
+        for p in ax.patches
+        if isinstance(p, Rectangle)
+    ]
+    circles = [
+        (round(p.center[1]), round(p.center[0])) for p in ax.patches if isinstance(p, Circle)
+    ]
     (triangles,) = ax.lines
     return squares, circles, [(round(y + 0.33), round(x - 0.35)) for x, y in triangles.get_xydata()]
 
@@ -91,7 +135,10 @@ def test_circles_stand_where_the_loss_takes_its_closest_negative(closest):
 def test_heatmap_says_what_it_shows():
     ax = similarity_heatmap(SIM, closest="hardest", margin=np.float32(0.5))
     assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == (
-        "Similarity matrix", "j: row of v2", "i: anchor, row of v1")
+        "Similarity matrix",
+        "j: row of v2",
+        "i: anchor, row of v1",
+    )
     assert legend_texts(ax) == ["positive", "closest negative (hardest)", "violator (margin 0.5)"]
     assert texts(ax)[:3] == ["0.90", "-0.80", "0.30"] and len(texts(ax)) == 16
     assert ax.figure.axes[-1].get_ylabel() == "similarity"
@@ -125,7 +172,10 @@ def test_several_margins_have_curves_that_are_told_apart_without_colour():
     curves = ax.lines[0:6:2]
     assert len({curve.get_linestyle() for curve in curves}) == 3
     assert curves[2].get_xydata().tolist() == [[-2, 5], [2, 1]]
-    assert (ax.get_xlabel(), ax.get_title()) == ("lead: positive - negative", "Hinge: max(margin - lead, 0)")
+    assert (ax.get_xlabel(), ax.get_title()) == (
+        "lead: positive - negative",
+        "Hinge: max(margin - lead, 0)",
+    )
 
 
 # Positives and negatives
@@ -149,7 +199,9 @@ def test_positives_are_the_diagonal_and_negatives_the_rest():
 def test_the_bins_are_the_same_before_and_after_training():
     for scores in (np.eye(3), np.full((3, 3), 0.01)):
         ax = positives_and_negatives(scores)
-        assert [patch.get_path().vertices[[0, 64], 0].tolist() for patch in ax.patches] == [[-1, 1]] * 2
+        assert [patch.get_path().vertices[[0, 64], 0].tolist() for patch in ax.patches] == [
+            [-1, 1]
+        ] * 2
         assert legend_texts(ax) == ["negatives (n = 6)", "positives (n = 3)"]
 
 
@@ -160,10 +212,12 @@ def test_a_single_pair_has_no_negatives():
 # All of them
 
 
-DRAW = [lambda **options: stacked_batches(np.eye(2), np.eye(2), **options),
-        lambda **options: similarity_heatmap(SIM, **options),
-        lambda **options: hinge_curves(0.25, **options),
-        lambda **options: positives_and_negatives(SIM, **options)]
+DRAW = [
+    lambda **options: stacked_batches(np.eye(2), np.eye(2), **options),
+    lambda **options: similarity_heatmap(SIM, **options),
+    lambda **options: hinge_curves(0.25, **options),
+    lambda **options: positives_and_negatives(SIM, **options),
+]
 
 
 @pytest.mark.parametrize("draw", DRAW)
@@ -180,25 +234,33 @@ def test_drawn_in_the_axes_given_or_in_a_new_figure_that_can_be_saved(draw, tmp_
 
 
 def test_pyplot_and_frameworks_are_never_loaded():
-    code = ("import sys; from trax_triplet.plots_loss import similarity_heatmap; "
-            "similarity_heatmap([[0.9, 0.1], [0.3, 0.8]]); "
-            "sys.exit(bool({'matplotlib.pyplot', 'trax', 'jax', 'tensorflow'} & set(sys.modules)))")
+    code = (
+        "import sys; from trax_triplet.plots_loss import similarity_heatmap; "
+        "similarity_heatmap([[0.9, 0.1], [0.3, 0.8]]); "
+        "sys.exit(bool({'matplotlib.pyplot', 'trax', 'jax', 'tensorflow'} & set(sys.modules)))"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
 def test_every_dtype_of_numbers_is_drawn(dtype):
-    assert similarity_heatmap(np.eye(3, dtype=dtype)).images[0].get_array().tolist() == np.eye(3).tolist()
+    assert (
+        similarity_heatmap(np.eye(3, dtype=dtype)).images[0].get_array().tolist()
+        == np.eye(3).tolist()
+    )
 
 
 @pytest.mark.parametrize("draw", [similarity_heatmap, positives_and_negatives])
-@pytest.mark.parametrize("scores, error, phrase", [
-    ([[0.5, 0.1]], ValueError, r"a square matrix \(batch, batch\), got shape \(1, 2\)"),
-    ([0.5], ValueError, r"scores: expected a matrix, at least 1 by 1, got shape \(1,\)"),
-    ([[np.nan]], ValueError, "scores: expected finite numbers"),
-    ([["a"]], TypeError, "scores: expected real numbers"),
-    ([[1j]], TypeError, "scores: expected real numbers, got dtype complex128"),
-])
+@pytest.mark.parametrize(
+    "scores, error, phrase",
+    [
+        ([[0.5, 0.1]], ValueError, r"a square matrix \(batch, batch\), got shape \(1, 2\)"),
+        ([0.5], ValueError, r"scores: expected a matrix, at least 1 by 1, got shape \(1,\)"),
+        ([[np.nan]], ValueError, "scores: expected finite numbers"),
+        ([["a"]], TypeError, "scores: expected real numbers"),
+        ([[1j]], TypeError, "scores: expected real numbers, got dtype complex128"),
+    ],
+)
 def test_unfit_scores_are_refused_in_words(draw, scores, error, phrase):
     with pytest.raises(error, match=phrase):
         draw(scores)
@@ -207,7 +269,9 @@ def test_unfit_scores_are_refused_in_words(draw, scores, error, phrase):
 def test_unfit_settings_are_refused_in_words():
     with pytest.raises(ValueError, match=r"v1 and v2 of one shape, got \(2, 2\) and \(3, 3\)"):
         stacked_batches(np.eye(2), np.eye(3))
-    with pytest.raises(ValueError, match="closest: expected 'semi-hard', 'hardest' or 'shifted', got 'nearest'"):
+    with pytest.raises(
+        ValueError, match="closest: expected 'semi-hard', 'hardest' or 'shifted', got 'nearest'"
+    ):
         similarity_heatmap(SIM, closest="nearest")
     with pytest.raises(ValueError, match="margin: expected a number of at least 0, got -0.1"):
         similarity_heatmap(SIM, margin=-0.1)

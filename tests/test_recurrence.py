@@ -1,4 +1,5 @@
-"""The recurrence against plain loops in float64, its gradient against autodiff and against Keras, and the layer."""
+"""The recurrence against plain loops in float64, its gradient against autodiff and against Keras,
+and the layer."""
 
 import jax
 import jax.numpy as jnp
@@ -56,27 +57,35 @@ def drawn(rows, steps, d_in, d, seed=0):
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes_]
 
 
-@pytest.mark.parametrize("rows, steps, lengths", [
-    (5, 4, None), (1, 1, [1]), (3, 2, [0, 0, 0]), (37, 9, "random")])
+@pytest.mark.parametrize(
+    "rows, steps, lengths", [(5, 4, None), (1, 1, [1]), (3, 2, [0, 0, 0]), (37, 9, "random")]
+)
 def test_values_and_gradients(rows, steps, lengths):
     arrays = drawn(rows, steps, 3, 2)
-    given = np.random.default_rng(1).integers(0, steps + 1, rows) if lengths == "random" else lengths
+    given = (
+        np.random.default_rng(1).integers(0, steps + 1, rows) if lengths == "random" else lengths
+    )
     given = None if given is None else np.array(given)
     all_lengths = np.full(rows, steps) if given is None else given
 
     def ours(x, kernel, bias):
         return lstm(x, kernel, bias, None if given is None else jnp.asarray(given))
 
-    np.testing.assert_allclose(jax.jit(ours)(*arrays), states_by_loops(*arrays, all_lengths), atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(ours)(*arrays), states_by_loops(*arrays, all_lengths), atol=1e-5
+    )
     weights = np.random.default_rng(2).normal(size=(rows, steps, 2)).astype(np.float32)
     found = jax.jit(jax.grad(lambda *a: jnp.sum(ours(*a) * weights), (0, 1, 2)))(*arrays)
-    expected = jax.grad(lambda *a: jnp.sum(states_by_scan(*a, jnp.asarray(all_lengths)) * weights), (0, 1, 2))(*arrays)
+    expected = jax.grad(
+        lambda *a: jnp.sum(states_by_scan(*a, jnp.asarray(all_lengths)) * weights), (0, 1, 2)
+    )(*arrays)
     for f, e in zip(found, expected):
         np.testing.assert_allclose(f, e, rtol=1e-4, atol=1e-5)
 
 
 def test_keras_computes_the_same():
     import tensorflow as tf
+
     x, kernel, bias = drawn(4, 5, 3, 2)
     i, g, f, o = np.split(kernel, 4, axis=1)
     theirs = np.concatenate([i, f, g, o], axis=1)  # Keras puts the new value third
@@ -109,12 +118,15 @@ def test_second_derivatives_are_refused_in_words():
         jax.grad(lambda x: jnp.sum(jax.grad(lambda x: jnp.sum(lstm(x, kernel, bias)))(x)))(x)
 
 
-@pytest.mark.parametrize("change, error, words", [
-    (lambda x, k, b: (x.astype(np.int32), k, b, None), TypeError, "floating point"),
-    (lambda x, k, b: (x[0], k, b, None), ValueError, r"\(rows, steps, d_in\)"),
-    (lambda x, k, b: (x, k[1:], b, None), ValueError, "kernel must be"),
-    (lambda x, k, b: (x, k, b, np.array([1])), ValueError, "one number for each of the 3 rows"),
-])
+@pytest.mark.parametrize(
+    "change, error, words",
+    [
+        (lambda x, k, b: (x.astype(np.int32), k, b, None), TypeError, "floating point"),
+        (lambda x, k, b: (x[0], k, b, None), ValueError, r"\(rows, steps, d_in\)"),
+        (lambda x, k, b: (x, k[1:], b, None), ValueError, "kernel must be"),
+        (lambda x, k, b: (x, k, b, np.array([1])), ValueError, "one number for each of the 3 rows"),
+    ],
+)
 def test_what_does_not_fit_is_refused(change, error, words):
     with pytest.raises(error, match=words):
         lstm(*change(*drawn(3, 4, 2, 2)))
@@ -130,7 +142,8 @@ def test_pack_keeps_the_words_of_each_step_together():
     assert packed.order.tolist()[:2] == [9, 4]
 
 
-# --- the layer --------------------------------------------------------------------------------------------
+# --- the layer
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +159,9 @@ def both():
 def test_layer_has_weights_name_and_results_of_trax(both):
     theirs, ours = both
     assert repr(theirs) == repr(ours) == "LSTM_4"
-    for found, expected in zip(fastmath.tree_leaves(ours.weights), fastmath.tree_leaves(theirs.weights), strict=True):
+    for found, expected in zip(
+        fastmath.tree_leaves(ours.weights), fastmath.tree_leaves(theirs.weights), strict=True
+    ):
         np.testing.assert_array_equal(found, expected)
     x = np.random.default_rng(0).normal(size=(5, 7, 4)).astype(np.float32)
     np.testing.assert_allclose(ours(x), theirs(x), atol=1e-5)
@@ -157,7 +172,7 @@ def test_predicting_step_by_step_gives_the_same(both):
     one_by_one = LSTM(4, mode="predict")
     one_by_one.init(shapes.ShapeDtype((5, 1, 4)))
     one_by_one.weights = both[1].weights
-    steps = [one_by_one(x[:, t:t + 1]) for t in range(7)]
+    steps = [one_by_one(x[:, t : t + 1]) for t in range(7)]
     np.testing.assert_allclose(np.concatenate(steps, axis=1), both[1](x), atol=1e-5)
 
 
@@ -193,9 +208,18 @@ def test_layer_in_float64_is_the_loop_and_its_gradient_the_difference_of_two(x64
     for k, gradient in enumerate(gradients):
         direction = [np.zeros_like(a) for a in (x, kernel, bias)]
         direction[k] = rng.normal(size=gradient.shape)
-        ahead, behind = (np.sum(total * states_by_loops(
-            *(a + s * d for a, d in zip((x, kernel, bias), direction)), lengths)) for s in (step, -step))
-        assert np.sum(gradient * direction[k]) == pytest.approx((ahead - behind) / (2 * step), rel=1e-7)
+        ahead, behind = (
+            np.sum(
+                total
+                * states_by_loops(
+                    *(a + s * d for a, d in zip((x, kernel, bias), direction)), lengths
+                )
+            )
+            for s in (step, -step)
+        )
+        assert np.sum(gradient * direction[k]) == pytest.approx(
+            (ahead - behind) / (2 * step), rel=1e-7
+        )
 
 
 def test_the_course_s_model_can_have_either():
@@ -206,17 +230,21 @@ def test_the_course_s_model_can_have_either():
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-# --- with a room that is used again -----------------------------------------------------------------------
+# --- with a room that is used again
+# -----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def walked():
-    """Last states and gradients of one ragged batch, in a room of so many chunks, filled with so much before."""
+    """Last states and gradients of one ragged batch, in a room of so many chunks, filled with so
+    much before."""
     rng = np.random.default_rng(5)
     rows, steps, n, d_in, d = 110, 20, 9, 4, 3
     tokens, lengths = rng.integers(0, n, (rows, steps)), rng.integers(0, steps + 1, rows)
-    table, kernel, bias, d_last = (rng.normal(size=shape).astype(np.float32)
-                                   for shape in ((n, d_in), (d_in + d, 4 * d), (4 * d,), (rows, d)))
+    table, kernel, bias, d_last = (
+        rng.normal(size=shape).astype(np.float32)
+        for shape in ((n, d_in), (d_in + d, 4 * d), (4 * d,), (rows, d))
+    )
     packed = pack(tokens, lengths)
     assert CHUNK < len(packed.index) < 2 * CHUNK and len(packed.index) % CHUNK
 

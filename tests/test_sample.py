@@ -17,20 +17,26 @@ from trax_triplet.sample_words import FAMILIES
 
 
 def all_spellings(line):
-    """Sentences that a line with [x|y] choices stands for: opens the first bracket, then recursion."""
+    """Sentences that a line with [x|y] choices stands for: opens the first bracket, then
+    recursion."""
     if "[" not in line:
         return [line]
     before, rest = line.split("[", 1)
     choices, after = rest.split("]", 1)
-    return [text for choice in choices.split("|") for text in all_spellings(before + choice + after)]
+    return [
+        text for choice in choices.split("|") for text in all_spellings(before + choice + after)
+    ]
 
 
 def all_meanings(families):
-    """Question -> list of everything it can mean, from the word tables, one replacement at a time."""
+    """Question -> list of everything it can mean, from the word tables, one replacement at a
+    time."""
     meanings = {}
     for family, (slots, intents) in families.items():
         lists = [[item.strip() for item in text.split(",")] for text in slots.values()]
-        for (intent, lines), objects in itertools.product(intents.items(), itertools.product(*lists)):
+        for (intent, lines), objects in itertools.product(
+            intents.items(), itertools.product(*lists)
+        ):
             if len(set(objects)) < len(objects):
                 continue
             for line in lines.splitlines():
@@ -39,7 +45,9 @@ def all_meanings(families):
                         text = form
                         for letter, name in zip(slots, names):
                             text = text.replace("{" + letter + "}", name)
-                        meanings.setdefault(text[:1].upper() + text[1:], []).append((family, intent, objects))
+                        meanings.setdefault(text[:1].upper() + text[1:], []).append(
+                            (family, intent, objects)
+                        )
     return meanings
 
 
@@ -80,6 +88,7 @@ def cosines(rows, weight):
 
 # ---- the questions
 
+
 def test_at_least_twenty_thousand_questions_and_each_has_one_meaning(meanings):
     assert n_questions() == len(meanings) >= 20_000
     assert [text for text, found in meanings.items() if len(found) > 1] == []
@@ -98,22 +107,37 @@ def test_every_intent_has_several_forms_and_every_topic_several_objects():
             assert len(names) == len(set(names)) >= 10, family
 
 
-@pytest.mark.parametrize("wrong", [
-    r"[^?]$", r"^[^A-Z]", r"\s\s", r"[\[\]{}|]", r"\s[?.,]", r"\b(\w+) \1\b",
-    r"\ba (?!used\b)[aeiou]", r"\ban (?!AC\b)[^aeiou]", r"\b(a|an|the) (a|an|the)\b",
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        r"[^?]$",
+        r"^[^A-Z]",
+        r"\s\s",
+        r"[\[\]{}|]",
+        r"\s[?.,]",
+        r"\b(\w+) \1\b",
+        r"\ba (?!used\b)[aeiou]",
+        r"\ban (?!AC\b)[^aeiou]",
+        r"\b(a|an|the) (a|an|the)\b",
+    ],
+)
 def test_no_question_breaks_a_rule_of_spelling(meanings, wrong):
     assert [text for text in meanings if re.search(wrong, text)] == []
 
 
 def test_the_spelling_rules_find_mistakes():
-    assert re.search(r"\ba (?!used\b)[aeiou]", "I want a apple?") and re.search(r"\b(\w+) \1\b", "to to")
+    assert re.search(r"\ba (?!used\b)[aeiou]", "I want a apple?") and re.search(
+        r"\b(\w+) \1\b", "to to"
+    )
 
 
 # ---- the pairs
 
+
 def test_labels_are_exact(rows, meanings):
-    assert all(row.is_duplicate == (meanings[row.question1] == meanings[row.question2]) for row in rows)
+    assert all(
+        row.is_duplicate == (meanings[row.question1] == meanings[row.question2]) for row in rows
+    )
 
 
 @settings(deadline=None, max_examples=40)
@@ -145,8 +169,11 @@ def test_duplicates_are_spread_evenly_over_the_meanings(rows, meanings):
 
 
 def test_duplicates_are_mostly_paraphrases_in_other_words(rows):
-    shared = [len(set(words(row.question1)) & set(words(row.question2))) / len(set(words(row.question1)))
-              for row in rows if row.is_duplicate]
+    shared = [
+        len(set(words(row.question1)) & set(words(row.question2))) / len(set(words(row.question1)))
+        for row in rows
+        if row.is_duplicate
+    ]
     assert sum(share < 0.75 for share in shared) > 0.6 * len(shared)
 
 
@@ -164,13 +191,15 @@ def test_every_kind_of_hard_pair_occurs(rows, meanings):
     kinds = Counter()
     for row in rows:
         (topic1, intent1, objects1), (topic2, intent2, objects2) = (
-            meanings[text][0] for text in (row.question1, row.question2))
+            meanings[text][0] for text in (row.question1, row.question2)
+        )
         if topic1 == topic2:
             kinds["other object"] += intent1 == intent2 and len(set(objects1) - set(objects2)) == 1
             kinds["other intent"] += intent1 != intent2 and objects1 == objects2
             kinds["swapped"] += objects1 == objects2[::-1] != objects2
-            kinds["swapped, same words"] += (objects1 == objects2[::-1] != objects2
-                                             and sorted(words(row.question1)) == sorted(words(row.question2)))
+            kinds["swapped, same words"] += objects1 == objects2[::-1] != objects2 and sorted(
+                words(row.question1)
+            ) == sorted(words(row.question2))
     assert min(kinds["other object"], kinds["other intent"]) > 2_000
     assert kinds["swapped"] > kinds["swapped, same words"] > 200
 
@@ -193,15 +222,23 @@ def test_the_auc_of_this_file_on_a_case_by_hand():
 
 # ---- requests that cannot be met
 
-@pytest.mark.parametrize("arguments, error, phrase", [
-    ({"n_pairs": 0}, ValueError, "n_pairs must be a whole number from 1 up, got 0"),
-    ({"n_pairs": 2.5}, TypeError, "n_pairs must be a whole number, got 2.5"),
-    ({"n_pairs": 5, "seed": -1}, ValueError, "seed must be a whole number from 0 up, got -1"),
-    ({"n_pairs": 5, "seed": None}, TypeError, "seed must be a whole number, got None"),
-    ({"n_pairs": 5, "duplicate_share": 1.5}, ValueError, "between 0 and 1, got 1.5"),
-    ({"n_pairs": 5, "duplicate_share": math.nan}, ValueError, "between 0 and 1, got nan"),
-    ({"n_pairs": 5, "duplicate_share": "half"}, TypeError, "duplicate_share must be a number, got 'half'"),
-])
+
+@pytest.mark.parametrize(
+    "arguments, error, phrase",
+    [
+        ({"n_pairs": 0}, ValueError, "n_pairs must be a whole number from 1 up, got 0"),
+        ({"n_pairs": 2.5}, TypeError, "n_pairs must be a whole number, got 2.5"),
+        ({"n_pairs": 5, "seed": -1}, ValueError, "seed must be a whole number from 0 up, got -1"),
+        ({"n_pairs": 5, "seed": None}, TypeError, "seed must be a whole number, got None"),
+        ({"n_pairs": 5, "duplicate_share": 1.5}, ValueError, "between 0 and 1, got 1.5"),
+        ({"n_pairs": 5, "duplicate_share": math.nan}, ValueError, "between 0 and 1, got nan"),
+        (
+            {"n_pairs": 5, "duplicate_share": "half"},
+            TypeError,
+            "duplicate_share must be a number, got 'half'",
+        ),
+    ],
+)
 def test_bad_arguments(arguments, error, phrase):
     with pytest.raises(error, match=phrase):
         generate(**arguments)
@@ -210,9 +247,15 @@ def test_bad_arguments(arguments, error, phrase):
 @pytest.fixture
 def tiny_tables(monkeypatch):
     """Two intents, two objects, one of them with two names: meanings of 2, 4, 3 and 6 questions."""
-    table = {"tea": ({"a": "green tea, black tea|Assam"}, {
-        "make": "How do I make {a}?\nHow is {a} made?",
-        "price": "What does {a} cost?\nHow [much|expensive] is {a}?"})}
+    table = {
+        "tea": (
+            {"a": "green tea, black tea|Assam"},
+            {
+                "make": "How do I make {a}?\nHow is {a} made?",
+                "price": "What does {a} cost?\nHow [much|expensive] is {a}?",
+            },
+        )
+    }
     monkeypatch.setattr(sample, "FAMILIES", table)
     sample._bank.cache_clear()
     yield table
@@ -239,6 +282,7 @@ def test_a_request_beyond_the_real_tables_names_the_largest_number(meanings):
 
 # ---- the file
 
+
 def test_csv_holds_the_rows_of_generate(tmp_path):
     path = tmp_path / "questions.csv"
     assert write_csv(path, 200, seed=3, duplicate_share=0.25) == 200
@@ -262,7 +306,9 @@ def test_csv_appears_complete_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="disk full"):
         write_csv(path, 10)
-    assert [file.name for file in tmp_path.iterdir()] == ["questions.csv"] and path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == [
+        "questions.csv"
+    ] and path.read_text() == "old"
 
 
 def test_csv_in_a_folder_that_does_not_exist(tmp_path):

@@ -17,10 +17,18 @@ from trax_triplet.similarity import cosine_similarity, l2_normalize, similarity_
 
 BACKENDS = ("jax", "numpy", "tensorflow-numpy")
 V1 = [[1, 2, 3], [9, 8, 7], [-1, -4, -2], [1, -7, 2]]
-V2 = [[-0.55894512, 2.65849565, 3.68889502], [11.35564185, 9.36648496, 6.41819597],
-      [3.28596961, -3.58582582, -2.77849431], [3.90613869, -6.996118, 3.0070892]]
-LAB = [[0.92318164, 0.82121858, -0.58311118, -0.03325245], [0.65914413, 0.9928074, -0.23792202, 0.00197919],
-       [-0.83132527, -0.83786699, 0.64725552, 0.46059109], [-0.35023115, -0.35060605, 0.55463501, 0.93643015]]
+V2 = [
+    [-0.55894512, 2.65849565, 3.68889502],
+    [11.35564185, 9.36648496, 6.41819597],
+    [3.28596961, -3.58582582, -2.77849431],
+    [3.90613869, -6.996118, 3.0070892],
+]
+LAB = [
+    [0.92318164, 0.82121858, -0.58311118, -0.03325245],
+    [0.65914413, 0.9928074, -0.23792202, 0.00197919],
+    [-0.83132527, -0.83786699, 0.64725552, 0.46059109],
+    [-0.35023115, -0.35060605, 0.55463501, 0.93643015],
+]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -30,7 +38,8 @@ def backend(request):
 
 
 def cast(v, dtype, backend):
-    """`v` in this dtype; as a tensor where TensorFlow 2.13 knows bfloat16 arrays of its own only."""
+    """`v` in this dtype; as a tensor where TensorFlow 2.13 knows bfloat16 arrays of its own
+    only."""
     if backend == "tensorflow-numpy" and dtype is ml_dtypes.bfloat16:
         return tf.cast(v, "bfloat16")
     return v.astype(dtype)
@@ -38,8 +47,12 @@ def cast(v, dtype, backend):
 
 def test_two_vectors_of_the_lecture(backend):
     # (1 + 4 + 10.5) / (sqrt(14) sqrt(17.25)), then the same vector, its opposite, and [0, -42, 1]
-    expected = {(1, 2, 3.5): 15.5 / math.sqrt(14 * 17.25), (1, 2, 3): 1.0, (-1, -2, -3): -1.0,
-                (0, -42, 1): (-84 + 3) / math.sqrt(14 * 1765)}
+    expected = {
+        (1, 2, 3.5): 15.5 / math.sqrt(14 * 17.25),
+        (1, 2, 3): 1.0,
+        (-1, -2, -3): -1.0,
+        (0, -42, 1): (-84 + 3) / math.sqrt(14 * 1765),
+    }
     for v2, value in expected.items():
         assert float(cosine_similarity([1, 2, 3], list(v2))) == pytest.approx(value, abs=1e-6)
 
@@ -87,17 +100,22 @@ def test_length_does_not_matter(scale):
     np.testing.assert_allclose(unit, [[0.6, 0.8]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("x", [np.zeros((2, 3)), np.full((2, 3), 1e-38), np.ones((2, 3)), np.full((2, 3), 1e30)])
+@pytest.mark.parametrize(
+    "x", [np.zeros((2, 3)), np.full((2, 3), 1e-38), np.ones((2, 3)), np.full((2, 3), 1e30)]
+)
 def test_gradients_are_finite(x):
     x = np.asarray(x, np.float32)
-    gradient = jax.grad(lambda v: (l2_normalize(v) * np.arange(6.0, dtype=np.float32).reshape(2, 3)).sum())(x)
+    gradient = jax.grad(
+        lambda v: (l2_normalize(v) * np.arange(6.0, dtype=np.float32).reshape(2, 3)).sum()
+    )(x)
     assert np.isfinite(gradient).all()
     if not x.any():
         assert not np.asarray(gradient).any()
 
 
 def test_gradient_of_normalize_is_the_projection():
-    # d/dx (x . u / |x|) = (u - (u . y) y) / |x| with y = x / |x|; x = (3, 4), u = (1, 0): (0.64, -0.48) / 5
+    # d/dx (x . u / |x|) = (u - (u . y) y) / |x| with y = x / |x|; x = (3, 4), u = (1, 0): (0.64,
+    # -0.48) / 5
     gradient = jax.grad(lambda v: l2_normalize(v)[0])(np.array([3.0, 4.0], np.float32))
     np.testing.assert_allclose(gradient, [0.64 / 5, -0.48 / 5], rtol=1e-5)
 
@@ -106,11 +124,20 @@ numbers = st.floats(-100, 100, width=32).filter(lambda x: x == 0 or abs(x) > 1e-
 
 
 @settings(deadline=None, max_examples=30)
-@given(hnp.arrays(np.float32, (3, 4), elements=numbers), hnp.arrays(np.float32, (3, 4), elements=numbers))
+@given(
+    hnp.arrays(np.float32, (3, 4), elements=numbers),
+    hnp.arrays(np.float32, (3, 4), elements=numbers),
+)
 def test_equals_plain_loops(a, b):
-    np.testing.assert_allclose(np.asarray(similarity_matrix(a, b)), oracles.scores_of(a, b), atol=1e-5)
-    np.testing.assert_allclose(np.asarray(similarity_matrix(a, b, normalize=False)),
-                               oracles.scores_of(a, b, normalize=False), atol=1e-1, rtol=1e-4)
+    np.testing.assert_allclose(
+        np.asarray(similarity_matrix(a, b)), oracles.scores_of(a, b), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        np.asarray(similarity_matrix(a, b, normalize=False)),
+        oracles.scores_of(a, b, normalize=False),
+        atol=1e-1,
+        rtol=1e-4,
+    )
 
 
 def test_errors_say_what_came_and_what_to_do():

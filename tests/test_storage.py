@@ -8,7 +8,13 @@ import pytest
 
 from trax_triplet import storage
 from trax_triplet.model import Siamese, get_weights, init_model
-from trax_triplet.storage import TrainedModel, load_checkpoint, load_model, save_checkpoint, save_model
+from trax_triplet.storage import (
+    TrainedModel,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+    save_model,
+)
 from trax_triplet.vocabulary import Vocabulary
 
 
@@ -16,7 +22,9 @@ from trax_triplet.vocabulary import Vocabulary
 def trained():
     vocabulary = Vocabulary.build(["How old are you?", "Where is the station?"])
     layer = init_model(Siamese(len(vocabulary), 4, "eval", pooling="last"), seed=1)
-    return TrainedModel(layer, vocabulary, {"pooling": "last", "threshold": 0.5, "threshold_source": "a guess"})
+    return TrainedModel(
+        layer, vocabulary, {"pooling": "last", "threshold": 0.5, "threshold_source": "a guess"}
+    )
 
 
 @pytest.fixture
@@ -40,7 +48,9 @@ def test_what_is_read_is_what_was_written(trained, folder):
         np.testing.assert_array_equal(get_weights(again.model)[name], weights)
     assert again.vocabulary == trained.vocabulary
     assert again.settings["threshold"] == 0.5 and again.settings["pooling"] == "last"
-    assert again.settings["tokenizer"] == "words" and again.settings["vocab_size"] == len(trained.vocabulary)
+    assert again.settings["tokenizer"] == "words" and again.settings["vocab_size"] == len(
+        trained.vocabulary
+    )
     questions = ["How old is the station?", "", "?"]
     np.testing.assert_array_equal(again.embed(questions), trained.embed(questions))
     assert sorted(p.name for p in folder.parent.iterdir()) == ["model"]
@@ -55,8 +65,11 @@ def test_similarity_is_the_dot_product_of_the_vectors(trained):
 
 
 def test_a_new_model_takes_the_place_of_the_old_one(trained, folder):
-    other = TrainedModel(init_model(Siamese(len(trained.vocabulary), 4, "eval", pooling="mean"), seed=2),
-                         trained.vocabulary, {"pooling": "mean"})
+    other = TrainedModel(
+        init_model(Siamese(len(trained.vocabulary), 4, "eval", pooling="mean"), seed=2),
+        trained.vocabulary,
+        {"pooling": "mean"},
+    )
     save_model(folder, other)
     assert load_model(folder).settings["pooling"] == "mean"
     assert [p.name for p in folder.parent.iterdir()] == ["model"]
@@ -65,6 +78,7 @@ def test_a_new_model_takes_the_place_of_the_old_one(trained, folder):
 def test_a_failed_write_leaves_the_old_model(trained, folder, monkeypatch):
     def fail(*_):
         raise OSError("no space left on device")
+
     monkeypatch.setattr(storage.safetensors.numpy, "save", fail)
     with pytest.raises(OSError, match="no space"):
         save_model(folder, trained)
@@ -91,7 +105,8 @@ def test_a_folder_of_something_else_is_not_replaced(trained, tmp_path):
 def truncate(name):
     def change(folder):
         content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[:len(content) // 2])
+        (folder / name).write_bytes(content[: len(content) // 2])
+
     return change
 
 
@@ -100,6 +115,7 @@ def flip(name):
         content = bytearray((folder / name).read_bytes())
         content[-5] ^= 1
         (folder / name).write_bytes(content)
+
     return change
 
 
@@ -108,20 +124,36 @@ def forge(**settings):
 
 
 DAMAGE = {
-    "weights truncated": (truncate("weights.safetensors"), "weights.safetensors should have .* bytes, but has"),
+    "weights truncated": (
+        truncate("weights.safetensors"),
+        "weights.safetensors should have .* bytes, but has",
+    ),
     "vocabulary truncated": (truncate("vocabulary.txt"), "vocabulary.txt should have"),
     "settings truncated": (truncate("model.json"), "model.json is not readable as JSON"),
     "weights changed": (flip("weights.safetensors"), "weights.safetensors was changed"),
     "vocabulary changed": (flip("vocabulary.txt"), "vocabulary.txt was changed"),
-    "weights missing": (lambda f: (f / "weights.safetensors").unlink(), "weights.safetensors is missing"),
-    "threshold edited": (lambda f: (f / "model.json").write_text(
-        (f / "model.json").read_text().replace("0.5", "0.6")), "model.json was changed"),
+    "weights missing": (
+        lambda f: (f / "weights.safetensors").unlink(),
+        "weights.safetensors is missing",
+    ),
+    "threshold edited": (
+        lambda f: (f / "model.json").write_text(
+            (f / "model.json").read_text().replace("0.5", "0.6")
+        ),
+        "model.json was changed",
+    ),
     "not JSON": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe"), "not readable as JSON"),
     "deep JSON": (lambda f: (f / "model.json").write_text("[" * 100_000), "not readable as JSON"),
     "a list": (lambda f: (f / "model.json").write_text("[]"), "has format None"),
-    "other format": (lambda f: rewritten(f, lambda c: c.update(format=99)), "has format 99; this version reads format 1"),
+    "other format": (
+        lambda f: rewritten(f, lambda c: c.update(format=99)),
+        "has format 99; this version reads format 1",
+    ),
     "no settings": (lambda f: rewritten(f, lambda c: c.pop("settings")), "lacks its settings"),
-    "no files": (lambda f: rewritten(f, lambda c: c["files"].clear()), "weights.safetensors is missing"),
+    "no files": (
+        lambda f: rewritten(f, lambda c: c["files"].clear()),
+        "weights.safetensors is missing",
+    ),
     "other d_model": (forge(d_model=5), "the weights should be"),
     "other vocab_size": (forge(vocab_size=3), "the weights should be"),
     "other tokenizer": (forge(tokenizer="course"), "'course', but vocabulary.txt holds"),
@@ -149,7 +181,10 @@ def test_weights_that_are_not_numbers_are_refused(trained, folder):
     def sign(content):
         data = (folder / "weights.safetensors").read_bytes()
         content["files"]["weights.safetensors"] = {
-            "bytes": len(data), "sha256": storage.hashlib.sha256(data).hexdigest()}
+            "bytes": len(data),
+            "sha256": storage.hashlib.sha256(data).hexdigest(),
+        }
+
     rewritten(folder, sign)
     with pytest.raises(ValueError, match="not finite float32"):
         load_model(folder)
@@ -166,7 +201,9 @@ def test_huge_settings_are_not_read(folder, monkeypatch):
 
 
 def test_a_missing_folder_says_what_was_expected(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no model.json in .*nowhere: expected the folder of a model"):
+    with pytest.raises(
+        FileNotFoundError, match="no model.json in .*nowhere: expected the folder of a model"
+    ):
         load_model(tmp_path / "nowhere")
 
 
@@ -178,7 +215,9 @@ def arrays_of(step):
 def run(tmp_path):
     """A folder of checkpoints after three."""
     for step in (7, 8, 100):
-        save_checkpoint(tmp_path / "run", step, arrays_of(step), {"step": step, "history": [{"loss": 0.5}]})
+        save_checkpoint(
+            tmp_path / "run", step, arrays_of(step), {"step": step, "history": [{"loss": 0.5}]}
+        )
     return tmp_path / "run"
 
 
@@ -190,9 +229,16 @@ def test_the_last_two_checkpoints_stay_and_the_newest_is_read(run):
         np.testing.assert_array_equal(again[name], array)
 
 
-@pytest.mark.parametrize("damage", [truncate("weights.safetensors"), flip("weights.safetensors"),
-                                    flip("checkpoint.json"), truncate("checkpoint.json"),
-                                    lambda f: (f / "checkpoint.json").unlink()])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate("weights.safetensors"),
+        flip("weights.safetensors"),
+        flip("checkpoint.json"),
+        truncate("checkpoint.json"),
+        lambda f: (f / "checkpoint.json").unlink(),
+    ],
+)
 def test_a_damaged_checkpoint_is_named_and_kept_aside_and_the_one_before_is_used(run, damage):
     said = []
     damage(run / "00000100")
@@ -203,13 +249,20 @@ def test_a_damaged_checkpoint_is_named_and_kept_aside_and_the_one_before_is_used
     save_checkpoint(run, 100, arrays_of(100), {})
     damage(run / "00000100")
     assert load_checkpoint(run)[2] == run / "00000008"
-    assert sorted(p.name for p in run.iterdir()) == ["00000008", "00000100.damaged", "00000100.damaged2"]
+    assert sorted(p.name for p in run.iterdir()) == [
+        "00000008",
+        "00000100.damaged",
+        "00000100.damaged2",
+    ]
 
 
 def test_where_none_is_whole_nothing_is_moved(run):
     for checkpoint in storage.checkpoints(run):
         truncate("weights.safetensors")(checkpoint)
-    with pytest.raises(ValueError, match="none of the checkpoints in .*run is whole: .*00000100 is not.* Name another"):
+    with pytest.raises(
+        ValueError,
+        match="none of the checkpoints in .*run is whole: .*00000100 is not.* Name another",
+    ):
         load_checkpoint(run)
     assert [p.name for p in storage.checkpoints(run)] == ["00000008", "00000100"]
     with pytest.raises(FileNotFoundError, match="expected the folder of checkpoints"):
@@ -218,7 +271,9 @@ def test_where_none_is_whole_nothing_is_moved(run):
 
 def test_a_failed_write_leaves_the_checkpoints(run, monkeypatch):
     (run / "00000099.new").mkdir()  # of a run that was killed while it wrote
-    monkeypatch.setattr(storage.safetensors.numpy, "save", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+    monkeypatch.setattr(
+        storage.safetensors.numpy, "save", lambda *_: (_ for _ in ()).throw(OSError("no space"))
+    )
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(run, 101, arrays_of(101), {})
     assert sorted(p.name for p in run.iterdir()) == ["00000008", "00000100"]

@@ -12,12 +12,24 @@ from trax_triplet.stream import PADDING_PAIR
 from trax_triplet.trainer import PackedTrainer, pack_batch
 
 VOCAB, BUCKETS, BATCH = 300, 7, 8
-SETTINGS = {"batch_size": BATCH, "max_words": 8, "margin": 0.4, "closest": "semi-hard", "anchor": "both", "learning_rate": 0.01,
-            "warmup_steps": 5, "steps": 300, "seed": 3, "word_dropout": 0.0, "buckets": BUCKETS}
+SETTINGS = {
+    "batch_size": BATCH,
+    "max_words": 8,
+    "margin": 0.4,
+    "closest": "semi-hard",
+    "anchor": "both",
+    "learning_rate": 0.01,
+    "warmup_steps": 5,
+    "steps": 300,
+    "seed": 3,
+    "word_dropout": 0.0,
+    "buckets": BUCKETS,
+}
 
 
 def batches(seed):
-    """Endless batches of random questions of 0 to 8 words, with padding anywhere and one filled row."""
+    """Endless batches of random questions of 0 to 8 words, with padding anywhere and one filled
+    row."""
     rng = np.random.default_rng(seed)
     while True:
         ids = rng.integers(2, VOCAB, (2, BATCH, 8))
@@ -33,18 +45,30 @@ def loop_of(settings):
     sizes = (VOCAB, 6)
     shape = {"pooling": "last", "embedding_stddev": 0.1, "buckets": BUCKETS}
     model = init_model(Siamese(*sizes, "train", **shape), 1)
-    return make_loop(model, Siamese(*sizes, "eval", **shape), batches(5), [next(batches(6))], settings)
+    return make_loop(
+        model, Siamese(*sizes, "eval", **shape), batches(5), [next(batches(6))], settings
+    )
 
 
 def test_two_hundred_steps_are_those_of_trax():
     packed, dense = loop_of({**SETTINGS, "pooling": "last"}), loop_of(SETTINGS)
-    assert isinstance(packed._trainer, PackedTrainer) and not isinstance(dense._trainer, PackedTrainer)
-    for n_steps in (1, 2, 30, 67, 100):  # it settles after each, at steps that are no multiples of 16
+    assert isinstance(packed._trainer, PackedTrainer) and not isinstance(
+        dense._trainer, PackedTrainer
+    )
+    for n_steps in (
+        1,
+        2,
+        30,
+        67,
+        100,
+    ):  # it settles after each, at steps that are no multiples of 16
         packed.run_quietly(n_steps)
         dense.run_quietly(n_steps)
         np.testing.assert_allclose(packed.take_losses(), dense.take_losses(), rtol=1e-4, atol=1e-5)
         for name, expected in get_weights(dense.model).items():
-            np.testing.assert_allclose(get_weights(packed.model)[name], expected, rtol=0, atol=2e-4, err_msg=name)
+            np.testing.assert_allclose(
+                get_weights(packed.model)[name], expected, rtol=0, atol=2e-4, err_msg=name
+            )
         slots = (fastmath.tree_leaves(loop._trainer.slots) for loop in (packed, dense))
         for found, expected in zip(*slots, strict=True):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
@@ -69,7 +93,9 @@ def words_read(batch, ids):
     """What each of the ids reads as, by where the two batches put it."""
     plain = pack_batch(batch, VOCAB, BUCKETS)
     hidden = pack_batch(batch, VOCAB, BUCKETS, dropout=0.4, seed=(3, 4))
-    was, reads = (b.words[b.packed.index[:batch[0].size * 2]] for b in (plain, hidden))  # all rows are full
+    was, reads = (
+        b.words[b.packed.index[: batch[0].size * 2]] for b in (plain, hidden)
+    )  # all rows are full
     return np.array([np.unique(reads[was == word]).item() for word in ids])
 
 
@@ -100,7 +126,9 @@ def test_rows_that_wait_take_the_steps_they_missed():
             for s in range(at[row], step):
                 first, second = 0.9 * first, 0.99 * second
                 unbiased = first / (1 - 0.9 ** (s + 1)), second / (1 - 0.99 ** (s + 1))
-                weights = 0.99 * weights - rates[s % MOST_BEHIND] * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-5)
+                weights = 0.99 * weights - rates[s % MOST_BEHIND] * unbiased[0] / (
+                    np.sqrt(unbiased[1]) + 1e-5
+                )
             for part, expected in zip(found, (weights, first, second)):
                 np.testing.assert_allclose(part[row], expected, rtol=1e-5, atol=2e-6)
         assert (np.asarray(found.at) == step).all()

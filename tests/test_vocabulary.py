@@ -13,19 +13,27 @@ from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID, Vocabulary
 
 TEXT = st.text(max_size=40)
 LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\n")
-WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=8).filter(PAD.__ne__), unique=True, max_size=12)
+WORDS = st.lists(
+    st.text(LETTERS, min_size=1, max_size=8).filter(PAD.__ne__), unique=True, max_size=12
+)
 
 
-@pytest.mark.parametrize("text, tokens", [
-    ("How ARE you?", ["how", "are", "you", "?"]),
-    ("don't don’t 'tis dogs'", ["don't", "don't", "'", "tis", "dogs", "'"]),
-    ("snake_case 3.5%", ["snake", "_", "case", "3", ".", "5", "%"]),
-    ("Ünïcode Ж 東京 x²", ["ünïcode", "ж", "東京", "x²"]),
-    ("e\u0301t\u00e9", ["\u00e9t\u00e9"]),  # a combining accent is the same word as the composed letter
-    ("a\u2028b\x85c\td", ["a", "b", "c", "d"]),
-    (" \n", []),
-    ("<PAD>", ["<", "pad", ">"]),
-])
+@pytest.mark.parametrize(
+    "text, tokens",
+    [
+        ("How ARE you?", ["how", "are", "you", "?"]),
+        ("don't don’t 'tis dogs'", ["don't", "don't", "'", "tis", "dogs", "'"]),
+        ("snake_case 3.5%", ["snake", "_", "case", "3", ".", "5", "%"]),
+        ("Ünïcode Ж 東京 x²", ["ünïcode", "ж", "東京", "x²"]),
+        (
+            "e\u0301t\u00e9",
+            ["\u00e9t\u00e9"],
+        ),  # a combining accent is the same word as the composed letter
+        ("a\u2028b\x85c\td", ["a", "b", "c", "d"]),
+        (" \n", []),
+        ("<PAD>", ["<", "pad", ">"]),
+    ],
+)
 def test_words_tokenizer(text, tokens):
     assert tokenize(text) == tokens
 
@@ -42,21 +50,26 @@ def test_words_are_lower_case_without_blanks_and_stable(text):
 def test_tokenize_refuses_what_is_no_text_or_no_tokenizer():
     with pytest.raises(TypeError, match="must be a str, got NoneType"):
         tokenize(None)
-    with pytest.raises(ValueError, match="unknown tokenizer 'treebank'; choose one of 'words', 'course'"):
+    with pytest.raises(
+        ValueError, match="unknown tokenizer 'treebank'; choose one of 'words', 'course'"
+    ):
         tokenize("a", "treebank")
 
 
 # The left column is what NLTK 3.6.2 gave for these (run once, by its own class).
-@pytest.mark.parametrize("tokens, text", [
-    (["It", "'s", "a", "'quoted", "'", "word"], "It's a 'quoted' word"),  # 3.7: "'", "quoted"
-    (["'", "a", "b"], "'a b"),
-    (["a—b", "–", "c"], "a—b – c"),  # 3.7: dashes split off
-    (["ca", "n't", ",", "gim", "me", "3,5", "$"], "can't, gimme 3,5$"),
-    (["''", "x", "y", "''"], "''x y''"),
-    (["a", "``", "b"], "a  ''b"),
-    (["Mr.", "Smith", "(", "1", ")", "..."], "Mr. Smith (1)..."),
-    (["<", "PAD", ">"], "<PAD>"),
-])
+@pytest.mark.parametrize(
+    "tokens, text",
+    [
+        (["It", "'s", "a", "'quoted", "'", "word"], "It's a 'quoted' word"),  # 3.7: "'", "quoted"
+        (["'", "a", "b"], "'a b"),
+        (["a—b", "–", "c"], "a—b – c"),  # 3.7: dashes split off
+        (["ca", "n't", ",", "gim", "me", "3,5", "$"], "can't, gimme 3,5$"),
+        (["''", "x", "y", "''"], "''x y''"),
+        (["a", "``", "b"], "a  ''b"),
+        (["Mr.", "Smith", "(", "1", ")", "..."], "Mr. Smith (1)..."),
+        (["<", "PAD", ">"], "<PAD>"),
+    ],
+)
 def test_course_word_rules(tokens, text):
     pytest.importorskip("nltk")
     assert tokenizer._course_word_tokenizer().tokenize(text) == tokens
@@ -76,7 +89,8 @@ def test_course_tokenizer_splits_sentences_with_the_installed_parameters(punkt, 
     # Inside of a text a full stop is cut off only at the end of a sentence.
     assert tokenize("I see. Why Dr. No? Go.", "course") == "I see . Why Dr. No ? Go .".split()
     assert tokenize("Only one sentence.  ", "course") == ["Only", "one", "sentence", "."]
-    # A curly quote does not end a sentence, so the full stop before it stays (NLTK 3.10 cuts it off).
+    # A curly quote does not end a sentence, so the full stop before it stays (NLTK 3.10 cuts it
+    # off).
     assert tokenize("He said “I do.” Did he?", "course") == "He said “ I do. ” Did he ?".split()
     assert tokenize("", "course") == []
 
@@ -96,7 +110,12 @@ def test_course_anchor_ids(punkt, real_data):
     questions = [question for pair in zip(pairs.question1, pairs.question2) for question in pair]
     course = Vocabulary.build(questions, tokenizer="course")
     assert {word: course[word] for word in ("When", "again", "Do", "hiking", "desert")} == {
-        "When": 585, "again": 7280, "Do": 443, "hiking": 15302, "desert": 7431}
+        "When": 585,
+        "again": 7280,
+        "Do": 443,
+        "hiking": 15302,
+        "desert": 7431,
+    }
     # COURSE.md's 25 371 is the length of the course's dict: the words and <PAD>, but not the id 0.
     assert len(course.words) == 25_371 - 1 and len(course) == 25_371 + 1
     assert course["Again."] > 2  # NLTK 3.10 ends a sentence at `Again.”` and cuts off the full stop
@@ -109,12 +128,38 @@ def test_course_shortcut_for_single_sentences_changes_nothing(punkt, real_data):
     punkt(real_data / "nltk_data")
     sentences, words = tokenizer._course_tokenizers()
     for question in reader.read_pairs(real_data / "quora_duplicates.csv").question1[:3000]:
-        plain = [token for sentence in sentences.tokenize(question) for token in words.tokenize(sentence)]
+        plain = [
+            token for sentence in sentences.tokenize(question) for token in words.tokenize(sentence)
+        ]
         assert tokenize(question, "course") == plain
 
 
-PIECES = st.sampled_from(["can", "not", "gon", "na", "Wan", "GOT", "ta", "a", "B", "3", "é", "\u0131", "?", "!", "/", "-", "_",
-                          " ", ".", ",", "'", "\n"])
+PIECES = st.sampled_from(
+    [
+        "can",
+        "not",
+        "gon",
+        "na",
+        "Wan",
+        "GOT",
+        "ta",
+        "a",
+        "B",
+        "3",
+        "é",
+        "\u0131",
+        "?",
+        "!",
+        "/",
+        "-",
+        "_",
+        " ",
+        ".",
+        ",",
+        "'",
+        "\n",
+    ]
+)
 
 
 def test_course_shortcuts_change_nothing(punkt, tmp_path):
@@ -126,7 +171,9 @@ def test_course_shortcuts_change_nothing(punkt, tmp_path):
     @given(st.lists(PIECES, max_size=12).map("".join))
     def check(text):
         assert tokenize(text, "course") == [
-            token for sentence in sentences.tokenize(text) for token in words.tokenize(sentence)]
+            token for sentence in sentences.tokenize(text) for token in words.tokenize(sentence)
+        ]
+
     check()
 
 
@@ -151,7 +198,8 @@ def test_lookups_never_grow():
 
 def test_buckets_tell_unknown_words_apart():
     built = Vocabulary(["a", "b"], buckets=4)
-    # CRC-32 of "c" is 0x06b9df6f and of "d" 0x98dd4acc, so their buckets are 0xf % 4 = 3 and 0xc % 4 = 0
+    # CRC-32 of "c" is 0x06b9df6f and of "d" 0x98dd4acc, so their buckets are 0xf % 4 = 3 and 0xc %
+    # 4 = 0
     assert built.encode("a b c d c").tolist() == [2, 3, 4 + 3, 4 + 0, 4 + 3] and built["c"] == 7
     assert len(built) == 2 + 2 + 4 and "c" not in built and built.words == ("a", "b")
     assert built["half \ud800"] in range(4, 8)
@@ -172,7 +220,12 @@ def test_pad_in_text_never_becomes_padding(text):
 
 
 def test_min_count_and_max_size():
-    questions = ["d c c", "b b a", "a a", "a a"]  # d 1, c 2, b 2, a 5: the last question counts twice
+    questions = [
+        "d c c",
+        "b b a",
+        "a a",
+        "a a",
+    ]  # d 1, c 2, b 2, a 5: the last question counts twice
     assert Vocabulary.build(questions).words == ("d", "c", "b", "a")
     assert Vocabulary.build(questions, min_count=2).words == ("c", "b", "a")
     assert Vocabulary.build(questions, min_count=3).words == ("a",)
@@ -194,9 +247,15 @@ def words_by_a_plain_loop(questions, min_count, max_size):
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=6).map(" ".join), max_size=9), st.integers(1, 4),
-       st.none() | st.integers(1, 6), st.integers(0, 3))
-def test_build_is_a_plain_loop_and_build_encoded_is_build_and_encode_all(questions, min_count, max_size, buckets):
+@given(
+    st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=6).map(" ".join), max_size=9),
+    st.integers(1, 4),
+    st.none() | st.integers(1, 6),
+    st.integers(0, 3),
+)
+def test_build_is_a_plain_loop_and_build_encoded_is_build_and_encode_all(
+    questions, min_count, max_size, buckets
+):
     wanted = {"min_count": min_count, "max_size": max_size, "buckets": buckets}
     built, ids = Vocabulary.build_encoded(questions, **wanted)
     assert built.words == words_by_a_plain_loop(questions, min_count, max_size)
@@ -227,27 +286,34 @@ def test_questions_must_be_a_list_of_texts():
 
 
 def test_equality():
-    assert Vocabulary(["a"]) == Vocabulary(["a"]) and hash(Vocabulary(["a"])) == hash(Vocabulary(["a"]))
+    assert Vocabulary(["a"]) == Vocabulary(["a"]) and hash(Vocabulary(["a"])) == hash(
+        Vocabulary(["a"])
+    )
     assert Vocabulary(["a", "b"]) != Vocabulary(["b", "a"])
     assert Vocabulary(["a"]) != Vocabulary(["a"], tokenizer="course")
     assert Vocabulary(["a"]) != Vocabulary(["a"], buckets=1)
     assert Vocabulary(["a"]) != ("a",)
 
 
-@pytest.mark.parametrize("words, error, phrase", [
-    (["a", "a"], ValueError, "'a' comes twice"),
-    ([""], ValueError, "must not be empty"),
-    (["a\nb"], ValueError, "line feed"),
-    ([1], TypeError, "a word must be a str, got int"),
-    (["\ud800"], ValueError, "half of a surrogate pair"),
-])
+@pytest.mark.parametrize(
+    "words, error, phrase",
+    [
+        (["a", "a"], ValueError, "'a' comes twice"),
+        ([""], ValueError, "must not be empty"),
+        (["a\nb"], ValueError, "line feed"),
+        ([1], TypeError, "a word must be a str, got int"),
+        (["\ud800"], ValueError, "half of a surrogate pair"),
+    ],
+)
 def test_words_must_be_distinct_lines(words, error, phrase):
     with pytest.raises(error, match=phrase):
         Vocabulary(words)
 
 
 @settings(deadline=None)
-@given(words=WORDS, tokenizer=st.sampled_from(sorted(TOKENIZER_VERSIONS)), buckets=st.integers(0, 300))
+@given(
+    words=WORDS, tokenizer=st.sampled_from(sorted(TOKENIZER_VERSIONS)), buckets=st.integers(0, 300)
+)
 def test_file_round_trip(tmp_path_factory, words, tokenizer, buckets):
     path = tmp_path_factory.getbasetemp() / "round_trip.txt"
     saved = Vocabulary(words, tokenizer=tokenizer, buckets=buckets)
@@ -259,7 +325,10 @@ def test_file_is_readable_text_and_keeps_characters_that_splitlines_cuts_at(tmp_
     path, saved = tmp_path / "vocabulary.txt", Vocabulary(["é", "a\u2028b", "c\x85", "d\r"])
     saved.save(path)
     assert path.read_bytes() == (
-        "# trax-triplet vocabulary 1 tokenizer=words/1 words=4 buckets=0\né\na\u2028b\nc\x85\nd\r\n".encode("utf-8"))
+        "# trax-triplet vocabulary 1 tokenizer=words/1 words=4 buckets=0\né\na\u2028b\nc\x85\nd\r\n".encode(
+            "utf-8"
+        )
+    )
     assert Vocabulary.load(str(path)) == saved
     assert os.listdir(tmp_path) == ["vocabulary.txt"]
 
@@ -280,19 +349,31 @@ def test_save_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
 HEADER = "# trax-triplet vocabulary 1 tokenizer=words/1 words=2 buckets=0\n"
 
 
-@pytest.mark.parametrize("content, phrase", [
-    ("", "not a vocabulary file; its first line must read"),
-    ("a\nb\n", "not 'a'"),
-    (HEADER.replace("vocabulary 1", "vocabulary 2") + "a\nb\n", "format 2, but this release reads format 1"),
-    (HEADER.replace("words/1", "words/7") + "a\nb\n", "tokenizer words/7, but this release has words/1"),
-    (HEADER.replace("words/1", "bpe/1") + "a\nb\n", "bpe/1, but this release has words/1, course/1"),
-    (HEADER + "a\n", "promises 2 words"),
-    (HEADER + "a\nb", "truncated"),
-    (HEADER + "a\nb\nc\n", "promises 2 words"),
-    (HEADER + "a\na\n", "'a' comes twice"),
-    (HEADER + "a\n\n", "must not be empty"),
-    (HEADER.replace("\n", "\r\n") + "a\nb\n", "not a vocabulary file"),
-])
+@pytest.mark.parametrize(
+    "content, phrase",
+    [
+        ("", "not a vocabulary file; its first line must read"),
+        ("a\nb\n", "not 'a'"),
+        (
+            HEADER.replace("vocabulary 1", "vocabulary 2") + "a\nb\n",
+            "format 2, but this release reads format 1",
+        ),
+        (
+            HEADER.replace("words/1", "words/7") + "a\nb\n",
+            "tokenizer words/7, but this release has words/1",
+        ),
+        (
+            HEADER.replace("words/1", "bpe/1") + "a\nb\n",
+            "bpe/1, but this release has words/1, course/1",
+        ),
+        (HEADER + "a\n", "promises 2 words"),
+        (HEADER + "a\nb", "truncated"),
+        (HEADER + "a\nb\nc\n", "promises 2 words"),
+        (HEADER + "a\na\n", "'a' comes twice"),
+        (HEADER + "a\n\n", "must not be empty"),
+        (HEADER.replace("\n", "\r\n") + "a\nb\n", "not a vocabulary file"),
+    ],
+)
 def test_wrong_files(tmp_path, content, phrase):
     path = tmp_path / "vocabulary.txt"
     path.write_bytes(content.encode("utf-8"))

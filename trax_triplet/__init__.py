@@ -39,15 +39,26 @@ import importlib
 __version__ = "0.1.0"
 
 _HOME = {
-    "cosine_similarity": "similarity", "l2_normalize": "similarity", "similarity_matrix": "similarity",
-    "closest_negative": "steps", "hinge": "steps", "hinges": "steps", "mean_negative": "steps", "positives": "steps",
-    "triplet_loss": "loss", "TripletLoss": "loss",
+    "cosine_similarity": "similarity",
+    "l2_normalize": "similarity",
+    "similarity_matrix": "similarity",
+    "closest_negative": "steps",
+    "hinge": "steps",
+    "hinges": "steps",
+    "mean_negative": "steps",
+    "positives": "steps",
+    "triplet_loss": "loss",
+    "TripletLoss": "loss",
     "Siamese": "model",
     "Vocabulary": "vocabulary",
-    "Pairs": "data", "read_pairs": "reader", "split_pairs": "data",
+    "Pairs": "data",
+    "read_pairs": "reader",
+    "split_pairs": "data",
     "train": "training",
     "load_trax_model": "pickles",
-    "TrainedModel": "storage", "load_model": "storage", "save_model": "storage",
+    "TrainedModel": "storage",
+    "load_model": "storage",
+    "save_model": "storage",
 }
 
 __all__ = sorted(_HOME)

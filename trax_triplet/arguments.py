@@ -8,7 +8,8 @@ import numpy as np
 
 
 def whole_number(name: str, value: int, least: int | None = 0) -> int:
-    """`value` as an int; an error that calls it `name` unless it is whole, and at least `least` (unless None).
+    """`value` as an int; an error that calls it `name` unless it is whole, and at least `least`
+    (unless None).
 
     Raises:
         TypeError: no whole number; a bool is none.

@@ -1,4 +1,5 @@
-"""Repairs of what Trax's NumPy and TensorFlow backends lack, and of what they change for others; see `compat`."""
+"""Repairs of what Trax's NumPy and TensorFlow backends lack, and of what they change for others;
+see `compat`."""
 
 import contextlib
 import contextvars
@@ -28,8 +29,8 @@ def _numpy_backend_lacks_scan():
 def numpy_backend():
     """Trax's NumPy backend has no scan and no fold_in, so no LSTM runs on it.
 
-    It never had. Feature test: the backend's table. Can go when they are in it. Like the backend's other
-    random functions fold_in knows no keys.
+    It never had. Feature test: the backend's table. Can go when they are in it. Like the backend's
+    other random functions fold_in knows no keys.
     """
 
     def scan(f, init, xs, length=None):
@@ -38,7 +39,9 @@ def numpy_backend():
             carry, output = f(carry, fastmath.nested_map(lambda x: x[i], xs))
             outputs.append(output)
         if not outputs:
-            raise ValueError("scan on the NumPy backend needs one step or more; this sequence has none.")
+            raise ValueError(
+                "scan on the NumPy backend needs one step or more; this sequence has none."
+            )
         columns = zip(*map(fastmath.tree_flatten, outputs))
         stacked = [None if column[0] is None else np.stack(column) for column in columns]
         return carry, fastmath.tree_unflatten(stacked, outputs[0])[0]
@@ -47,14 +50,19 @@ def numpy_backend():
 
 
 def _backend_is_every_threads():
-    return "override_backend" in getattr(fastmath.use_backend, "__wrapped__", fastmath.use_backend).__code__.co_names
+    return (
+        "override_backend"
+        in getattr(fastmath.use_backend, "__wrapped__", fastmath.use_backend).__code__.co_names
+    )
 
 
 @repair(_backend_is_every_threads)
 def own_backend():
-    """use_backend changes the backend of every thread of the process, not only of the one that asks.
+    """use_backend changes the backend of every thread of the process, not only of the one that
+    asks.
 
-    It always did: a loss that TensorFlow computes would change what a Trax Loop beside it computes with.
+    It always did: a loss that TensorFlow computes would change what a Trax Loop beside it computes
+    with.
     Feature test: it sets a global variable. Can go when Trax keeps it in a context variable.
     """
     ops, chosen = trax.fastmath.ops, contextvars.ContextVar("backend", default=None)
@@ -62,7 +70,9 @@ def own_backend():
 
     @functools.wraps(original)
     def backend(name="jax"):
-        return original(name) if chosen.get() is None else ops._get_backend_from_string(chosen.get())
+        return (
+            original(name) if chosen.get() is None else ops._get_backend_from_string(chosen.get())
+        )
 
     @contextlib.contextmanager
     def use_backend(name):
@@ -74,7 +84,9 @@ def own_backend():
         try:
             yield
         finally:
-            chosen.set(before)  # not reset, which fails where a generator is closed in another context
+            chosen.set(
+                before
+            )  # not reset, which fails where a generator is closed in another context
 
     ops.backend = fastmath.backend = backend
     ops.use_backend = fastmath.use_backend = use_backend
@@ -83,7 +95,9 @@ def own_backend():
 def _home_of_promotion():
     """The module of TensorFlow whose `maybe_promote_tensors` every operator calls."""
     new = "tensorflow.python.framework.override_binary_operator"
-    return importlib.import_module(new if importlib.util.find_spec(new) else "tensorflow.python.ops.math_ops")
+    return importlib.import_module(
+        new if importlib.util.find_spec(new) else "tensorflow.python.ops.math_ops"
+    )
 
 
 def _texts_are_promoted():
@@ -96,21 +110,29 @@ def _texts_are_promoted():
 
 @repair(_texts_are_promoted)
 def texts():
-    """After `import trax` TensorFlow cannot add a text to a tensor of texts, as when it saves a lookup table.
+    """After `import trax` TensorFlow cannot add a text to a tensor of texts, as when it saves a
+    lookup table.
 
-    Trax switches NumPy's promotion of types on for the whole process, and it takes a text for the name of a type.
-    So an adapted TextVectorization cannot be exported. Feature test: promote two texts. Can go when Trax
-    switches nothing on, or TensorFlow promotes no texts.
+    Trax switches NumPy's promotion of types on for the whole process, and it takes a text for the
+    name of a type. So an adapted TextVectorization cannot be exported. Feature test: promote two
+    texts. Can go when Trax switches nothing on, or TensorFlow promotes no texts.
     """
     module = _home_of_promotion()
     original = module.maybe_promote_tensors
 
     @functools.wraps(original)
     def maybe_promote_tensors(*tensors, force_same_dtype=False):
-        if not any(isinstance(x, (str, bytes)) or getattr(getattr(x, "dtype", None), "name", "") == "string"
-                   for x in tensors):
+        if not any(
+            isinstance(x, (str, bytes))
+            or getattr(getattr(x, "dtype", None), "name", "") == "string"
+            for x in tensors
+        ):
             return original(*tensors, force_same_dtype=force_same_dtype)
         first, *others = tensors  # and now as TensorFlow does it by itself
-        return [first, *(tf_ops.convert_to_tensor(x, first.dtype) for x in others)] if force_same_dtype else tensors
+        return (
+            [first, *(tf_ops.convert_to_tensor(x, first.dtype) for x in others)]
+            if force_same_dtype
+            else tensors
+        )
 
     module.maybe_promote_tensors = maybe_promote_tensors

@@ -1,4 +1,5 @@
-"""From pairs to the batches of an epoch, in which no two pairs share a question; from ids to padded arrays."""
+"""From pairs to the batches of an epoch, in which no two pairs share a question; from ids to padded
+arrays."""
 
 from __future__ import annotations
 
@@ -11,17 +12,24 @@ import numpy as np
 from .arguments import whole_number
 from .vocabulary import PAD_ID
 
-# Pairs sorted by length together, in batches and at least: more saves padding, less mixes the epochs better.
+# Pairs sorted by length together, in batches and at least: more saves padding, less mixes the
+# epochs better.
 _WINDOW, _MIN_WINDOW = 50, 4096
 
 
-def pad(rows: Sequence[np.ndarray], *, multiple: int = 8, length: int | None = None,
-        max_length: int | None = None) -> np.ndarray:
+def pad(
+    rows: Sequence[np.ndarray],
+    *,
+    multiple: int = 8,
+    length: int | None = None,
+    max_length: int | None = None,
+) -> np.ndarray:
     """Put rows of ids into one array, padded on the right with `PAD_ID`.
 
     Args:
         rows: one int array (n_tokens,) a question; any may be empty.
-        multiple: the common length is the longest row's, rounded up to a multiple of this, at least one.
+        multiple: the common length is the longest row's, rounded up to a multiple of this, at least
+        one.
         length: the common length itself, instead.
         max_length: cut longer rows to this many ids first.
 
@@ -45,7 +53,9 @@ def pad(rows: Sequence[np.ndarray], *, multiple: int = 8, length: int | None = N
     if length is None:
         length = max(1, -(-longest // multiple)) * multiple
     elif longest > length:
-        raise ValueError(f"a row of {longest} ids does not fit into length={length}; cut it by max_length=")
+        raise ValueError(
+            f"a row of {longest} ids does not fit into length={length}; cut it by max_length="
+        )
     padded = np.full((len(rows), length), PAD_ID, np.int32)
     if longest:
         padded[np.arange(length) < lengths[:, None]] = np.concatenate(rows)
@@ -67,21 +77,32 @@ def id_rows(rows: Sequence[np.ndarray]) -> list[np.ndarray]:
     rows = [np.asarray(row) for row in rows]
     for number, row in enumerate(rows):
         if row.ndim != 1 or (len(row) and row.dtype.kind not in "iu"):
-            raise TypeError(f"each row must be ids, int (n_tokens,); row {number} is {row.dtype} {row.shape}")
+            raise TypeError(
+                f"each row must be ids, int (n_tokens,); row {number} is {row.dtype} {row.shape}"
+            )
     return rows
 
 
-def epoch_batches(lengths: np.ndarray, groups1: np.ndarray, groups2: np.ndarray, batch_size: int, *,
-                  seed: int, epoch: int = 0, bucketed: bool = True) -> list[np.ndarray]:
+def epoch_batches(
+    lengths: np.ndarray,
+    groups1: np.ndarray,
+    groups2: np.ndarray,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int = 0,
+    bucketed: bool = True,
+) -> list[np.ndarray]:
     """The batches of one epoch: shuffled, of similar lengths, without known false negatives.
 
     Guarantees:
 
     * every pair comes exactly once;
-    * no two pairs of a batch have a group in common (the two sides of one pair may): a pair that clashes is
-      deferred to another batch;
-    * every batch has `batch_size` pairs, except that some at the end may have fewer. A group of m pairs needs
-      m batches, whatever n is, so large groups leave a tail of small ones; else rarely two are small;
+    * no two pairs of a batch have a group in common (the two sides of one pair may): a pair that
+      clashes is deferred to another batch;
+    * every batch has `batch_size` pairs, except that some at the end may have fewer. A group of m
+      pairs needs m batches, whatever n is, so large groups leave a tail of small ones; else rarely
+      two are small;
     * the same seed and epoch give the same batches, another epoch gives others;
     * full batches come in random order, not by length.
 
@@ -90,14 +111,16 @@ def epoch_batches(lengths: np.ndarray, groups1: np.ndarray, groups2: np.ndarray,
         groups1, groups2: int (n,), see `trax_triplet.data.question_groups`.
         batch_size: pairs a batch.
         seed, epoch: integers, 0 or larger.
-        bucketed: pairs of similar length share batches, so that little padding is needed; False: any do.
+        bucketed: pairs of similar length share batches, so that little padding is needed; False:
+            any do.
 
     Returns:
         One int64 array of pair numbers a batch.
 
     Raises:
         TypeError: a number that is not whole.
-        ValueError: arrays that are not (n,) of one n, `batch_size` below 1, a negative seed or epoch.
+        ValueError: arrays that are not (n,) of one n, `batch_size` below 1, a negative seed or
+            epoch.
 
     Example:
         >>> [batch.tolist() for batch in epoch_batches([3, 3, 3], [7, 7, 8], [7, 7, 8], 2, seed=0)]
@@ -108,10 +131,14 @@ def epoch_batches(lengths: np.ndarray, groups1: np.ndarray, groups2: np.ndarray,
         raise ValueError(f"lengths must be int (n,), got {lengths.dtype} {lengths.shape}")
     lengths = lengths.tolist()
     rng, plan = _start(len(lengths), groups1, groups2, batch_size, seed, epoch)
-    order, waiting, width = rng.permutation(len(lengths)).tolist(), [], max(_WINDOW * batch_size, _MIN_WINDOW)
+    order, waiting, width = (
+        rng.permutation(len(lengths)).tolist(),
+        [],
+        max(_WINDOW * batch_size, _MIN_WINDOW),
+    )
     for start in range(0, len(order), width):
         # What the last window deferred is sorted into this one: there it meets pairs of its length.
-        window = waiting + order[start:start + width]
+        window = waiting + order[start : start + width]
         if bucketed:
             window.sort(key=lengths.__getitem__)
         for pair in window:
@@ -120,13 +147,22 @@ def epoch_batches(lengths: np.ndarray, groups1: np.ndarray, groups2: np.ndarray,
     return plan.finish(waiting, lengths, rng)
 
 
-def neighbour_batches(vectors: np.ndarray, groups1: np.ndarray, groups2: np.ndarray, batch_size: int, *,
-                      neighbours: int = 16, seed: int, epoch: int = 0) -> list[np.ndarray]:
-    """The batches of one epoch, made of groups of look-alikes, so that the negatives of each pair are hard.
+def neighbour_batches(
+    vectors: np.ndarray,
+    groups1: np.ndarray,
+    groups2: np.ndarray,
+    batch_size: int,
+    *,
+    neighbours: int = 16,
+    seed: int,
+    epoch: int = 0,
+) -> list[np.ndarray]:
+    """The batches of one epoch, made of groups of look-alikes, so that the negatives of each pair
+    are hard.
 
-    A random pair not yet used brings along its `neighbours` - 1 nearest ones (cosine) that are not yet used
-    and have no duplicate group in common with the batch; then the next random pair, until the batch is full.
-    The guarantees are those of `epoch_batches`; lengths play no part.
+    A random pair not yet used brings along its `neighbours` - 1 nearest ones (cosine) that are not
+    yet used and have no duplicate group in common with the batch; then the next random pair, until
+    the batch is full. The guarantees are those of `epoch_batches`; lengths play no part.
 
     Args:
         vectors: float (n, d), the unit vector of each pair's first question, by the model as it is.
@@ -138,7 +174,8 @@ def neighbour_batches(vectors: np.ndarray, groups1: np.ndarray, groups2: np.ndar
 
     Raises:
         TypeError: as `epoch_batches`; vectors that are no numbers.
-        ValueError: as `epoch_batches`; `neighbours` out of its range; vectors not finite or not (n, d).
+        ValueError: as `epoch_batches`; `neighbours` out of its range; vectors not finite or not (n,
+            d).
 
     Example:
         >>> groups = [0, 1, 2, 3]
@@ -149,7 +186,9 @@ def neighbour_batches(vectors: np.ndarray, groups1: np.ndarray, groups2: np.ndar
     """
     vectors = np.asarray(vectors)
     if vectors.dtype.kind not in "iuf" and vectors.dtype.name != "bfloat16":
-        raise TypeError(f"vectors must be finite numbers (n, d), got {vectors.dtype} {vectors.shape}")
+        raise TypeError(
+            f"vectors must be finite numbers (n, d), got {vectors.dtype} {vectors.shape}"
+        )
     vectors = vectors.astype(np.float32)
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise ValueError(f"vectors must be finite numbers (n, d), got shape {vectors.shape}")
@@ -166,15 +205,19 @@ def neighbour_batches(vectors: np.ndarray, groups1: np.ndarray, groups2: np.ndar
         while unused.sum() * 12 > len(left) * 11:
             if not _fill_batch(plan, left, near_by, groups[:, left], unused, neighbours):
                 # All that is left clashes with the batch under way.
-                return plan.finish(left[unused].tolist() + plan.take_back(), [0] * len(vectors), rng)
+                return plan.finish(
+                    left[unused].tolist() + plan.take_back(), [0] * len(vectors), rng
+                )
         left = left[unused]
     return plan.finish(plan.take_back(), [0] * len(vectors), rng)
 
 
 def _fill_batch(plan: _Plan, left, near_by, groups, unused, neighbours) -> bool:
-    """Add seeds of `left` (m,) and their nearest until the plan's batch is full; False if no more fit.
+    """Add seeds of `left` (m,) and their nearest until the plan's batch is full; False if no more
+    fit.
 
-    `near_by` (m, d) are the vectors and `groups` (2, m) the groups of `left`; `unused` (m,) is updated.
+    `near_by` (m, d) are the vectors and `groups` (2, m) the groups of `left`; `unused` (m,) is
+    updated.
     """
     unfinished, closed = len(plan.full), np.zeros(groups.max() + 1, bool)
 
@@ -189,10 +232,12 @@ def _fill_batch(plan: _Plan, left, near_by, groups, unused, neighbours) -> bool:
             plan.add(int(left[position]))
         return fits
 
-    while len(seeds := usable()[:-(-(plan.size - len(plan.current)) // neighbours)]):
+    while len(seeds := usable()[: -(-(plan.size - len(plan.current)) // neighbours)]):
         for seed, similarities in zip(seeds.tolist(), near_by[seeds] @ near_by.T):
             missing = neighbours - 1 if use(seed) else 0
-            nearest = _largest(similarities, 8 * neighbours)  # nearly always enough, though some are used
+            nearest = _largest(
+                similarities, 8 * neighbours
+            )  # nearly always enough, though some are used
             while missing and len(nearest):
                 for position in nearest.tolist():
                     if missing and len(plan.full) == unfinished:
@@ -219,14 +264,17 @@ def _start(n, groups1, groups2, batch_size, seed, epoch) -> tuple[np.random.Gene
     for name, value in (("batch_size", batch_size), ("seed", seed), ("epoch", epoch)):
         whole_number(name, value, None)
     if batch_size < 1 or seed < 0 or epoch < 0:
-        raise ValueError("batch_size must be at least 1, seed and epoch at least 0, got "
-                         f"{batch_size}, {seed} and {epoch}")
+        raise ValueError(
+            "batch_size must be at least 1, seed and epoch at least 0, got "
+            f"{batch_size}, {seed} and {epoch}"
+        )
     sides = list(zip(groups1.tolist(), groups2.tolist()))
     return np.random.default_rng([seed, epoch]), _Plan(sides, batch_size)
 
 
 class _Plan:
-    """Batches under way: pairs are added one by one, and those that clash wait for the next batch."""
+    """Batches under way: pairs are added one by one, and those that clash wait for the next
+    batch."""
 
     def __init__(self, sides: list[tuple[int, int]], size: int):
         self.sides, self.size = sides, size  # the two groups of each pair; pairs a batch
@@ -261,11 +309,16 @@ class _Plan:
         self.current, self.taken, self.deferred = [], set(), {}
         return pairs
 
-    def finish(self, rest: list[int], lengths: list[int], rng: np.random.Generator) -> list[np.ndarray]:
-        """All batches: the full ones in random order, then the smaller ones, the largest of them first."""
+    def finish(
+        self, rest: list[int], lengths: list[int], rng: np.random.Generator
+    ) -> list[np.ndarray]:
+        """All batches: the full ones in random order, then the smaller ones, the largest of them
+        first."""
         tails = _Tail(self, rest, lengths).batches
         shuffled = [self.full[number][0] for number in rng.permutation(len(self.full))]
-        return [np.array(batch, np.int64) for batch in shuffled + sorted(tails, key=len, reverse=True)]
+        return [
+            np.array(batch, np.int64) for batch in shuffled + sorted(tails, key=len, reverse=True)
+        ]
 
 
 class _Tail:
@@ -273,7 +326,10 @@ class _Tail:
 
     def __init__(self, plan: _Plan, rest: list[int], lengths: list[int]):
         self.sides, self.size, self.lengths = plan.sides, plan.size, lengths
-        self.batches, self.free_from = [], {}  # no batch from number free_from[group] on has the group
+        self.batches, self.free_from = (
+            [],
+            {},
+        )  # no batch from number free_from[group] on has the group
         full = [(max(lengths[pair] for pair in pairs), pairs, taken) for pairs, taken in plan.full]
         self.full = sorted(full, key=lambda batch: batch[0])
         self.needed = -(-len(rest) // self.size)
@@ -299,7 +355,8 @@ class _Tail:
         return True
 
     def _exchange(self, pair: int) -> bool:
-        """Put `pair` into a full batch without its groups (rather a longer one), one of its pairs here."""
+        """Put `pair` into a full batch without its groups (rather a longer one), one of its pairs
+        here."""
         start = bisect.bisect_left(self.full, self.lengths[pair], key=lambda batch: batch[0])
         for _, pairs, taken in self.full[start:] + self.full[:start][::-1]:
             if taken.isdisjoint(self.sides[pair]):

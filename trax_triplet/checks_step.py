@@ -1,4 +1,5 @@
-"""A step that a student writes, as data, and the comparing of answers: what `checks` and its two tables stand on."""
+"""A step that a student writes, as data, and the comparing of answers: what `checks` and its two
+tables stand on."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -15,13 +16,17 @@ class Step(NamedTuple):
 
     Attributes:
         cases: name of the case -> arguments, name -> value.
-        right: functions that are right; a student's function has to agree with one of them in all cases.
+        right: functions that are right; a student's function has to agree with one of them in all
+        cases.
         mistakes: (sentence, function that makes this mistake).
-        observe: (function, arguments) -> what is compared: arrays, strings, numbers, or dicts of them.
-        signs: (sentence, test), for mistakes read from what was seen: test(seen, expected), both case name ->
-            observation; what was seen may be an exception.
-        probes: (name, probe), asked once all cases are right: probe(function) -> a sentence, or None.
-        changed: argument -> what to say where the function changes it; others are called changed in place.
+        observe: (function, arguments) -> what is compared: arrays, strings, numbers, or dicts of
+        them.
+        signs: (sentence, test), for mistakes read from what was seen: test(seen, expected), both
+            case name -> observation; what was seen may be an exception.
+        probes: (name, probe), asked once all cases are right: probe(function) -> a sentence, or
+        None.
+        changed: argument -> what to say where the function changes it; others are called changed in
+            place.
     """
 
     cases: dict
@@ -33,11 +38,13 @@ class Step(NamedTuple):
     changed: Mapping = {}
 
 
-# --- calling, and reading what comes back ------------------------------------------------------------------
+# --- calling, and reading what comes back
+# ------------------------------------------------------------------
 
 
 def call(function, arguments):
-    """The function's answer; arguments by position, a margin by its name where the function has that name.
+    """The function's answer; arguments by position, a margin by its name where the function has
+    that name.
 
     Example:
         >>> call(lambda sim, alpha: sim + alpha, {"sim": 1, "margin": 2})
@@ -112,7 +119,8 @@ def pair(value):
     return array(value)
 
 
-# --- comparing ---------------------------------------------------------------------------------------------
+# --- comparing
+# ---------------------------------------------------------------------------------------------
 
 
 def same(a, b):
@@ -152,7 +160,10 @@ def difference(expected, got):
     """
     where, *values = next(_differences(expected, got))
     shapes = {value.shape if isinstance(value, np.ndarray) else None for value in values}
-    shown = [f"shape {value.shape}" if len(shapes) == 2 and None not in shapes else text(value) for value in values]
+    shown = [
+        f"shape {value.shape}" if len(shapes) == 2 and None not in shapes else text(value)
+        for value in values
+    ]
     return tuple(f"{where} {value}".strip() for value in shown)
 
 
@@ -192,13 +203,20 @@ def text(value):
         ('[0.33333, -2]', 'ValueError: no')
     """
     if isinstance(value, Exception):
-        # Trax wraps what a layer raises into many lines, the first of which says where and the last one what.
-        said = [line for line in str(value).splitlines()
-                if any(map(str.isalnum, line)) and not line.startswith("For simplicity, JAX has removed")]
+        # Trax wraps what a layer raises into many lines, the first of which says where and the last
+        # one what.
+        said = [
+            line
+            for line in str(value).splitlines()
+            if any(map(str.isalnum, line))
+            and not line.startswith("For simplicity, JAX has removed")
+        ]
         value = f"{type(value).__name__}: {' ... '.join(said if len(said) < 3 else [said[0], said[-1]])}"
     elif isinstance(value, dict):
         value = ", ".join(f"{name} {text(part)}" for name, part in value.items())
     elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        value = np.array2string(value, separator=", ", threshold=60, formatter={"float_kind": "{:.5g}".format})
+        value = np.array2string(
+            value, separator=", ", threshold=60, formatter={"float_kind": "{:.5g}".format}
+        )
     line = " ".join(str(value).split())
     return line if len(line) <= 300 else f"{line[:297]}..."

@@ -1,14 +1,17 @@
-"""The only door to Trax: imports it quietly, repairs what newer libraries broke, hands on its names.
+"""The only door to Trax: imports it quietly, repairs what newer libraries broke, hands on its
+names.
 
-Trax 1.4.1 was written for the JAX, NumPy and TensorFlow of 2021. Every other room takes its names from here:
+Trax 1.4.1 was written for the JAX, NumPy and TensorFlow of 2021. Every other room takes its names
+from here:
 
     from trax_triplet.compat import tl, jnp, fastmath, training, optimizers, lr_schedules, shapes
 
-Each repair, below and in `backends`, says what broke, since when, which feature test decides whether it is
-applied, and when it can go. `repairs()` lists them: put its answer into a bug report. To see Trax as it is, set the environment
-variable TRAX_TRIPLET_REPAIRS=0 before the import. Nothing here starts a JAX backend at import, so
-`jax.distributed.initialize()` may still follow. TensorFlow's log lines below TF_CPP_MIN_LOG_LEVEL (3 where
-you set none) are left out; set it to 0 to see them all.
+Each repair, below and in `backends`, says what broke, since when, which feature test decides
+whether it is applied, and when it can go. `repairs()` lists them: put its answer into a bug report.
+To see Trax as it is, set the environment variable TRAX_TRIPLET_REPAIRS=0 before the import. Nothing
+here starts a JAX backend at import, so `jax.distributed.initialize()` may still follow.
+TensorFlow's log lines below TF_CPP_MIN_LOG_LEVEL (3 where you set none) are left out; set it to 0
+to see them all.
 """
 
 from __future__ import annotations
@@ -40,14 +43,25 @@ with quietly():
 
     from trax_triplet import backends, devices  # noqa: F401, backends mends on import
 
-__all__ = ["Repair", "fastmath", "jnp", "lr_schedules", "optimizers", "provide_old_names", "repairs",
-           "shapes", "tl", "training"]
+__all__ = [
+    "Repair",
+    "fastmath",
+    "jnp",
+    "lr_schedules",
+    "optimizers",
+    "provide_old_names",
+    "repairs",
+    "shapes",
+    "tl",
+    "training",
+]
 
 # `trax.fastmath.numpy` as an attribute is the object that forwards to the backend, not the module.
 _fastmath_numpy = sys.modules["trax.fastmath.numpy"]
 
 
-# --- repairs ---------------------------------------------------------------------------------------------
+# --- repairs
+# ---------------------------------------------------------------------------------------------
 
 
 def _same(a, b):
@@ -63,17 +77,22 @@ def _same(a, b):
 
 def _unflattening_compares_arrays():
     try:
-        return fastmath.tree_unflatten([1], (np.zeros(2), ()), copy_from_tree=[None, ()]) != ((1, ()), [])
+        return fastmath.tree_unflatten([1], (np.zeros(2), ()), copy_from_tree=[None, ()]) != (
+            (1, ()),
+            [],
+        )
     except (TypeError, ValueError):
         return True
 
 
 @repair(_unflattening_compares_arrays)
 def resuming():
-    """A Loop that starts again on its folder stops in tree_unflatten, which asks whether array == ().
+    """A Loop that starts again on its folder stops in tree_unflatten, which asks whether array ==
+    ().
 
-    In JAX 0.4.13 and later comparing an array with a tuple is a TypeError, and NumPy's answer has no truth
-    value. Feature test: unflatten into a tree with an array in it. Can go when Trax compares no arrays there.
+    In JAX 0.4.13 and later comparing an array with a tuple is a TypeError, and NumPy's answer has
+    no truth value. Feature test: unflatten into a tree with an array in it. Can go when Trax
+    compares no arrays there.
     """
 
     def tree_unflatten(flat, tree, copy_from_tree=None):
@@ -108,8 +127,8 @@ def _device_put_replicated_is_gone():
 def replication():
     """jax.device_put_replicated, by which for_n_devices copies weights to several devices, is gone.
 
-    Removed between JAX 0.6.2 and 0.10.2. Feature test: the name is missing or warns. Can go when Trax uses
-    jax.device_put with a sharding.
+    Removed between JAX 0.6.2 and 0.10.2. Feature test: the name is missing or warns. Can go when
+    Trax uses jax.device_put with a sharding.
     """
     original = trax.layers.acceleration.for_n_devices
 
@@ -130,14 +149,16 @@ def _pmap_is_jax_own():
 def parallel():
     """pmap, by which Trax uses several devices, refuses arrays that were placed otherwise.
 
-    Since JAX 0.8, where it became a shard_map. Feature test: Trax takes jax.pmap itself; whether that refuses
-    is tried at the first call, because trying starts the backend. Can go when Trax uses jax.shard_map.
+    Since JAX 0.8, where it became a shard_map. Feature test: Trax takes jax.pmap itself; whether
+    that refuses is tried at the first call, because trying starts the backend. Can go when Trax
+    uses jax.shard_map.
     """
     trax.fastmath.jax.JAX_BACKEND["pmap"] = devices.pmap
     # Trax mapped this one at import, over another axis name.
     average = training._make_weights_and_state_same_across_hosts
     training._make_weights_and_state_same_across_hosts = devices.pmap(
-        average.__wrapped__, axis_name="devices", donate_argnums=(0,))
+        average.__wrapped__, axis_name="devices", donate_argnums=(0,)
+    )
 
 
 def _on_cpu_takes_any_process():
@@ -148,8 +169,8 @@ def _on_cpu_takes_any_process():
 def own_cpu():
     """on_cpu takes the first CPU of all processes, where the others cannot put anything.
 
-    On every JAX; it shows where CPU processes work together (gloo, after 0.4.13). Feature test: Trax's code
-    does not ask for local devices. Can go when it does.
+    On every JAX; it shows where CPU processes work together (gloo, after 0.4.13). Feature test:
+    Trax's code does not ask for local devices. Can go when it does.
     """
 
     @functools.wraps(tl.on_cpu)
@@ -167,10 +188,12 @@ def _trainer_pins_slots_to_cpu():
 
 @repair(_trainer_pins_slots_to_cpu)
 def slots():
-    """Trainer commits the optimizer's slots to one CPU: a second compilation, and wrong on several devices.
+    """Trainer commits the optimizer's slots to one CPU: a second compilation, and wrong on several
+    devices.
 
-    From step 2 on the weights are committed, too, so the step is compiled again; that is so on every JAX with
-    committed arrays. Feature test: Trainer calls on_cpu. Can go when Trax leaves them where they were made.
+    From step 2 on the weights are committed, too, so the step is compiled again; that is so on
+    every JAX with committed arrays. Feature test: Trainer calls on_cpu. Can go when Trax leaves
+    them where they were made.
     """
     trainer = optimizers.Trainer
     original = trainer.__init__
@@ -179,7 +202,8 @@ def slots():
     def __init__(self, *args, **kwargs):
         original(self, *args, **kwargs)
         self._slots, self._opt_params = tl.for_n_devices(
-            (self._optimizer.slots, self._optimizer.opt_params), self._n_devices)
+            (self._optimizer.slots, self._optimizer.opt_params), self._n_devices
+        )
 
     def set_slots(self, slots):
         self._optimizer.slots = slots
@@ -195,10 +219,12 @@ def _loop_accepts_lone_devices():
 
 @repair(_loop_accepts_lone_devices)
 def lone_devices():
-    """With one device in each of several processes every process would silently train a model of its own.
+    """With one device in each of several processes every process would silently train a model of
+    its own.
 
-    Trax averages gradients inside pmap, which it uses from two local devices on; on every JAX. Feature test:
-    Loop does not look at the number of processes. Can go when Trax averages over processes.
+    Trax averages gradients inside pmap, which it uses from two local devices on; on every JAX.
+    Feature test: Loop does not look at the number of processes. Can go when Trax averages over
+    processes.
     """
     original = training.init_host_and_devices
 
@@ -209,7 +235,8 @@ def lone_devices():
             raise RuntimeError(
                 "Trax averages gradients over processes only where each has two or more local devices; here "
                 f"are {started[1]} processes with one each, each would train a model of its own. Give each "
-                "process two or more devices, or run one process.")
+                "process two or more devices, or run one process."
+            )
         return started
 
     training.init_host_and_devices = init_host_and_devices
@@ -233,8 +260,8 @@ def _host_count_is_an_alias():
 def renamed():
     """jax.host_count, which every Loop calls, was renamed to process_count and warns.
 
-    Since JAX 0.2.13. Feature test: the old name is another function, or gone. Can go when Trax uses the new
-    one.
+    Since JAX 0.2.13. Feature test: the old name is another function, or gone. Can go when Trax uses
+    the new one.
     """
     for module in (training, trax.data.inputs, trax.data.tf_inputs):
         module.jax = _With(jax, host_count=lambda: jax.process_count())
@@ -251,13 +278,17 @@ def _gzip_wants_a_mode():
 
 @repair(_gzip_wants_a_mode)
 def compression():
-    """GzipFile(fileobj=...) takes its mode from the file, as Trax has it when saving, with a FutureWarning.
+    """GzipFile(fileobj=...) takes its mode from the file, as Trax has it when saving, with a
+    FutureWarning.
 
-    Since Python 3.9. Feature test: open a stream for writing in this way. Can go when Trax names the mode.
+    Since Python 3.9. Feature test: open a stream for writing in this way. Can go when Trax names
+    the mode.
     """
 
     def open_gzip(filename=None, mode=None, compresslevel=9, fileobj=None, mtime=None):
-        return gzip.GzipFile(filename, mode or getattr(fileobj, "mode", None), compresslevel, fileobj, mtime)
+        return gzip.GzipFile(
+            filename, mode or getattr(fileobj, "mode", None), compresslevel, fileobj, mtime
+        )
 
     trax.layers.base.gzip = training.gzip_lib = _With(gzip, GzipFile=open_gzip)
 
@@ -284,9 +315,9 @@ class _PlainPickler(pickle.Pickler):
 def checkpoints():
     """A checkpoint's pickle names private parts of the JAX, TensorFlow or NumPy that wrote it.
 
-    Another release cannot open it then; NumPy 2 renamed its own. Here arrays are written through the public
-    names numpy.ndarray and numpy.dtype. Feature test: pickle an array. Can go when NumPy's pickles name no
-    private module and Trax saves NumPy arrays.
+    Another release cannot open it then; NumPy 2 renamed its own. Here arrays are written through
+    the public names numpy.ndarray and numpy.dtype. Feature test: pickle an array. Can go when
+    NumPy's pickles name no private module and Trax saves NumPy arrays.
     """
 
     def dump(obj, file, protocol=None):
@@ -314,7 +345,9 @@ def truncation():
         except trax.layers.base.tf.errors.NotFoundError:
             raise FileNotFoundError(file_path) from None
         except EOFError:
-            raise ValueError(f"{file_path} is truncated; take another copy of the checkpoint.") from None
+            raise ValueError(
+                f"{file_path} is truncated; take another copy of the checkpoint."
+            ) from None
         stream, arrays = io.BytesIO(data), []
         while stream.tell() < len(data):
             arrays.append(np.load(stream, allow_pickle=False))
@@ -324,10 +357,12 @@ def truncation():
 
 
 def provide_old_names():
-    """Puts back names that JAX removed and that graders and old notebooks import; only when you call it.
+    """Puts back names that JAX removed and that graders and old notebooks import; only when you
+    call it.
 
-    Today that is `jax.interpreters.xla.DeviceArray`, which JAX 0.4.13 and later do not have, as another name
-    of `jax.Array`. It changes JAX for the whole process, which is why no import does it.
+    Today that is `jax.interpreters.xla.DeviceArray`, which JAX 0.4.13 and later do not have, as
+    another name of `jax.Array`. It changes JAX for the whole process, which is why no import does
+    it.
 
     Returns:
         The full names that were missing and are there now.

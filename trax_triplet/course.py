@@ -1,7 +1,9 @@
-"""The names of the Question Duplicates assignment, with its behaviour: `from trax_triplet.course import *`.
+"""The names of the Question Duplicates assignment, with its behaviour: `from trax_triplet.course
+import *`.
 
-Each calls the package; what the course leaves to chance is settled here, and its docstring says how. Margin,
-closest negative and mean are the assignment's (`triplet_loss` with closest='hardest', normalize=False).
+Each calls the package; what the course leaves to chance is settled here, and its docstring says
+how. Margin, closest negative and mean are the assignment's (`triplet_loss` with closest='hardest',
+normalize=False).
 """
 
 import os
@@ -16,7 +18,15 @@ from trax_triplet.compat import jnp, lr_schedules, optimizers, tl, training
 from trax_triplet.tokenizer import tokenize
 from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID
 
-__all__ = ["Siamese", "TripletLoss", "TripletLossFn", "classify", "data_generator", "predict", "train_model"]
+__all__ = [
+    "Siamese",
+    "TripletLoss",
+    "TripletLossFn",
+    "classify",
+    "data_generator",
+    "predict",
+    "train_model",
+]
 
 _RULE = {"closest": "hardest", "anchor": "first", "reduction": "mean", "normalize": False}
 
@@ -24,7 +34,8 @@ _RULE = {"closest": "hardest", "anchor": "first", "reduction": "mean", "normaliz
 def data_generator(Q1, Q2, batch_size, pad=1, shuffle=True):
     """Yields batches of questions as padded arrays, for ever.
 
-    Every batch is full: behind the last pair comes the first one again, after a new shuffle if `shuffle`.
+    Every batch is full: behind the last pair comes the first one again, after a new shuffle if
+    `shuffle`.
 
     Args:
         Q1: n lists of word ids, the first questions.
@@ -34,10 +45,12 @@ def data_generator(Q1, Q2, batch_size, pad=1, shuffle=True):
         shuffle: whether the pairs come in a new random order (of Python's `random`) in each round.
 
     Yields:
-        Two int arrays (batch_size, length), length the power of two that the longest question needs.
+        Two int arrays (batch_size, length), length the power of two that the longest question
+        needs.
 
     Raises:
-        TypeError: a batch size that is no whole number; and when a batch is taken, a question that is no list of ids.
+        TypeError: a batch size that is no whole number; and when a batch is taken, a question that
+        is no list of ids.
         ValueError: no pairs, sides of different lengths, or a batch size below 1.
 
     Example:
@@ -47,8 +60,10 @@ def data_generator(Q1, Q2, batch_size, pad=1, shuffle=True):
     """
     whole_number("batch_size", batch_size, None)
     if len(Q1) != len(Q2) or not len(Q1) or batch_size < 1:
-        raise ValueError("data_generator takes as many questions in Q1 as in Q2, at least one, and a batch_size of at "
-                         f"least 1; got {len(Q1)} and {len(Q2)} questions, and batch_size {batch_size}")
+        raise ValueError(
+            "data_generator takes as many questions in Q1 as in Q2, at least one, and a batch_size of at "
+            f"least 1; got {len(Q1)} and {len(Q2)} questions, and batch_size {batch_size}"
+        )
     return _batches(Q1, Q2, batch_size, pad, shuffle)
 
 
@@ -57,17 +72,24 @@ def _batches(Q1, Q2, batch_size, pad, shuffle):
     while True:
         while len(waiting) < batch_size:
             if shuffle:
-                random.shuffle(order)  # in place, round after round: the assignment's order for a seed
+                random.shuffle(
+                    order
+                )  # in place, round after round: the assignment's order for a seed
             waiting += order
         rows, waiting = waiting[:batch_size], waiting[batch_size:]
         sides = [[Q[i] for i in rows] for Q in (Q1, Q2)]
         for question in (question for side in sides for question in side):
             if isinstance(question, (str, bytes)) or not hasattr(question, "__len__"):
-                raise TypeError("Q1 and Q2 must hold questions as lists of word ids, but one of them is "
-                                f"{question!r:.60}")
+                raise TypeError(
+                    "Q1 and Q2 must hold questions as lists of word ids, but one of them is "
+                    f"{question!r:.60}"
+                )
         longest = max(len(question) for side in sides for question in side)
         length = 1 << max(longest - 1, 0).bit_length()
-        yield tuple(np.array([[*question, *[pad] * (length - len(question))] for question in side]) for side in sides)
+        yield tuple(
+            np.array([[*question, *[pad] * (length - len(question))] for question in side])
+            for side in sides
+        )
 
 
 def Siamese(vocab_size=41699, d_model=128, mode="train"):
@@ -138,7 +160,8 @@ def TripletLoss(margin=0.25):
 def train_model(Siamese, TripletLoss, train_generator, val_generator, output_dir="model/"):
     """Returns a Trax Loop that is ready to run: `train_model(...).run(n_steps)`.
 
-    Adam(0.01) under `warmup_and_rsqrt_decay(400, 0.01)`; one evaluation task with the loss as its metric.
+    Adam(0.01) under `warmup_and_rsqrt_decay(400, 0.01)`; one evaluation task with the loss as its
+    metric.
 
     Args:
         Siamese: function without arguments that returns the model.
@@ -163,17 +186,28 @@ def train_model(Siamese, TripletLoss, train_generator, val_generator, output_dir
     """
     for name, function in (("Siamese", Siamese), ("TripletLoss", TripletLoss)):
         if not callable(function):
-            raise TypeError(f"{name} must be a function that returns a layer, but it is {function!r:.60}")
+            raise TypeError(
+                f"{name} must be a function that returns a layer, but it is {function!r:.60}"
+            )
     for name, batches in (("train_generator", train_generator), ("val_generator", val_generator)):
         if not hasattr(batches, "__next__"):
-            raise TypeError(f"{name} must be a generator of batches, as data_generator returns, but it is a "
-                            f"{type(batches).__name__}")
-    task = training.TrainTask(labeled_data=train_generator, loss_layer=TripletLoss(), optimizer=optimizers.Adam(0.01),
-                              lr_schedule=lr_schedules.warmup_and_rsqrt_decay(400, 0.01))
+            raise TypeError(
+                f"{name} must be a generator of batches, as data_generator returns, but it is a "
+                f"{type(batches).__name__}"
+            )
+    task = training.TrainTask(
+        labeled_data=train_generator,
+        loss_layer=TripletLoss(),
+        optimizer=optimizers.Adam(0.01),
+        lr_schedule=lr_schedules.warmup_and_rsqrt_decay(400, 0.01),
+    )
     evaluation = training.EvalTask(labeled_data=val_generator, metrics=[TripletLoss()])
     model, slots = Siamese(), _saved_shapes(output_dir, "opt_slots0")
-    # Adam keeps two arrays a weight. Trax would take up fewer (SGD's none, Momentum's one) without a word.
-    if slots is not None and slots != [shape for shape in _saved_shapes(output_dir, "weights") for _ in range(2)]:
+    # Adam keeps two arrays a weight. Trax would take up fewer (SGD's none, Momentum's one) without
+    # a word.
+    if slots is not None and slots != [
+        shape for shape in _saved_shapes(output_dir, "weights") for _ in range(2)
+    ]:
         raise _other_checkpoint(output_dir)
     try:
         return training.Loop(model, task, eval_tasks=[evaluation], output_dir=output_dir)
@@ -184,19 +218,26 @@ def train_model(Siamese, TripletLoss, train_generator, val_generator, output_dir
 
 
 def _saved_shapes(output_dir, part):
-    """Shapes of the arrays in this part of the checkpoint in `output_dir`; None where there is none."""
+    """Shapes of the arrays in this part of the checkpoint in `output_dir`; None where there is
+    none."""
     path = os.path.join(os.path.expanduser(output_dir or ""), f"model.{part}.npy.gz")
     if output_dir is None or not os.path.isfile(path):
         return None
-    return [array.shape for array in tl.np_from_file(path, compresslevel=2)]  # the level matters in writing only
+    return [
+        array.shape for array in tl.np_from_file(path, compresslevel=2)
+    ]  # the level matters in writing only
 
 
 def _other_checkpoint(output_dir):
-    return ValueError(f"the folder {output_dir} holds a checkpoint of another model or optimizer than this one, "
-                      "Adam; name another output_dir, or move what is there away")
+    return ValueError(
+        f"the folder {output_dir} holds a checkpoint of another model or optimizer than this one, "
+        "Adam; name another output_dir, or move what is there away"
+    )
 
 
-def classify(test_Q1, test_Q2, y, threshold, model, vocab, data_generator=data_generator, batch_size=64):
+def classify(
+    test_Q1, test_Q2, y, threshold, model, vocab, data_generator=data_generator, batch_size=64
+):
     """Share of the pairs that are answered right at a threshold.
 
     All pairs count, also where their number is no multiple of the batch size.
@@ -205,7 +246,8 @@ def classify(test_Q1, test_Q2, y, threshold, model, vocab, data_generator=data_g
         test_Q1, test_Q2: n lists of word ids each.
         y: n labels, 1 for duplicates.
         threshold: a pair is called a duplicate where its similarity is above.
-        model: callable on a pair of id arrays (batch, length); gives two arrays of vectors (batch, d).
+        model: callable on a pair of id arrays (batch, length); gives two arrays of vectors (batch,
+        d).
         vocab: word -> id, which has '<PAD>'; it is only read.
         data_generator: as the function of this name.
         batch_size: pairs at once.
@@ -214,8 +256,10 @@ def classify(test_Q1, test_Q2, y, threshold, model, vocab, data_generator=data_g
         The accuracy, a float.
 
     Raises:
-        TypeError: a threshold that is no number, a model that cannot be called, a vocabulary that is no mapping.
-        ValueError: no pairs, numbers of questions and labels that differ, a threshold of NaN, a batch size below 1.
+        TypeError: a threshold that is no number, a model that cannot be called, a vocabulary that
+        is no mapping.
+        ValueError: no pairs, numbers of questions and labels that differ, a threshold of NaN, a
+            batch size below 1.
 
     Example:
         >>> def model(questions):
@@ -224,19 +268,25 @@ def classify(test_Q1, test_Q2, y, threshold, model, vocab, data_generator=data_g
         0.6666666666666666
     """
     if not len(test_Q1) == len(test_Q2) == len(y) or not len(y):
-        raise ValueError("classify takes as many questions in test_Q1 and test_Q2 as labels in y, at least one; got "
-                         f"{len(test_Q1)}, {len(test_Q2)} and {len(y)}")
+        raise ValueError(
+            "classify takes as many questions in test_Q1 and test_Q2 as labels in y, at least one; got "
+            f"{len(test_Q1)}, {len(test_Q2)} and {len(y)}"
+        )
     _check_answering(threshold, model, vocab)
     whole_number("batch_size", batch_size, 1)
     right = 0
     for start in range(0, len(y), batch_size):
-        first, second, labels = (part[start:start + batch_size] for part in (test_Q1, test_Q2, y))
-        similarities = _similarities(first, second, model, _id_of(vocab, PAD, PAD_ID), data_generator)
+        first, second, labels = (part[start : start + batch_size] for part in (test_Q1, test_Q2, y))
+        similarities = _similarities(
+            first, second, model, _id_of(vocab, PAD, PAD_ID), data_generator
+        )
         right += int(np.sum((similarities > threshold) == np.asarray(labels)))
     return right / len(y)
 
 
-def predict(question1, question2, threshold, model, vocab, data_generator=data_generator, verbose=False):
+def predict(
+    question1, question2, threshold, model, vocab, data_generator=data_generator, verbose=False
+):
     """Whether two questions are duplicates.
 
     Args:
@@ -256,8 +306,13 @@ def predict(question1, question2, threshold, model, vocab, data_generator=data_g
         ValueError: a threshold of NaN.
     """
     _check_answering(threshold, model, vocab)
-    ids = [[_id_of(vocab, word, OOV_ID) for word in tokenize(text, "course")] for text in (question1, question2)]
-    similarity = _similarities(ids[:1], ids[1:], model, _id_of(vocab, PAD, PAD_ID), data_generator)[0]
+    ids = [
+        [_id_of(vocab, word, OOV_ID) for word in tokenize(text, "course")]
+        for text in (question1, question2)
+    ]
+    similarity = _similarities(ids[:1], ids[1:], model, _id_of(vocab, PAD, PAD_ID), data_generator)[
+        0
+    ]
     answer = similarity > threshold
     if verbose:
         print(f"Q1  = {ids[0]}\nQ2  = {ids[1]}\nd   = {similarity}\nres = {answer}")
@@ -267,7 +322,9 @@ def predict(question1, question2, threshold, model, vocab, data_generator=data_g
 def _check_answering(threshold, model, vocab):
     check_threshold(threshold)
     if not callable(model):
-        raise TypeError(f"model must be a model, called with a pair of arrays of word ids, but it is {model!r:.60}")
+        raise TypeError(
+            f"model must be a model, called with a pair of arrays of word ids, but it is {model!r:.60}"
+        )
     if not hasattr(vocab, "__getitem__"):
         raise TypeError(f"vocab must be a mapping from words to ids, but it is {vocab!r:.60}")
 
@@ -280,4 +337,6 @@ def _similarities(Q1, Q2, model, pad, data_generator):
 
 
 def _id_of(vocab, word, otherwise):
-    return vocab[word] if word in vocab else otherwise  # a defaultdict grows when it is asked for what it lacks
+    return (
+        vocab[word] if word in vocab else otherwise
+    )  # a defaultdict grows when it is asked for what it lacks

@@ -17,13 +17,15 @@ class Pairs:
 
     Attributes:
         question1, question2: the texts, n each.
-        is_duplicate: int8 (n,), 1 for a duplicate pair and 0 for another, or None where nobody labelled them.
+        is_duplicate: int8 (n,), 1 for a duplicate pair and 0 for another, or None where nobody
+        labelled them.
         qid1, qid2: int64 (n,), numbers of the questions, or None.
         skipped: (line number, reason) of each row of the file that is not here.
         lines: int64 (n,), the line of the file that each pair starts on, or None.
 
     Raises:
-        TypeError: one str for a list of texts, a text that is no str, qids or lines that are no whole numbers.
+        TypeError: one str for a list of texts, a text that is no str, qids or lines that are no
+        whole numbers.
         ValueError: lengths that differ, labels other than 0 and 1, or only one of qid1 and qid2.
 
     Example:
@@ -46,7 +48,9 @@ class Pairs:
         if (self.qid1 is None) != (self.qid2 is None):
             raise ValueError("qid1 and qid2 come together, but one of them is None")
         if self.is_duplicate is not None and not np.isin(self.is_duplicate, (0, 1)).all():
-            raise ValueError(f"is_duplicate must hold 0 and 1 only, got {np.unique(self.is_duplicate)}")
+            raise ValueError(
+                f"is_duplicate must hold 0 and 1 only, got {np.unique(self.is_duplicate)}"
+            )
         for name in ("qid1", "qid2", "lines"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _whole_numbers(getattr(self, name), name))
@@ -55,7 +59,9 @@ class Pairs:
         for name in ("question2", "is_duplicate", "qid1", "qid2", "lines"):
             column = getattr(self, name)
             if column is not None and np.shape(column) != (len(self.question1),):
-                raise ValueError(f"{len(self.question1)} pairs, but {name} has the shape {np.shape(column)}")
+                raise ValueError(
+                    f"{len(self.question1)} pairs, but {name} has the shape {np.shape(column)}"
+                )
 
     def __len__(self) -> int:
         return len(self.question1)
@@ -74,11 +80,16 @@ class Pairs:
         indices = _whole_numbers(indices, "indices")
         bad = indices[(indices < 0) | (indices >= len(self))]
         if indices.ndim != 1 or bad.size:
-            raise IndexError(f"indices must be an array (m,) of rows from 0 to {len(self) - 1}, got "
-                             f"{bad[0] if bad.size else f'shape {indices.shape}'}")
+            raise IndexError(
+                f"indices must be an array (m,) of rows from 0 to {len(self) - 1}, got "
+                f"{bad[0] if bad.size else f'shape {indices.shape}'}"
+            )
         texts = [[side[i] for i in indices.tolist()] for side in (self.question1, self.question2)]
-        columns = {name: getattr(self, name)[indices] for name in ("is_duplicate", "qid1", "qid2", "lines")
-                   if getattr(self, name) is not None}
+        columns = {
+            name: getattr(self, name)[indices]
+            for name in ("is_duplicate", "qid1", "qid2", "lines")
+            if getattr(self, name) is not None
+        }
         return Pairs(*texts, **columns)
 
 
@@ -90,7 +101,9 @@ def _texts(texts: Iterable[str], name: str) -> tuple[str, ...]:
     for kind in set(map(type, texts)):
         if not issubclass(kind, str):
             where = next(i for i, text in enumerate(texts) if type(text) is kind)
-            raise TypeError(f"{name} must hold texts (str), but number {where} is a {kind.__name__}")
+            raise TypeError(
+                f"{name} must hold texts (str), but number {where} is a {kind.__name__}"
+            )
     return texts
 
 
@@ -111,8 +124,10 @@ def check_pairs(pairs: Pairs) -> None:
         >>> check_pairs(Pairs(["a"], ["b"]))
     """
     if not isinstance(pairs, Pairs):
-        raise TypeError(f"pairs must be trax_triplet.Pairs, got {type(pairs).__name__}; make them by read_pairs(path) "
-                        "or Pairs(question1, question2, is_duplicate)")
+        raise TypeError(
+            f"pairs must be trax_triplet.Pairs, got {type(pairs).__name__}; make them by read_pairs(path) "
+            "or Pairs(question1, question2, is_duplicate)"
+        )
 
 
 def joined(first: Pairs, second: Pairs) -> Pairs:
@@ -127,9 +142,14 @@ def joined(first: Pairs, second: Pairs) -> Pairs:
     """
     for pairs in (first, second):
         check_pairs(pairs)
-    columns = [(getattr(first, name), getattr(second, name)) for name in ("is_duplicate", "qid1", "qid2")]
-    return Pairs(first.question1 + second.question1, first.question2 + second.question2,
-                 *(None if a is None or b is None else np.concatenate([a, b]) for a, b in columns))
+    columns = [
+        (getattr(first, name), getattr(second, name)) for name in ("is_duplicate", "qid1", "qid2")
+    ]
+    return Pairs(
+        first.question1 + second.question1,
+        first.question2 + second.question2,
+        *(None if a is None or b is None else np.concatenate([a, b]) for a, b in columns),
+    )
 
 
 class Split(NamedTuple):
@@ -142,9 +162,9 @@ class Split(NamedTuple):
 def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """The duplicate group of each side's question.
 
-    Two questions are the same if their texts are equal but for case and blanks, or if they have the same qid.
-    Same questions are in one group; so are the two of every pair labelled 1, and so on through any chain of
-    these. Pairs labelled 0, and pairs without labels, connect nothing.
+    Two questions are the same if their texts are equal but for case and blanks, or if they have the
+    same qid. Same questions are in one group; so are the two of every pair labelled 1, and so on
+    through any chain of these. Pairs labelled 0, and pairs without labels, connect nothing.
 
     Returns:
         int64 (n,) for question 1 and for question 2: equal numbers, same group; 0 to groups - 1.
@@ -160,7 +180,9 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     check_pairs(pairs)
     numbers = {}
     texts = pairs.question1 + pairs.question2
-    ids = np.array([numbers.setdefault(question_key(text), len(numbers)) for text in texts], np.int64)
+    ids = np.array(
+        [numbers.setdefault(question_key(text), len(numbers)) for text in texts], np.int64
+    )
     edges, nodes = [], len(numbers)
     if pairs.is_duplicate is not None:
         edges.append(ids.reshape(2, -1)[:, pairs.is_duplicate == 1])
@@ -172,11 +194,12 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     if edges:
         _connect(roots, *np.concatenate(edges, axis=1))
     _, groups = np.unique(roots[ids], return_inverse=True)
-    return groups[:len(pairs)], groups[len(pairs):]
+    return groups[: len(pairs)], groups[len(pairs) :]
 
 
 def question_key(text: str) -> str:
-    """What questions have in common that count as the same: the text without case and with single blanks.
+    """What questions have in common that count as the same: the text without case and with single
+    blanks.
 
     Raises:
         TypeError: `text` is no str.
@@ -191,7 +214,8 @@ def question_key(text: str) -> str:
 
 
 def _connect(roots: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
-    """Give all nodes that edges a - b connect one root: hook each root to a smaller one, flatten, repeat."""
+    """Give all nodes that edges a - b connect one root: hook each root to a smaller one, flatten,
+    repeat."""
     while True:
         a, b = roots[a], roots[b]
         a, b = np.minimum(a, b)[a != b], np.maximum(a, b)[a != b]
@@ -202,17 +226,21 @@ def _connect(roots: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
             roots[:] = roots[roots]
 
 
-def split_pairs(pairs: Pairs, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, seed: int = 0) -> Split:
-    """Split pairs into parts that have no question in common, nor two questions known to be duplicates.
+def split_pairs(
+    pairs: Pairs, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, seed: int = 0
+) -> Split:
+    """Split pairs into parts that have no question in common, nor two questions known to be
+    duplicates.
 
-    The groups of `question_groups` stay whole. A pair labelled 0 (or not labelled) that connects two groups
-    joins them, as long as the joined component has at most 1 % of all pairs (at least 4); such pairs could
-    otherwise chain nearly all questions together. A connecting pair that joined nothing is kept if both its
-    groups come to the same part, else it is left out, and reported. Pairs labelled 1 are never left out.
+    The groups of `question_groups` stay whole. A pair labelled 0 (or not labelled) that connects
+    two groups joins them, as long as the joined component has at most 1 % of all pairs (at least
+    4); such pairs could otherwise chain nearly all questions together. A connecting pair that
+    joined nothing is kept if both its groups come to the same part, else it is left out, and
+    reported. Pairs labelled 1 are never left out.
 
-    Components go to the parts largest first, equal ones in random order, each to the part that lacks most of
-    its share. A part exceeds its share by less than the largest component, and may stay empty where there are
-    fewer components than parts.
+    Components go to the parts largest first, equal ones in random order, each to the part that
+    lacks most of its share. A part exceeds its share by less than the largest component, and may
+    stay empty where there are fewer components than parts.
 
     Args:
         pairs: n pairs.
@@ -220,10 +248,12 @@ def split_pairs(pairs: Pairs, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, s
         seed: of the random order.
 
     Returns:
-        `parts`, one `Pairs` a fraction, rows in the order of `pairs`; `left_out`, the rows in no part.
+        `parts`, one `Pairs` a fraction, rows in the order of `pairs`; `left_out`, the rows in no
+        part.
 
     Raises:
-        TypeError: something else than `Pairs`, fractions that are no numbers, a seed that is no whole number.
+        TypeError: something else than `Pairs`, fractions that are no numbers, a seed that is no
+        whole number.
         ValueError: fractions that are not positive or do not sum to 1, a negative seed.
     """
     check_pairs(pairs)
@@ -232,7 +262,12 @@ def split_pairs(pairs: Pairs, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, s
     if shares.dtype.kind not in "iuf":
         raise TypeError(f"fractions must be numbers such as (0.8, 0.1, 0.1), got {fractions!r:.60}")
     shares = shares.astype(np.float64)
-    if shares.ndim != 1 or not len(shares) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
+    if (
+        shares.ndim != 1
+        or not len(shares)
+        or not (shares > 0).all()
+        or abs(shares.sum() - 1) > 1e-6
+    ):
         raise ValueError(f"fractions must be positive and sum to 1, got {fractions}")
     group1, group2 = question_groups(pairs)
     component = _join_groups(group1, group2, limit=max(4, len(pairs) // 100))
@@ -250,7 +285,8 @@ def split_pairs(pairs: Pairs, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, s
 
 
 def _join_groups(group1: np.ndarray, group2: np.ndarray, limit: int) -> np.ndarray:
-    """The component of each group: pairs between two groups join them while the result has <= limit pairs."""
+    """The component of each group: pairs between two groups join them while the result has <= limit
+    pairs."""
     inside = group1 == group2
     count = max(group1.max(initial=-1), group2.max(initial=-1)) + 1
     size = np.bincount(group1[inside], minlength=count).tolist()
@@ -273,7 +309,8 @@ def _join_groups(group1: np.ndarray, group2: np.ndarray, limit: int) -> np.ndarr
 
 
 def _deal(sizes: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The part of each component; the relative lack decides, so all parts get components of all sizes."""
+    """The part of each component; the relative lack decides, so all parts get components of all
+    sizes."""
     order = rng.permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
     targets, part = targets.tolist(), np.zeros(len(sizes), np.int64)

@@ -1,4 +1,5 @@
-"""Pairs that nobody labelled, made from those that somebody did: more duplicates to train on, negatives to judge by."""
+"""Pairs that nobody labelled, made from those that somebody did: more duplicates to train on,
+negatives to judge by."""
 
 from __future__ import annotations
 
@@ -14,10 +15,12 @@ from .tokenizer import tokenize
 
 
 def implied_duplicates(pairs: Pairs, *, max_group: int = 30, seed: int = 0) -> Pairs:
-    """Duplicates that follow from the labelled ones: if a and b ask the same, and b and c, then so do a and c.
+    """Duplicates that follow from the labelled ones: if a and b ask the same, and b and c, then so
+    do a and c.
 
-    Of each duplicate group at most as many as it has labelled pairs, drawn at random, so that large groups
-    do not push the others aside. Two questions that are the same but for case and blanks are one.
+    Of each duplicate group at most as many as it has labelled pairs, drawn at random, so that large
+    groups do not push the others aside. Two questions that are the same but for case and blanks are
+    one.
 
     Args:
         pairs: those labelled 1 count, the others are ignored.
@@ -25,7 +28,8 @@ def implied_duplicates(pairs: Pairs, *, max_group: int = 30, seed: int = 0) -> P
         seed: of the draw.
 
     Returns:
-        Pairs labelled 1, none of which is among `pairs` in either order, with qids if `pairs` has them.
+        Pairs labelled 1, none of which is among `pairs` in either order, with qids if `pairs` has
+        them.
 
     Raises:
         TypeError: something else than `Pairs`, a number that is not whole.
@@ -44,16 +48,21 @@ def implied_duplicates(pairs: Pairs, *, max_group: int = 30, seed: int = 0) -> P
         raise ValueError("duplicates follow from labelled pairs, but these have no labels")
     given = pairs.select(np.flatnonzero(pairs.is_duplicate))
     firsts = {}  # row of the first question that reads like this one
-    rows = [firsts.setdefault(question_key(text), row) for row, text in enumerate(given.question1 + given.question2)]
+    rows = [
+        firsts.setdefault(question_key(text), row)
+        for row, text in enumerate(given.question1 + given.question2)
+    ]
     edges = collections.defaultdict(set)
-    for group, pair in zip(question_groups(given)[0].tolist(), zip(rows[:len(given)], rows[len(given):])):
+    for group, pair in zip(
+        question_groups(given)[0].tolist(), zip(rows[: len(given)], rows[len(given) :])
+    ):
         edges[group].add(frozenset(pair))
     rng, drawn = np.random.default_rng(seed), []
     for known in edges.values():
         if 1 < len(known) <= max_group:
             possible = itertools.combinations(sorted(frozenset.union(*known)), 2)
             new = [pair for pair in possible if frozenset(pair) not in known]
-            drawn += [new[i] for i in rng.permutation(len(new))[:len(known)]]
+            drawn += [new[i] for i in rng.permutation(len(new))[: len(known)]]
     return _pairs_of_rows(given, drawn, label=1)
 
 
@@ -61,16 +70,19 @@ def _pairs_of_rows(pairs: Pairs, drawn: list[tuple[int, int]], label: int) -> Pa
     """Pairs of the questions in these rows of question 1 and, from len(pairs) on, question 2."""
     texts, sides = pairs.question1 + pairs.question2, np.array(drawn, np.int64).reshape(-1, 2).T
     qids = [None, None] if pairs.qid1 is None else np.concatenate([pairs.qid1, pairs.qid2])[sides]
-    return Pairs(*([texts[i] for i in side] for side in sides), np.full(len(drawn), label, np.int8), *qids)
+    return Pairs(
+        *([texts[i] for i in side] for side in sides), np.full(len(drawn), label, np.int8), *qids
+    )
 
 
 def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
     """Draw pairs labelled 0 for a file that has only duplicates, to validate with.
 
-    Each is the first question of a pair and, of the questions of other duplicate groups found through its
-    rarer words, the one with the largest word overlap (shared words / words of both). Questions of equal
-    words are never paired, nor are two questions twice. Weaker than labels by people: some of these are
-    duplicates that nobody marked, and the others differ in other ways than judged pairs do.
+    Each is the first question of a pair and, of the questions of other duplicate groups found
+    through its rarer words, the one with the largest word overlap (shared words / words of both).
+    Questions of equal words are never paired, nor are two questions twice. Weaker than labels by
+    people: some of these are duplicates that nobody marked, and the others differ in other ways
+    than judged pairs do.
 
     Args:
         pairs: the duplicates.
@@ -96,7 +108,10 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
             postings[word].append(row)
     anchors = np.array([row for row in sorted(words) if row < len(pairs)], np.int64)
     order = np.random.default_rng(seed).permutation(anchors).tolist()
-    sources, drawn = collections.deque((row, _look_alikes(row, words, postings, groups)) for row in order), {}
+    sources, drawn = (
+        collections.deque((row, _look_alikes(row, words, postings, groups)) for row in order),
+        {},
+    )
     while sources and len(drawn) < n:
         row, others = sources.popleft()
         for other in others:
@@ -105,13 +120,16 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
                 sources.append((row, others))
                 break
     if len(drawn) != n:
-        raise ValueError(f"{n} negatives wanted, but these {len(pairs)} pairs give {len(drawn)}: too few of their "
-                         "questions share words; take more pairs, or pairs labelled 0")
+        raise ValueError(
+            f"{n} negatives wanted, but these {len(pairs)} pairs give {len(drawn)}: too few of their "
+            "questions share words; take more pairs, or pairs labelled 0"
+        )
     return _pairs_of_rows(pairs, list(drawn), label=0)
 
 
 def _look_alikes(row, words, postings, groups) -> Iterator[int]:
-    """Questions of other groups that share rarer words with `row`, the largest word overlap first."""
+    """Questions of other groups that share rarer words with `row`, the largest word overlap
+    first."""
     found = []
     for word in sorted(words[row], key=lambda word: (len(postings[word]), word)):
         if len(found) + len(postings[word]) > 5000:
@@ -121,5 +139,9 @@ def _look_alikes(row, words, postings, groups) -> Iterator[int]:
     elsewhere = groups[others] != groups[row]
     others, shared = others[elsewhere], shared[elsewhere]
     likely = others[np.argsort(-shared, kind="stable")[:100]].tolist()
-    overlap = {other: len(words[row] & words[other]) / len(words[row] | words[other]) for other in likely}
-    yield from sorted((other for other in likely if overlap[other] < 1), key=lambda other: -overlap[other])
+    overlap = {
+        other: len(words[row] & words[other]) / len(words[row] | words[other]) for other in likely
+    }
+    yield from sorted(
+        (other for other in likely if overlap[other] < 1), key=lambda other: -overlap[other]
+    )

@@ -1,6 +1,8 @@
-"""Arrays on several devices, on old JAX and new; knows no Trax. Nothing here starts a backend at import.
+"""Arrays on several devices, on old JAX and new; knows no Trax. Nothing here starts a backend at
+import.
 
-`jax.device_put_replicated` is gone, and since JAX 0.8 `jax.pmap` refuses arrays that were placed otherwise.
+`jax.device_put_replicated` is gone, and since JAX 0.8 `jax.pmap` refuses arrays that were placed
+otherwise.
 """
 
 import functools
@@ -48,7 +50,8 @@ def replicate(array, n_devices, axis):
 
 @functools.lru_cache(maxsize=None)
 def pmap_refuses_placed_arrays():
-    """Whether `jax.pmap` fails on an array that was put on one device; tried once, which starts the backend.
+    """Whether `jax.pmap` fails on an array that was put on one device; tried once, which starts the
+    backend.
 
     Example:
         >>> isinstance(pmap_refuses_placed_arrays(), bool)
@@ -69,8 +72,8 @@ def pmap(function, axis_name=None, **options):
     """`jax.pmap`, to which arrays come from wherever they are.
 
     Args:
-        function, axis_name, options: as in `jax.pmap`. With options other than `donate_argnums`, such as
-            `in_axes`, the caller places the arrays.
+        function, axis_name, options: as in `jax.pmap`. With options other than `donate_argnums`,
+            such as `in_axes`, the caller places the arrays.
 
     Returns:
         The mapped function.
@@ -100,7 +103,8 @@ def pmap(function, axis_name=None, **options):
 
 
 def axis_size(axis):
-    """How many devices there are along a mapped axis, inside `pmap`, `shard_map` or `vmap`; None outside.
+    """How many devices there are along a mapped axis, inside `pmap`, `shard_map` or `vmap`; None
+    outside.
 
     Args:
         axis: name of the axis.

@@ -1,7 +1,8 @@
 """Files and folders that are there whole or not at all, and folders that one run at a time writes.
 
-What is written stands under another name beside its place, is flushed to disk, and then renamed: whenever the
-process is killed or the disk is full, the old one or the new one is there. Plain Python.
+What is written stands under another name beside its place, is flushed to disk, and then renamed:
+whenever the process is killed or the disk is full, the old one or the new one is there. Plain
+Python.
 """
 
 import contextlib
@@ -17,7 +18,8 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def new_file(path, mode="w", **options):
-    """Context: a file to write, which takes the place of `path` once the block ends without an error.
+    """Context: a file to write, which takes the place of `path` once the block ends without an
+    error.
 
     Args:
         path: of the file; its folder must be there.
@@ -37,7 +39,9 @@ def new_file(path, mode="w", **options):
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it to write {path.name}")
+        raise FileNotFoundError(
+            f"the folder {path.parent} does not exist; create it to write {path.name}"
+        )
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
     if "b" not in mode:
         options = {"encoding": "utf-8", "newline": "", **options}
@@ -56,15 +60,16 @@ def new_file(path, mode="w", **options):
 
 @contextlib.contextmanager
 def new_folder(folder, *, among_strangers=False):
-    """Context: a new folder to fill, which takes the place of `folder` once the block ends without an error.
+    """Context: a new folder to fill, which takes the place of `folder` once the block ends without
+    an error.
 
-    An old folder of that name is moved aside first, to `previous(folder)`, and removed in the end; a reader
-    that finds no `folder` looks there.
+    An old folder of that name is moved aside first, to `previous(folder)`, and removed in the end;
+    a reader that finds no `folder` looks there.
 
     Args:
         folder: path; parents are made.
-        among_strangers: the place is the user's: what stands there as `folder.new` or `folder.old` is left alone,
-            other names are taken, and no reader looks for an old folder.
+        among_strangers: the place is the user's: what stands there as `folder.new` or `folder.old`
+            is left alone, other names are taken, and no reader looks for an old folder.
 
     Raises:
         OSError: what the system says; the old folder is as it was then.
@@ -80,7 +85,9 @@ def new_folder(folder, *, among_strangers=False):
     folder = Path(folder)
     new, old = folder.with_name(folder.name + ".new"), previous(folder)
     if among_strangers:
-        new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{name}") for name in ("new", "old"))
+        new, old = (
+            folder.with_name(f".{folder.name}.{os.getpid()}.{name}") for name in ("new", "old")
+        )
     shutil.rmtree(new, ignore_errors=True)  # left by a run that was killed
     new.mkdir(parents=True)
     try:
@@ -102,7 +109,9 @@ def new_folder(folder, *, among_strangers=False):
 
 def _named(error, path, unfinished):
     """The error, told of the path that the user knows; a full disk is told without any."""
-    if error.errno is not None and (error.filename is None or str(error.filename).startswith(str(unfinished))):
+    if error.errno is not None and (
+        error.filename is None or str(error.filename).startswith(str(unfinished))
+    ):
         error.filename = str(path)
     return error
 
@@ -149,13 +158,16 @@ def read_bytes(path, max_bytes):
     with open(path, "rb") as file:
         data = _up_to(file, max_bytes + 1)
     if len(data) > max_bytes:
-        raise ValueError(f"{path} is larger than {max_bytes:,} bytes, the most that is read of such a file; where you "
-                         "trust it, ask for more by max_bytes")
+        raise ValueError(
+            f"{path} is larger than {max_bytes:,} bytes, the most that is read of such a file; where you "
+            "trust it, ask for more by max_bytes"
+        )
     return data
 
 
 def _up_to(file, n):
-    """The file's first n bytes; memory grows with what is there, where `read(n)` would take n at once."""
+    """The file's first n bytes; memory grows with what is there, where `read(n)` would take n at
+    once."""
     content = io.BytesIO()
     while chunk := file.read(min(n - content.tell(), 2**20)):
         content.write(chunk)
@@ -183,8 +195,10 @@ def gunzip(data, max_bytes, path):
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path}: the gzip file is damaged or truncated ({error})") from None
     if len(unpacked) > max_bytes:
-        raise ValueError(f"{path} unpacks to more than {max_bytes:,} bytes, the most that is read of such a file; where "
-                         "you trust it, ask for more by max_bytes")
+        raise ValueError(
+            f"{path} unpacks to more than {max_bytes:,} bytes, the most that is read of such a file; where "
+            "you trust it, ask for more by max_bytes"
+        )
     return unpacked
 
 
@@ -212,6 +226,9 @@ def only_writer(folder):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BlockingIOError(errno.EWOULDBLOCK, "another training is at work in this folder; wait for its end, "
-                                  "or name another one", str(folder)) from None
+            raise BlockingIOError(
+                errno.EWOULDBLOCK,
+                "another training is at work in this folder; wait for its end, or name another one",
+                str(folder),
+            ) from None
         yield

@@ -1,7 +1,9 @@
-"""Text to words in TensorFlow ops: what `tokenizer.tokenize(text, "words")` gives, in a graph that needs no Python.
+"""Text to words in TensorFlow ops: what `tokenizer.tokenize(text, "words")` gives, in a graph that
+needs no Python.
 
-All texts lie in one flat tensor of code points; `rows` says for each code point which text it belongs to. The tables
-are made from the Unicode data of the Python that builds the graph, and travel in the graph. Python and TensorFlow only.
+All texts lie in one flat tensor of code points; `rows` says for each code point which text it
+belongs to. The tables are made from the Unicode data of the Python that builds the graph, and
+travel in the graph. Python and TensorFlow only.
 """
 
 from __future__ import annotations
@@ -19,9 +21,14 @@ with quietly():
 
 _SIGMA, _FINAL_SIGMA = ord("Σ"), ord("ς")
 _APOSTROPHE, _CURLY_APOSTROPHE = ord("'"), ord("’")
-_LETTER, _BLANK, _UNSETTLED = 1, 2, 4  # letter: also a digit; unsettled: composing may change it, or what is before it
+_LETTER, _BLANK, _UNSETTLED = (
+    1,
+    2,
+    4,
+)  # letter: also a digit; unsettled: composing may change it, or what is before it
 _SKIPPED, _CASED = 1, 2  # what the rule for a Σ looks past, and what it looks for
-# Code points beyond have no properties in any Unicode up to 17: planes without characters, and private use.
+# Code points beyond have no properties in any Unicode up to 17: planes without characters, and
+# private use.
 _CODES = (*range(0x40000), *range(0xE0000, 0xE1000))
 
 
@@ -29,7 +36,8 @@ def split_words(texts: tf.Tensor) -> tf.RaggedTensor:
     """The words of each text, as the rule ``'words'`` of `tokenizer.tokenize` cuts them, exactly.
 
     Args:
-        texts: tf.string (n,), UTF-8. What is no UTF-8 is read as U+FFFD, as ``bytes.decode("utf-8", "replace")`` does.
+        texts: tf.string (n,), UTF-8. What is no UTF-8 is read as U+FFFD, as ``bytes.decode("utf-8",
+            "replace")`` does.
 
     Returns:
         Ragged tf.string (n, None), UTF-8; a blank text has no words.
@@ -47,8 +55,12 @@ def split_words(texts: tf.Tensor) -> tf.RaggedTensor:
     codes = tf.where(apostrophe, _APOSTROPHE, codes)
     codes, firsts = tf.boolean_mask(codes, ~blank), tf.boolean_mask(begins, ~blank)
     words = tf.RaggedTensor.from_row_starts(codes, tf.where(firsts)[:, 0], validate=False)
-    return tf.RaggedTensor.from_value_rowids(tf.strings.unicode_encode(words, "UTF-8"), tf.boolean_mask(rows, begins),
-                                             nrows=texts.nrows(), validate=False)
+    return tf.RaggedTensor.from_value_rowids(
+        tf.strings.unicode_encode(words, "UTF-8"),
+        tf.boolean_mask(rows, begins),
+        nrows=texts.nrows(),
+        validate=False,
+    )
 
 
 def crc32(words: tf.Tensor) -> tf.Tensor:
@@ -62,16 +74,23 @@ def crc32(words: tf.Tensor) -> tf.Tensor:
     lengths = tf.strings.length(words)
     starts = tf.cumsum(lengths, exclusive=True)
     # A byte more, so that words which are over have something to read.
-    data = tf.cast(tf.io.decode_raw(tf.strings.join([tf.strings.reduce_join(words), "0"]), tf.uint8), tf.int64)
+    data = tf.cast(
+        tf.io.decode_raw(tf.strings.join([tf.strings.reduce_join(words), "0"]), tf.uint8), tf.int64
+    )
 
     def step(at, crc):
         byte = tf.gather(data, tf.where(at < lengths, starts + at, 0))
-        new = tf.bitwise.bitwise_xor(tf.gather(table, tf.bitwise.bitwise_xor(crc, byte) % 256), crc // 256)
+        new = tf.bitwise.bitwise_xor(
+            tf.gather(table, tf.bitwise.bitwise_xor(crc, byte) % 256), crc // 256
+        )
         return at + 1, tf.where(at < lengths, new, crc)
 
     longest = tf.reduce_max(lengths)  # of no words: the least int32
-    _, crc = tf.while_loop(lambda at, crc: at < longest, step,
-                           (0, tf.fill(tf.shape(words), tf.constant(0xFFFFFFFF, tf.int64))))
+    _, crc = tf.while_loop(
+        lambda at, crc: at < longest,
+        step,
+        (0, tf.fill(tf.shape(words), tf.constant(0xFFFFFFFF, tf.int64))),
+    )
     return tf.bitwise.bitwise_xor(crc, 0xFFFFFFFF)
 
 
@@ -84,7 +103,8 @@ def _crc_table() -> np.ndarray:
 
 
 class _ByCode(NamedTuple):
-    """A whole number for every code point, by blocks of 256 of them; equal blocks are stored once."""
+    """A whole number for every code point, by blocks of 256 of them; equal blocks are stored
+    once."""
 
     starts: np.ndarray  # where each block begins in `values`, int32 (0x1100,)
     values: np.ndarray  # int32
@@ -93,7 +113,9 @@ class _ByCode(NamedTuple):
 class _Tables(NamedTuple):
     """What the ops below know of Unicode."""
 
-    lower: _ByCode  # how far away the lower case is; 0 for U+0130, whose lower case is two code points
+    lower: (
+        _ByCode  # how far away the lower case is; 0 for U+0130, whose lower case is two code points
+    )
     case: _ByCode  # _SKIPPED, _CASED or 0
     kinds: _ByCode  # sum of _LETTER, _BLANK, _UNSETTLED
     marks: _ByCode  # combining class; 0: a starter, which marks may follow
@@ -119,22 +141,41 @@ def _tables() -> _Tables:
     keys = sorted(pairs)
     longest = max(map(len, decomposed.values()))
     return _Tables(
-        lower=_by_code(lambda code: ord(chr(code).lower()) - code if len(chr(code).lower()) == 1 else 0),
+        lower=_by_code(
+            lambda code: ord(chr(code).lower()) - code if len(chr(code).lower()) == 1 else 0
+        ),
         case=_by_code(_case),
-        kinds=_by_code(lambda code: _LETTER * chr(code).isalnum() + _BLANK * chr(code).isspace()
-                       + _UNSETTLED * (code in unsettled or unicodedata.combining(chr(code)) > 0)),
+        kinds=_by_code(
+            lambda code: (
+                _LETTER * chr(code).isalnum()
+                + _BLANK * chr(code).isspace()
+                + _UNSETTLED * (code in unsettled or unicodedata.combining(chr(code)) > 0)
+            )
+        ),
         marks=_by_code(lambda code: unicodedata.combining(chr(code))),
         parts_of=_by_code(lambda code: numbers.get(code, 0)),
-        parts=np.array([[-1] * longest, *([*map(ord, parts), *[-1] * (longest - len(parts))]
-                                          for parts in decomposed.values())], np.int32),
-        pairs=np.array(keys, np.int64), composed=np.array([pairs[key] for key in keys], np.int32))
+        parts=np.array(
+            [
+                [-1] * longest,
+                *(
+                    [*map(ord, parts), *[-1] * (longest - len(parts))]
+                    for parts in decomposed.values()
+                ),
+            ],
+            np.int32,
+        ),
+        pairs=np.array(keys, np.int64),
+        composed=np.array([pairs[key] for key in keys], np.int32),
+    )
 
 
 def _by_code(value) -> _ByCode:
     values = np.zeros(0x110000, np.int32)
     values[list(_CODES)] = [value(code) for code in _CODES]
     blocks: dict[bytes, int] = {}
-    starts = [blocks.setdefault(block.tobytes(), 256 * len(blocks)) for block in values.reshape(-1, 256)]
+    starts = [
+        blocks.setdefault(block.tobytes(), 256 * len(blocks)) for block in values.reshape(-1, 256)
+    ]
     return _ByCode(np.array(starts, np.int32), np.frombuffer(b"".join(blocks), np.int32))
 
 
@@ -176,17 +217,23 @@ def _lower(texts: tf.RaggedTensor) -> tf.RaggedTensor:
 
 
 def _final_sigmas(codes: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Each Σ that ends a word as ς: behind a cased letter and before none, whatever is skipped between."""
+    """Each Σ that ends a word as ς: behind a cased letter and before none, whatever is skipped
+    between."""
     case = _look_up(_tables().case, codes)
     seen = tf.where(case != _SKIPPED)
-    cased, rows, codes_seen = tf.gather(case, seen[:, 0]) == _CASED, tf.gather(rows, seen[:, 0]), tf.gather(codes, seen)
+    cased, rows, codes_seen = (
+        tf.gather(case, seen[:, 0]) == _CASED,
+        tf.gather(rows, seen[:, 0]),
+        tf.gather(codes, seen),
+    )
     final = (codes_seen[:, 0] == _SIGMA) & _before(cased, rows) & ~_after(cased, rows)
     ends = tf.boolean_mask(seen, final)
     return tf.tensor_scatter_nd_update(codes, ends, tf.fill(tf.shape(ends)[:1], _FINAL_SIGMA))
 
 
 def _composed(texts: tf.RaggedTensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
-    """Every text in Unicode's composed form (NFC), and the kinds of its code points; most texts are in that form."""
+    """Every text in Unicode's composed form (NFC), and the kinds of its code points; most texts are
+    in that form."""
     kinds = _look_up(_tables().kinds, texts.flat_values)
     unsettled = _has(kinds, _UNSETTLED)
 
@@ -201,18 +248,24 @@ def _composed(texts: tf.RaggedTensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
 
 
 def _compose(texts: tf.RaggedTensor) -> tf.RaggedTensor:
-    """The composed form by the steps of Unicode's annex 15: take apart, order the marks, put together."""
+    """The composed form by the steps of Unicode's annex 15: take apart, order the marks, put
+    together."""
     codes, rows = _decompose(texts.flat_values, texts.value_rowids())
     marks = _look_up(_tables().marks, codes)
     groups = tf.cumsum(tf.cast((marks == 0) | _begins(rows), tf.int64))
     order = tf.argsort(groups * 256 + tf.cast(marks, tf.int64), stable=True)
     codes, marks = tf.gather(codes, order), tf.gather(marks, order)
-    # What composes stands in one piece: a settled code point, or the first of a text, and the unsettled behind it.
+    # What composes stands in one piece: a settled code point, or the first of a text, and the
+    # unsettled behind it.
     unsettled = _has(_look_up(_tables().kinds, codes), _UNSETTLED)
     codes = _compose_pieces(codes, marks, tf.where(~unsettled | _begins(rows))[:, 0])
     kept = codes >= 0
-    return tf.RaggedTensor.from_value_rowids(tf.boolean_mask(codes, kept), tf.boolean_mask(rows, kept),
-                                             nrows=texts.nrows(), validate=False)
+    return tf.RaggedTensor.from_value_rowids(
+        tf.boolean_mask(codes, kept),
+        tf.boolean_mask(rows, kept),
+        nrows=texts.nrows(),
+        validate=False,
+    )
 
 
 def _decompose(codes: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -221,22 +274,33 @@ def _decompose(codes: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
     first = tf.where(numbers > 0, parts[:, 0], codes)
     parts = tf.concat([first[:, None], parts[:, 1:]], 1)
     there = parts >= 0
-    return tf.boolean_mask(parts, there), tf.repeat(rows, tf.reduce_sum(tf.cast(there, tf.int32), 1))
+    return tf.boolean_mask(parts, there), tf.repeat(
+        rows, tf.reduce_sum(tf.cast(there, tf.int32), 1)
+    )
 
 
 def _compose_pieces(codes: tf.Tensor, marks: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
-    """Composes all pieces at once, one code point of each a turn; -1 where one went into that before it."""
+    """Composes all pieces at once, one code point of each a turn; -1 where one went into that
+    before it."""
     lengths = tf.concat([starts[1:], tf.size(codes, tf.int64)[None]], 0) - starts
     longer = lengths > 1
     starts, lengths = tf.boolean_mask(starts, longer), tf.boolean_mask(lengths, longer)
 
-    def turn(k, codes, base, last):  # base: where each piece's starter is; last: class of the mark before, or -1
+    def turn(
+        k, codes, base, last
+    ):  # base: where each piece's starter is; last: class of the mark before, or -1
         active = k < lengths
         at = tf.where(active, starts + k, base)
         mark = tf.gather(marks, at)
         both = _pair(tf.gather(codes, base), tf.gather(codes, at))
         joins = active & (last < mark) & (both >= 0)
-        new = tf.stack([tf.boolean_mask(both, joins), tf.fill(tf.reduce_sum(tf.cast(joins, tf.int32))[None], -1)], 1)
+        new = tf.stack(
+            [
+                tf.boolean_mask(both, joins),
+                tf.fill(tf.reduce_sum(tf.cast(joins, tf.int32))[None], -1),
+            ],
+            1,
+        )
         where = tf.stack([tf.boolean_mask(base, joins), tf.boolean_mask(at, joins)], 1)
         codes = tf.tensor_scatter_nd_update(codes, where[..., None], new)
         moves = active & ~joins & (mark == 0)
@@ -244,8 +308,11 @@ def _compose_pieces(codes: tf.Tensor, marks: tf.Tensor, starts: tf.Tensor) -> tf
         return k + 1, codes, tf.where(moves, at, base), last
 
     longest = tf.reduce_max(lengths)  # of no pieces: the least int64
-    turns = tf.while_loop(lambda k, *_: k < longest, turn,
-                          (tf.constant(1, tf.int64), codes, starts, tf.fill(tf.shape(starts), -1)))
+    turns = tf.while_loop(
+        lambda k, *_: k < longest,
+        turn,
+        (tf.constant(1, tf.int64), codes, starts, tf.fill(tf.shape(starts), -1)),
+    )
     return turns[1]
 
 
@@ -254,4 +321,6 @@ def _pair(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     pairs = tf.constant(_tables().pairs)
     key = tf.cast(first, tf.int64) * 2**21 + tf.cast(second, tf.int64)
     where = tf.minimum(tf.searchsorted(pairs, key), len(_tables().pairs) - 1)
-    return tf.where(tf.gather(pairs, where) == key, tf.gather(tf.constant(_tables().composed), where), -1)
+    return tf.where(
+        tf.gather(pairs, where) == key, tf.gather(tf.constant(_tables().composed), where), -1
+    )

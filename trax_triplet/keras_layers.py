@@ -1,7 +1,8 @@
-"""The layers of the Keras edition, and its two-tower model. TensorFlow and Keras, no Trax: a saved model needs none.
+"""The layers of the Keras edition, and its two-tower model. TensorFlow and Keras, no Trax: a saved
+model needs none.
 
-Word ids are in Keras' numbering here: 0 is padding and 1 out of vocabulary, `Vocabulary` has these two the other way
-round; from 2 on both are the same.
+Word ids are in Keras' numbering here: 0 is padding and 1 out of vocabulary, `Vocabulary` has these
+two the other way round; from 2 on both are the same.
 """
 
 from trax_triplet.quiet import quietly
@@ -13,7 +14,8 @@ with quietly():
         raise ImportError(
             f"trax_triplet.keras needs Keras 3 on TensorFlow, but here is Keras {keras.__version__} on "
             f"{keras.backend.backend()}: set the environment variable KERAS_BACKEND=tensorflow before Keras is first "
-            "imported, and install tensorflow>=2.16")
+            "imported, and install tensorflow>=2.16"
+        )
     import tensorflow as tf
 
     tf.config.list_physical_devices()  # where it complains once that there is no GPU
@@ -25,10 +27,11 @@ STEP = 8
 
 @_ours
 def unit_rows(x):
-    """Scales each row to Euclidean length 1; a zero row stays zero, with gradient zero. For the states of an LSTM.
+    """Scales each row to Euclidean length 1; a zero row stays zero, with gradient zero. For the
+    states of an LSTM.
 
-    Those lie in [-1, 1]; `similarity.l2_normalize` also takes what would overflow here. It needs Trax, which is
-    why a saved model has this one.
+    Those lie in [-1, 1]; `similarity.l2_normalize` also takes what would overflow here. It needs
+    Trax, which is why a saved model has this one.
 
     Args:
         x: tensor (..., d), floating point.
@@ -73,11 +76,14 @@ class GlobalAveragePooling1D(keras.layers.GlobalAveragePooling1D):
             return super().call(inputs)
         counts = tf.expand_dims(tf.cast(mask, "bool"), 2)
         total = tf.reduce_sum(tf.where(counts, inputs, tf.zeros_like(inputs)), axis=1)
-        return total / tf.maximum(tf.reduce_sum(tf.cast(counts, total.dtype), axis=1), tf.ones((), total.dtype))
+        return total / tf.maximum(
+            tf.reduce_sum(tf.cast(counts, total.dtype), axis=1), tf.ones((), total.dtype)
+        )
 
 
 class _AtLeastOneStep(keras.Operation):
-    """Adds a column of padding to ids (batch, 0): of questions without any word a vectoriser makes none."""
+    """Adds a column of padding to ids (batch, 0): of questions without any word a vectoriser makes
+    none."""
 
     def call(self, ids):
         return tf.pad(ids, [[0, 0], [0, tf.cast(tf.equal(tf.shape(ids)[1], 0), tf.int32)]])
@@ -104,7 +110,8 @@ class Embedding(keras.layers.Embedding):
 
 @_ours
 class LSTM(keras.layers.LSTM):
-    """Keras' layer of this name; a row without a step that counts has zero states on GPUs, too, where Keras' fails.
+    """Keras' layer of this name; a row without a step that counts has zero states on GPUs, too,
+    where Keras' fails.
 
     Example:
         >>> LSTM(2)(tf.ones((2, 3, 4)), mask=tf.constant([[True, True, False], [False] * 3])).numpy()[1].tolist()
@@ -116,8 +123,12 @@ class LSTM(keras.layers.LSTM):
             return super().call(sequences, initial_state=initial_state, training=training)
         empty = tf.logical_not(tf.reduce_any(tf.cast(mask, "bool"), axis=1, keepdims=True))
         first = tf.one_hot(0, tf.shape(mask)[1], on_value=True, off_value=False)
-        states = super().call(sequences, initial_state=initial_state, training=training,
-                              mask=tf.logical_or(mask, tf.logical_and(empty, first)))
+        states = super().call(
+            sequences,
+            initial_state=initial_state,
+            training=training,
+            mask=tf.logical_or(mask, tf.logical_and(empty, first)),
+        )
         empty = empty[..., tf.newaxis] if self.return_sequences else empty
         return tf.where(empty, tf.zeros_like(states), states)
 
@@ -135,9 +146,11 @@ def room_for_padding(ids):
 
 
 def padded_lengths(ids):
-    """To how many words a course's model pads each question: a multiple of 8, above 64 a power of two.
+    """To how many words a course's model pads each question: a multiple of 8, above 64 a power of
+    two.
 
-    As in `encoder.Encoder`: by its own number of words, so that an answer does not depend on batch-mates.
+    As in `encoder.Encoder`: by its own number of words, so that an answer does not depend on
+    batch-mates.
 
     Args:
         ids: integers (batch, length), padding 0; a tensor or Keras' symbol of one.
@@ -151,13 +164,16 @@ def padded_lengths(ids):
     """
     ops = keras.ops
     n_words = ops.sum(ops.cast(ops.not_equal(ids, 0), "int32"), axis=1)
-    power = ops.cast(2.0 ** ops.ceil(ops.log2(ops.cast(ops.maximum(n_words, 1), "float64")) - 1e-9), "int32")
+    power = ops.cast(
+        2.0 ** ops.ceil(ops.log2(ops.cast(ops.maximum(n_words, 1), "float64")) - 1e-9), "int32"
+    )
     return ops.where(n_words > 64, power, ops.maximum((n_words + STEP - 1) // STEP * STEP, STEP))
 
 
 @_ours
 class PaddedEmbedding(keras.layers.Embedding):
-    """Embedding of a course's model, in which padding counts, up to a question's `padded_lengths`; the rest is masked.
+    """Embedding of a course's model, in which padding counts, up to a question's `padded_lengths`;
+    the rest is masked.
 
     Example:
         >>> PaddedEmbedding(10, 4).compute_mask(tf.constant([[5] + 15 * [0], 16 * [7]])).numpy().sum(axis=1).tolist()
@@ -181,8 +197,8 @@ def tower(stage, vocab_size, d_feature, *, texts=True, pooling="mean", own_paddi
         texts: whether questions are texts, (batch, 1); else word ids, (batch, length).
         vocab_size: number of word ids.
         d_feature: width of embedding, LSTM and vectors.
-        pooling: 'mean' (over the words), 'last' (the state after the last word) or 'course' (the mean over all
-            steps, padding too).
+        pooling: 'mean' (over the words), 'last' (the state after the last word) or 'course' (the
+            mean over all steps, padding too).
         own_padding: with 'course', whether each question is padded to a length of its own.
 
     Returns:
@@ -195,14 +211,20 @@ def tower(stage, vocab_size, d_feature, *, texts=True, pooling="mean", own_paddi
     questions = keras.Input((1,), dtype="string") if texts else keras.Input((None,), dtype="int32")
     layers = [questions, stage]
     if own_padding:
-        layers += [keras.layers.Lambda(room_for_padding, name="padding"),
-                   PaddedEmbedding(vocab_size, d_feature, name="embedding")]
+        layers += [
+            keras.layers.Lambda(room_for_padding, name="padding"),
+            PaddedEmbedding(vocab_size, d_feature, name="embedding"),
+        ]
     else:
-        layers.append(Embedding(vocab_size, d_feature, mask_zero=pooling != "course", name="embedding"))
+        layers.append(
+            Embedding(vocab_size, d_feature, mask_zero=pooling != "course", name="embedding")
+        )
     layers.append(LSTM(d_feature, return_sequences=pooling != "last", name="LSTM"))
     if pooling != "last":
         layers.append(GlobalAveragePooling1D(name="mean"))
-    return keras.Sequential([*layers, keras.layers.Lambda(unit_rows, name="out")], name="sequential")
+    return keras.Sequential(
+        [*layers, keras.layers.Lambda(unit_rows, name="out")], name="sequential"
+    )
 
 
 def two_towers(tower):
@@ -212,14 +234,18 @@ def two_towers(tower):
         tower: from questions to vectors (batch, d), as `tower` returns it.
 
     Returns:
-        A `keras.Model` named SiameseModel: inputs input_1 and input_2, output conc_1_2, (batch, 2 d).
+        A `keras.Model` named SiameseModel: inputs input_1 and input_2, output conc_1_2, (batch, 2
+        d).
 
     Example:
         >>> two_towers(tower(keras.layers.TextVectorization(), 10, 4)).output_shape
         (None, 8)
     """
     questions = tower.inputs[0]
-    inputs = [keras.Input(questions.shape[1:], dtype=questions.dtype, name=f"input_{number}") for number in (1, 2)]
+    inputs = [
+        keras.Input(questions.shape[1:], dtype=questions.dtype, name=f"input_{number}")
+        for number in (1, 2)
+    ]
     vectors = keras.layers.Concatenate(axis=1, name="conc_1_2")([tower(x) for x in inputs])
     return keras.Model(inputs=inputs, outputs=vectors, name="SiameseModel")
 
@@ -236,11 +262,15 @@ def tower_of(model):
         'sequential'
     """
     if not isinstance(model, keras.Model):
-        raise TypeError(f"expected a Keras model of two towers, as Siamese returns, but it is {model!r:.60}")
+        raise TypeError(
+            f"expected a Keras model of two towers, as Siamese returns, but it is {model!r:.60}"
+        )
     towers = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     if isinstance(model, keras.Sequential):
         return model
     if len(towers) != 1 or len(model.inputs) != 2:
-        raise ValueError(f"expected a model of two inputs and one tower that both share, as Siamese returns, but this "
-                         f"one has {len(model.inputs)} inputs and {len(towers)} models in it")
+        raise ValueError(
+            f"expected a model of two inputs and one tower that both share, as Siamese returns, but this "
+            f"one has {len(model.inputs)} inputs and {len(towers)} models in it"
+        )
     return towers[0]

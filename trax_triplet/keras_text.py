@@ -1,6 +1,8 @@
-"""A Keras layer that gives the ids which `Vocabulary.encode` gives, in TensorFlow ops: a saved model takes questions.
+"""A Keras layer that gives the ids which `Vocabulary.encode` gives, in TensorFlow ops: a saved
+model takes questions.
 
-Keras, TensorFlow and the vocabulary only; where the model answers, neither Trax nor this package is needed.
+Keras, TensorFlow and the vocabulary only; where the model answers, neither Trax nor this package is
+needed.
 """
 
 from __future__ import annotations
@@ -18,27 +20,30 @@ OOV_ID = 1  # Keras' numbering: 0 is padding; in `Vocabulary` the two are the ot
 class QuestionIds(keras.layers.Layer):
     """Questions to the ids of their words, in Keras' numbering.
 
-    Id 0 is padding, id 1 any unknown word, id 2 the first word: the ids of `Vocabulary` with 0 and 1 exchanged. With
-    `buckets` unknown words read as one of that many ids behind the words', chosen by CRC-32, and id 1 is not used.
-    Text is cut by the rule ``'words'`` of `tokenizer.tokenize`, exactly as Python cuts it, whatever the script. Upper
-    and lower case, letters and composed forms are those of the Unicode of the Python that builds the layer; a
-    SavedModel keeps them. The longest unknown word of a batch (with buckets) and its longest run of combining marks
-    are gone through step by step: ten thousand letters or marks in a row take some tenths of a second.
+    Id 0 is padding, id 1 any unknown word, id 2 the first word: the ids of `Vocabulary` with 0 and
+    1 exchanged. With `buckets` unknown words read as one of that many ids behind the words', chosen
+    by CRC-32, and id 1 is not used. Text is cut by the rule ``'words'`` of `tokenizer.tokenize`,
+    exactly as Python cuts it, whatever the script. Upper and lower case, letters and composed forms
+    are those of the Unicode of the Python that builds the layer; a SavedModel keeps them. The
+    longest unknown word of a batch (with buckets) and its longest run of combining marks
+    are gone through step by step: ten thousand letters or marks in a row take some tenths of a
+    second.
 
-    Takes tf.string (n,) or (n, 1), UTF-8 (what is not is read as U+FFFD); gives int64 (n, length), padded with 0 to
-    the longest question of the batch and at least one column wide. It computes no mask, needs Keras' TensorFlow
-    backend, and runs on the CPU, uncompiled: a model that holds it cannot be compiled by XLA as a whole.
+    Takes tf.string (n,) or (n, 1), UTF-8 (what is not is read as U+FFFD); gives int64 (n, length),
+    padded with 0 to the longest question of the batch and at least one column wide. It computes no
+    mask, needs Keras' TensorFlow backend, and runs on the CPU, uncompiled: a model that holds it
+    cannot be compiled by XLA as a whole.
 
     Args:
         words: the words in id order, id 2 first.
         buckets: ids for unknown words; 0: all of them read as id 1.
-        settings: dict that JSON can hold: what the model folder says of the model whose first layer this is, such as
-            its threshold. The layer only keeps it.
+        settings: dict that JSON can hold: what the model folder says of the model whose first layer
+            this is, such as its threshold. The layer only keeps it.
         **kwargs: what every Keras layer takes, such as `name`.
 
     Raises:
-        TypeError: `words` is one str or no list, a word is no str, `buckets` is no whole number, `settings` no dict;
-            called with something else than strings.
+        TypeError: `words` is one str or no list, a word is no str, `buckets` is no whole number,
+            `settings` no dict; called with something else than strings.
         ValueError: words that `Vocabulary` refuses, `buckets` below 0; called with another shape.
 
     Example:
@@ -51,7 +56,10 @@ class QuestionIds(keras.layers.Layer):
         super().__init__(**kwargs)
         if settings is not None and not isinstance(settings, dict):
             raise TypeError(f"settings must be a dict, but it is {settings!r:.60}")
-        self._vocabulary, self._settings = Vocabulary(words, buckets=buckets), copy.deepcopy(settings or {})
+        self._vocabulary, self._settings = (
+            Vocabulary(words, buckets=buckets),
+            copy.deepcopy(settings or {}),
+        )
         # Strings: not to be converted to the dtype of the layer, nor compiled.
         self._convert_input_args, self._allow_non_tensor_positional_args = False, True
         self.supports_jit = False
@@ -59,7 +67,9 @@ class QuestionIds(keras.layers.Layer):
             # "" is no word, but a table must not be empty.
             keys = tf.constant([b"", *(word.encode() for word in self._vocabulary.words)])
             ids = tf.range(OOV_ID, OOV_ID + tf.size(keys, tf.int64))
-            self._table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, ids), OOV_ID)
+            self._table = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(keys, ids), OOV_ID
+            )
 
     @classmethod
     def from_vocabulary(cls, vocabulary: Vocabulary, **kwargs) -> QuestionIds:
@@ -74,12 +84,16 @@ class QuestionIds(keras.layers.Layer):
             <Vocabulary of 12 ids, tokenizer 'words'>
         """
         if not isinstance(vocabulary, Vocabulary):
-            raise TypeError(f"from_vocabulary takes a trax_triplet Vocabulary, got {type(vocabulary).__name__}; "
-                            "of a list of words make QuestionIds(words)")
+            raise TypeError(
+                f"from_vocabulary takes a trax_triplet Vocabulary, got {type(vocabulary).__name__}; "
+                "of a list of words make QuestionIds(words)"
+            )
         if vocabulary.tokenizer != "words":
-            raise ValueError(f"the tokenizer {vocabulary.tokenizer!r} cannot run in a Keras model: its rules are "
-                             "NLTK's, no TensorFlow ops; give the model ids instead of text, or train with "
-                             "tokenizer='words'")
+            raise ValueError(
+                f"the tokenizer {vocabulary.tokenizer!r} cannot run in a Keras model: its rules are "
+                "NLTK's, no TensorFlow ops; give the model ids instead of text, or train with "
+                "tokenizer='words'"
+            )
         return cls(vocabulary.words, vocabulary.buckets, **kwargs)
 
     def vocabulary(self) -> Vocabulary:
@@ -93,8 +107,12 @@ class QuestionIds(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """What Keras saves: words, buckets, settings, and what every layer has."""
-        return {**super().get_config(), "words": list(self._vocabulary.words), "buckets": self._vocabulary.buckets,
-                "settings": self.settings}
+        return {
+            **super().get_config(),
+            "words": list(self._vocabulary.words),
+            "buckets": self._vocabulary.buckets,
+            "settings": self.settings,
+        }
 
     def compute_output_shape(self, input_shape) -> tuple:
         """(n, length), where length is known only for a batch."""
@@ -124,13 +142,19 @@ class QuestionIds(keras.layers.Layer):
             return ids
         unknown = tf.where(ids == OOV_ID)
         hashed = crc32(tf.gather_nd(words, unknown)) % self._vocabulary.buckets
-        return tf.tensor_scatter_nd_update(ids, unknown, len(self._vocabulary) - self._vocabulary.buckets + hashed)
+        return tf.tensor_scatter_nd_update(
+            ids, unknown, len(self._vocabulary) - self._vocabulary.buckets + hashed
+        )
 
 
 def _check(dtype: str, shape) -> None:
     if dtype != "string":
-        raise TypeError(f"QuestionIds takes questions (tf.string), got {dtype}; a model that is given ids needs none")
+        raise TypeError(
+            f"QuestionIds takes questions (tf.string), got {dtype}; a model that is given ids needs none"
+        )
     shape = tuple(shape)
     if len(shape) not in (1, 2) or len(shape) == 2 and shape[1] not in (1, None):
-        raise ValueError(f"QuestionIds takes questions of shape (n,) or (n, 1), got {shape}; of a single one make "
-                         "a list")
+        raise ValueError(
+            f"QuestionIds takes questions of shape (n,) or (n, 1), got {shape}; of a single one make "
+            "a list"
+        )

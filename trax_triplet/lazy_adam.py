@@ -1,8 +1,9 @@
-"""Adam over a table of which each step touches few rows: the others wait, and catch up exactly; plain JAX.
+"""Adam over a table of which each step touches few rows: the others wait, and catch up exactly;
+plain JAX.
 
-Adam moves every row at every step, also those without a gradient, by their decaying momentum. A row that waits is
-behind by such idle steps alone, and takes them, one by one, before it is read: the result is that of the
-dense form. `RowsBehind` says how far each row has come.
+Adam moves every row at every step, also those without a gradient, by their decaying momentum. A row
+that waits is behind by such idle steps alone, and takes them, one by one, before it is read: the
+result is that of the dense form. `RowsBehind` says how far each row has come.
 """
 
 from typing import NamedTuple
@@ -16,10 +17,10 @@ MOST_BEHIND = 16  # steps after which all rows catch up: a row never has more to
 class RowsBehind(NamedTuple):
     """A table, its Adam moments, and the step up to which each row has them; all JAX arrays."""
 
-    table: jax.Array   # (rows, d)
-    first: jax.Array   # (rows, d), moving mean of the gradients
+    table: jax.Array  # (rows, d)
+    first: jax.Array  # (rows, d), moving mean of the gradients
     second: jax.Array  # (rows, d), moving mean of their squares
-    at: jax.Array      # int32 (rows,): steps that the row has taken
+    at: jax.Array  # int32 (rows,): steps that the row has taken
 
 
 def adam(step, gradient, weights, moments, options):
@@ -29,7 +30,8 @@ def adam(step, gradient, weights, moments, options):
         step: number of the step, from 0.
         gradient, weights: arrays of one shape.
         moments: pair of arrays of that shape.
-        options: dict with learning_rate, weight_decay_rate, b1, b2 and eps, numbers or scalar arrays.
+        options: dict with learning_rate, weight_decay_rate, b1, b2 and eps, numbers or scalar
+            arrays.
 
     Returns:
         (weights, moments) after the step.
@@ -42,7 +44,10 @@ def adam(step, gradient, weights, moments, options):
     b1, b2 = options["b1"], options["b2"]
     first = (1 - b1) * gradient + b1 * moments[0]
     second = (1 - b2) * gradient**2 + b2 * moments[1]
-    unbiased_first, unbiased_second = first / (1 - b1 ** (step + 1)), second / (1 - b2 ** (step + 1))
+    unbiased_first, unbiased_second = (
+        first / (1 - b1 ** (step + 1)),
+        second / (1 - b2 ** (step + 1)),
+    )
     moved = options["learning_rate"] * unbiased_first / (jnp.sqrt(unbiased_second) + options["eps"])
     return (1 - options["weight_decay_rate"]) * weights - moved, (first, second)
 
@@ -50,8 +55,8 @@ def adam(step, gradient, weights, moments, options):
 def caught_up(rows, step, rates, options):
     """`rows` after all steps before `step`, none of which had a gradient for them.
 
-    Without a gradient the moments shrink by b1 and b2 a step, so that each step's move is known from those that
-    the row has now: one pass over the rows takes all steps.
+    Without a gradient the moments shrink by b1 and b2 a step, so that each step's move is known
+    from those that the row has now: one pass over the rows takes all steps.
 
     Args:
         rows: `RowsBehind`, each row at most MOST_BEHIND steps behind.
@@ -62,7 +67,12 @@ def caught_up(rows, step, rates, options):
     Returns:
         `RowsBehind`, all at `step`.
     """
-    b1, b2, eps, kept = options["b1"], options["b2"], options["eps"], 1 - options["weight_decay_rate"]
+    b1, b2, eps, kept = (
+        options["b1"],
+        options["b2"],
+        options["eps"],
+        1 - options["weight_decay_rate"],
+    )
     behind = jnp.clip(step - rows.at, 0, MOST_BEHIND)
 
     def to(base, exponents):  # few exponents occur: a table is quicker than as many powers
@@ -72,7 +82,11 @@ def caught_up(rows, step, rates, options):
     at = jnp.maximum(step - 1 - ago, 0)
     idle = behind[:, None] - ago  # of each row and step: how many idle steps it is; at most 0: none
     up_to = jnp.maximum(idle, 0)
-    rate = jnp.where(idle > 0, to(b1, up_to) * (jnp.asarray(rates)[at % MOST_BEHIND] * kept**ago / (1 - b1 ** (at + 1))), 0)
+    rate = jnp.where(
+        idle > 0,
+        to(b1, up_to) * (jnp.asarray(rates)[at % MOST_BEHIND] * kept**ago / (1 - b1 ** (at + 1))),
+        0,
+    )
     scale = jnp.sqrt(to(b2, up_to) / (1 - b2 ** (at + 1)))
     root, moved = jnp.sqrt(rows.second), jnp.zeros_like(rows.table)
     for k in range(MOST_BEHIND):
@@ -95,7 +109,8 @@ def take(rows, numbers):
 
 
 def put(rows, numbers, new):
-    """`rows` with these rows replaced; numbers are distinct, and those beyond the table are left out.
+    """`rows` with these rows replaced; numbers are distinct, and those beyond the table are left
+    out.
 
     Args:
         rows: `RowsBehind`.
@@ -105,5 +120,9 @@ def put(rows, numbers, new):
     Returns:
         `RowsBehind`.
     """
-    return RowsBehind(*(array.at[numbers].set(part, mode="drop", unique_indices=True)
-                        for array, part in zip(rows, new)))
+    return RowsBehind(
+        *(
+            array.at[numbers].set(part, mode="drop", unique_indices=True)
+            for array, part in zip(rows, new)
+        )
+    )

@@ -65,17 +65,23 @@ class QuietLoop(training.Loop):
     def arrays(self):
         """Weights, optimizer slots and random state: all that the next step depends on."""
         slots = fastmath.tree_leaves(self._trainer.slots)
-        return {**{f"weights/{name}": w for name, w in get_weights(self.model).items()},
-                **{f"slots/{i}": np.asarray(slot) for i, slot in enumerate(slots)},
-                "rng": np.asarray(self._rng)}
+        return {
+            **{f"weights/{name}": w for name, w in get_weights(self.model).items()},
+            **{f"slots/{i}": np.asarray(slot) for i, slot in enumerate(slots)},
+            "rng": np.asarray(self._rng),
+        }
 
     def restore(self, arrays, step):
         """Takes up the state that another loop's `arrays` gave after `step` steps."""
-        weights = {k.removeprefix("weights/"): v for k, v in arrays.items() if k.startswith("weights/")}
+        weights = {
+            k.removeprefix("weights/"): v for k, v in arrays.items() if k.startswith("weights/")
+        }
         set_weights(self.model, weights)
         self.update_weights_and_state(weights=self.model.weights)
         numbers = iter(range(len(arrays)))
-        self._trainer.slots = fastmath.nested_map(lambda _: arrays[f"slots/{next(numbers)}"], self._trainer.slots)
+        self._trainer.slots = fastmath.nested_map(
+            lambda _: arrays[f"slots/{next(numbers)}"], self._trainer.slots
+        )
         self._rng = fastmath.numpy.asarray(arrays["rng"])
         self._step = step
 
@@ -86,10 +92,11 @@ def make_loop(model, eval_model, stream, judged, settings):
     Args:
         model, eval_model: initialised `Siamese` layers, for training and for evaluation.
         stream: endless training batches, (ids1, ids2, groups1, groups2).
-        judged: list of validation batches of the same form; each evaluation goes through all of them.
-        settings: dict with batch_size, margin, closest, anchor, learning_rate, warmup_steps, steps and
-            seed, as in `training.train`; where it has pooling 'last' as well, with word_dropout and buckets,
-            and there is one device, `PackedTrainer` does the steps.
+        judged: list of validation batches of the same form; each evaluation goes through all of
+        them.
+        settings: dict with batch_size, margin, closest, anchor, learning_rate, warmup_steps, steps
+            and seed, as in `training.train`; where it has pooling 'last' as well, with word_dropout
+            and buckets, and there is one device, `PackedTrainer` does the steps.
 
     Returns:
         The loop, at step 0. It evaluates and saves when asked, not by itself.
@@ -102,19 +109,41 @@ def make_loop(model, eval_model, stream, judged, settings):
     def schedule(step):
         """Linear warm-up, then half a cosine down to nothing at the last step."""
         warm = min(step / max(settings["warmup_steps"], 1), 1.0)
-        return settings["learning_rate"] * warm * 0.5 * (1 + math.cos(math.pi * min(step / settings["steps"], 1.0)))
+        return (
+            settings["learning_rate"]
+            * warm
+            * 0.5
+            * (1 + math.cos(math.pi * min(step / settings["steps"], 1.0)))
+        )
 
-    task = training.TrainTask(map(own_share, stream), loss, optimizers.Adam(settings["learning_rate"]),
-                              lr_schedule=schedule, sample_batch=empty)
-    judge = training.EvalTask(itertools.cycle(list(map(own_share, judged))), [loss], n_eval_batches=len(judged),
-                              sample_batch=empty)
+    task = training.TrainTask(
+        map(own_share, stream),
+        loss,
+        optimizers.Adam(settings["learning_rate"]),
+        lr_schedule=schedule,
+        sample_batch=empty,
+    )
+    judge = training.EvalTask(
+        itertools.cycle(list(map(own_share, judged))),
+        [loss],
+        n_eval_batches=len(judged),
+        sample_batch=empty,
+    )
 
     def never(_):
         return False
 
     with contextlib.redirect_stdout(io.StringIO()):
-        loop = QuietLoop(model, task, eval_model=eval_model, eval_tasks=[judge], random_seed=settings["seed"],
-                         eval_at=never, checkpoint_at=never, permanent_checkpoint_at=never)
+        loop = QuietLoop(
+            model,
+            task,
+            eval_model=eval_model,
+            eval_tasks=[judge],
+            random_seed=settings["seed"],
+            eval_at=never,
+            checkpoint_at=never,
+            permanent_checkpoint_at=never,
+        )
     if settings.get("pooling") == "last" and fastmath.local_device_count() == 1:
         trainer = loop._trainer
         packed = PackedTrainer(trainer.model_with_loss, trainer.optimizer, model, settings)

@@ -1,4 +1,5 @@
-"""The Siamese LSTM: the course's definition, layer for layer, and a form in which padding never counts."""
+"""The Siamese LSTM: the course's definition, layer for layer, and a form in which padding never
+counts."""
 
 import math
 import numbers
@@ -15,18 +16,27 @@ POOLINGS = ("course", "mean", "last")
 WEIGHT_NAMES = ("embedding", "lstm/kernel", "lstm/bias")
 
 
-def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", word_dropout=0.0,
-            buckets=0, embedding_stddev=None, lstm="closed form"):
+def Siamese(
+    vocab_size=41699,
+    d_model=128,
+    mode="train",
+    *,
+    pooling="course",
+    word_dropout=0.0,
+    buckets=0,
+    embedding_stddev=None,
+    lstm="closed form",
+):
     """Returns a model that turns two batches of questions into two batches of unit vectors.
 
     The layer takes two inputs, word ids (batch, length) of the first and of the second questions,
     int32 in [0, vocab_size), and gives two outputs (batch, d_model), float32, of length 1. Both
-    towers are one and the same stack of layers, so they share their weights. With `pooling='course'`
-    and the other defaults that stack is the course's: Embedding, LSTM, Mean, Normalize. There the
-    padding (id 1) runs through LSTM and Mean, so that a question's vector depends on how long its
-    batch was padded. With 'mean' or 'last' padding never counts, wherever it stands: a vector is the
-    same alone, in any batch and at any padded length, and a question of nothing but padding gets
-    the zero vector.
+    towers are one and the same stack of layers, so they share their weights. With
+    `pooling='course'` and the other defaults that stack is the course's: Embedding, LSTM, Mean,
+    Normalize. There the padding (id 1) runs through LSTM and Mean, so that a question's vector
+    depends on how long its batch was padded. With 'mean' or 'last' padding never counts, wherever
+    it stands: a vector is the same alone, in any batch and at any padded length, and a question of
+    nothing but padding gets the zero vector.
 
     Args:
         vocab_size: number of word ids, at least 2 (0 is out of vocabulary, 1 is padding).
@@ -39,8 +49,8 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
         buckets: how many of the ids, the last ones, are for unknown words (`Vocabulary`).
         embedding_stddev: standard deviation of the normal distribution that the embedding starts
             from; None for Trax's own initialiser.
-        lstm: 'closed form' (`lstm.LSTM`, faster), or 'trax' (`tl.Scan` and autodiff, which has derivatives of
-            any order). Both give the same, and print alike.
+        lstm: 'closed form' (`lstm.LSTM`, faster), or 'trax' (`tl.Scan` and autodiff, which has
+            derivatives of any order). Both give the same, and print alike.
 
     Returns:
         A `tl.Parallel` layer of the two towers; with 'mean' or 'last' behind a `WordDropout` layer.
@@ -66,14 +76,21 @@ def Siamese(vocab_size=41699, d_model=128, mode="train", *, pooling="course", wo
           ]
         ]
     """
-    _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm, embedding_stddev)
-    initializer = {} if embedding_stddev is None else {
-        "kernel_initializer": tl.RandomNormalInitializer(embedding_stddev)}
+    _check_settings(
+        vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm, embedding_stddev
+    )
+    initializer = (
+        {}
+        if embedding_stddev is None
+        else {"kernel_initializer": tl.RandomNormalInitializer(embedding_stddev)}
+    )
     embedding = tl.Embedding(vocab_size, d_model, **initializer)
     normalize = tl.Fn("Normalize", l2_normalize)
     if pooling == "course":
         if word_dropout:
-            raise ValueError("the course's model has no word dropout; take pooling='mean' or 'last' with it")
+            raise ValueError(
+                "the course's model has no word dropout; take pooling='mean' or 'last' with it"
+            )
         states = LSTM(d_model, mode, closed_form=lstm == "closed form")
         tower = tl.Serial(embedding, states, tl.Mean(axis=1), normalize)
         return _pooled(tl.Parallel(tower, tower), pooling)
@@ -108,8 +125,8 @@ def pooling_of(model):
 def SpreadLSTM(d_model, mode="train", *, lstm="closed form"):
     """Returns `tl.LSTM` with another first bias: 1 for the forget gate, 0 for the others.
 
-    `tl.LSTM` starts with 1 in every gate, the new value's too. That adds the same to every state, so
-    that at first all vectors are nearly equal, and a triplet loss starts out collapsed.
+    `tl.LSTM` starts with 1 in every gate, the new value's too. That adds the same to every state,
+    so that at first all vectors are nearly equal, and a triplet loss starts out collapsed.
 
     Args:
         d_model: width of input and state.
@@ -117,7 +134,8 @@ def SpreadLSTM(d_model, mode="train", *, lstm="closed form"):
         lstm: as in `Siamese`.
 
     Returns:
-        A layer that takes (batch, length, d_model) to the states after each step, of the same shape.
+        A layer that takes (batch, length, d_model) to the states after each step, of the same
+        shape.
 
     Raises:
         ValueError: a width, mode or kind that is none.
@@ -132,6 +150,7 @@ def SpreadLSTM(d_model, mode="train", *, lstm="closed form"):
     def bias(shape, rng):
         gate = jnp.arange(shape[0]) // d_model  # input, new, forget, output
         return jnp.where(gate == 2, jnp.ones(shape, "float32"), jnp.zeros(shape, "float32"))
+
     cell = tl.LSTMCell(d_model, forget_bias=0.0, bias_initializer=bias)
     return LSTM(d_model, mode, cell=cell, closed_form=lstm == "closed form")
 
@@ -139,10 +158,10 @@ def SpreadLSTM(d_model, mode="train", *, lstm="closed form"):
 class WordDropout(tl.Layer):
     """Layer: two arrays of word ids, in which a random share of the vocabulary reads as unknown.
 
-    A word that is hidden is hidden wherever it stands, on both sides of all pairs of the batch, as a word
-    is that the vocabulary lacks. With buckets it reads as one of them, drawn for it anew each time. So the
-    model learns what unknown words mean: equal ones on both sides speak for a duplicate, others against.
-    Padding stays padding. Each call with another random key draws anew.
+    A word that is hidden is hidden wherever it stands, on both sides of all pairs of the batch, as
+    a word is that the vocabulary lacks. With buckets it reads as one of them, drawn for it anew
+    each time. So the model learns what unknown words mean: equal ones on both sides speak for a
+    duplicate, others against. Padding stays padding. Each call with another random key draws anew.
 
     Args:
         vocab_size: number of word ids.
@@ -171,8 +190,9 @@ class WordDropout(tl.Layer):
         key1, key2 = fastmath.random.split(self.rng)
         hidden = fastmath.random.bernoulli(key1, self._rate, (self._vocab_size,))
         if self._buckets:
-            unknown = fastmath.random.randint(key2, (self._vocab_size,), self._vocab_size - self._buckets,
-                                              self._vocab_size)
+            unknown = fastmath.random.randint(
+                key2, (self._vocab_size,), self._vocab_size - self._buckets, self._vocab_size
+            )
         else:
             unknown = jnp.full((self._vocab_size,), OOV_ID)
         reads_as = jnp.where(hidden, unknown, jnp.arange(self._vocab_size))
@@ -188,9 +208,13 @@ def PaddingLast():
         >>> PaddingLast()(np.array([[1, 5, 1, 7]])).tolist()
         [[5, 7, 1, 1]]
     """
+
     def f(ids):
-        order = jnp.argsort(jnp.asarray(ids == PAD_ID, "int32"), axis=1)  # stable in JAX old and new
+        order = jnp.argsort(
+            jnp.asarray(ids == PAD_ID, "int32"), axis=1
+        )  # stable in JAX old and new
         return jnp.take_along_axis(ids, order, axis=1)
+
     return tl.Fn("PaddingLast", f)
 
 
@@ -205,31 +229,37 @@ def WordCount():
 
 
 def MeanOfWords():
-    """Returns a layer that averages the states of the words: two inputs, (batch, length, d) and (batch,).
+    """Returns a layer that averages the states of the words: two inputs, (batch, length, d) and
+    (batch,).
 
     Example:
         >>> states = np.array([[[2.0], [4.0], [9.0]], [[9.0], [9.0], [9.0]]], np.float32)
         >>> MeanOfWords()((states, np.array([2, 0]))).tolist()
         [[3.0], [0.0]]
     """
+
     def f(states, count):
         is_word = jnp.arange(states.shape[1])[None, :] < count[:, None]
         total = jnp.sum(jnp.where(is_word[:, :, None], states, jnp.zeros_like(states)), axis=1)
         return total / jnp.maximum(count, 1)[:, None].astype(states.dtype)
+
     return tl.Fn("MeanOfWords", f)
 
 
 def LastWord():
-    """Returns a layer that takes the state of the last word: two inputs, (batch, length, d) and (batch,).
+    """Returns a layer that takes the state of the last word: two inputs, (batch, length, d) and
+    (batch,).
 
     Example:
         >>> states = np.array([[[2.0], [4.0], [9.0]], [[9.0], [9.0], [9.0]]], np.float32)
         >>> LastWord()((states, np.array([2, 0]))).tolist()
         [[4.0], [0.0]]
     """
+
     def f(states, count):
         last = jnp.take_along_axis(states, jnp.maximum(count - 1, 0)[:, None, None], axis=1)[:, 0]
         return jnp.where(count[:, None] > 0, last, jnp.zeros_like(last))
+
     return tl.Fn("LastWord", f)
 
 
@@ -279,8 +309,10 @@ def get_weights(model):
     """
     arrays = _arrays(model)
     if len(arrays) != len(WEIGHT_NAMES):
-        raise ValueError(f"expected a Siamese model with {len(WEIGHT_NAMES)} weight arrays, but this one "
-                         f"has {len(arrays)}; initialise it first, for example with init_model")
+        raise ValueError(
+            f"expected a Siamese model with {len(WEIGHT_NAMES)} weight arrays, but this one "
+            f"has {len(arrays)}; initialise it first, for example with init_model"
+        )
     return {name: np.asarray(w) for name, w in zip(WEIGHT_NAMES, arrays)}
 
 
@@ -315,7 +347,9 @@ def set_weights(model, weights):
         True
     """
     if not isinstance(weights, dict):
-        raise TypeError(f"weights must be a dict of arrays, as from get_weights, but it is a {type(weights).__name__}")
+        raise TypeError(
+            f"weights must be a dict of arrays, as from get_weights, but it is a {type(weights).__name__}"
+        )
     if not _arrays(model):
         init_model(model)  # which says what shapes it has
     expected = {name: w.shape for name, w in get_weights(model).items()}
@@ -333,30 +367,48 @@ def set_weights(model, weights):
     return model
 
 
-def _check_settings(vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm, embedding_stddev):
+def _check_settings(
+    vocab_size, d_model, mode, pooling, word_dropout, buckets, lstm, embedding_stddev
+):
     _check_sizes(vocab_size=vocab_size, d_model=d_model, buckets=buckets)
     _check_choices(mode=mode, pooling=pooling, lstm=lstm)
     _check_share(word_dropout)
     if buckets > vocab_size - 2:
-        raise ValueError(f"buckets are among the {vocab_size} ids of vocab_size, behind 0 and 1, but there are {buckets}")
+        raise ValueError(
+            f"buckets are among the {vocab_size} ids of vocab_size, behind 0 and 1, but there are {buckets}"
+        )
     if embedding_stddev is not None:
         _check_number("embedding_stddev", embedding_stddev)
         if not 0 <= embedding_stddev < math.inf:
-            raise ValueError(f"embedding_stddev must be finite and at least 0, but it is {embedding_stddev!r}")
+            raise ValueError(
+                f"embedding_stddev must be finite and at least 0, but it is {embedding_stddev!r}"
+            )
 
 
 def _check_sizes(**sizes):
     least = {"vocab_size": 2, "d_model": 1, "buckets": 0}
     for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least[name]:
-            raise ValueError(f"{name} must be a whole number of at least {least[name]}, but it is {value!r}")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, np.integer))
+            or value < least[name]
+        ):
+            raise ValueError(
+                f"{name} must be a whole number of at least {least[name]}, but it is {value!r}"
+            )
 
 
 def _check_choices(**chosen):
-    allowed = {"mode": ("train", "eval", "predict"), "pooling": POOLINGS, "lstm": ("closed form", "trax")}
+    allowed = {
+        "mode": ("train", "eval", "predict"),
+        "pooling": POOLINGS,
+        "lstm": ("closed form", "trax"),
+    }
     for name, value in chosen.items():
         if value not in allowed[name]:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed[name]))}, but it is {value!r}")
+            raise ValueError(
+                f"{name} must be one of {', '.join(map(repr, allowed[name]))}, but it is {value!r}"
+            )
 
 
 def _check_share(word_dropout):

@@ -1,4 +1,5 @@
-"""Rows of many lengths, step behind step without padding, and the room in which `recurrence` works; plain JAX."""
+"""Rows of many lengths, step behind step without padding, and the room in which `recurrence` works;
+plain JAX."""
 
 from typing import NamedTuple
 
@@ -12,16 +13,18 @@ CHUNK = 1024  # places whose gradients are added up in one product
 class Packed(NamedTuple):
     """Where the words of rows of many lengths lie, step behind step; NumPy or JAX arrays."""
 
-    index: np.ndarray   # int32 (packed,): what stands there, such as a word's number; 0 where nothing does
+    index: (
+        np.ndarray
+    )  # int32 (packed,): what stands there, such as a word's number; 0 where nothing does
     counts: np.ndarray  # int32 (steps,): rows that read at each step, not increasing
-    order: np.ndarray   # int32 (rows,): the rows, the longest first
+    order: np.ndarray  # int32 (rows,): the rows, the longest first
 
 
 def rung_sizes(rows):
     """The numbers of rows that a step may compute, in whole sixteens: few rows cost as much as 16.
 
-    Each is compiled on its own, so they are eight. Their places are those that leave least padding on real
-    questions: 512 rows, 6 to 10 % of what is computed.
+    Each is compiled on its own, so they are eight. Their places are those that leave least padding
+    on real questions: 512 rows, 6 to 10 % of what is computed.
 
     Args:
         rows: rows in all, 1 or more.
@@ -66,17 +69,18 @@ def pack(tokens, lengths):
 
 
 class Room(NamedTuple):
-    """What `forward` keeps for `backward`, and what both fill; JAX arrays that a jitted caller may donate and reuse.
+    """What `forward` keeps for `backward`, and what both fill; JAX arrays that a jitted caller may
+    donate and reuse.
 
-    The system hands out the pages of new memory one by one, which can take as long as the arithmetic: a training
-    step that brings its room with it needs none.
+    The system hands out the pages of new memory one by one, which can take as long as the
+    arithmetic: a training step that brings its room with it needs none.
     """
 
-    gates: jax.Array        # (places, 4 d): input, new, forget, output
-    before: jax.Array       # (places, d): state that enters the step
-    cells: jax.Array        # (places, d): cell that enters the step
-    d_gates: jax.Array      # (places, 4 d): gradient of what goes into the gates
-    projected: jax.Array    # (tokens, 4 d): what each token brings to the gates
+    gates: jax.Array  # (places, 4 d): input, new, forget, output
+    before: jax.Array  # (places, d): state that enters the step
+    cells: jax.Array  # (places, d): cell that enters the step
+    d_gates: jax.Array  # (places, 4 d): gradient of what goes into the gates
+    projected: jax.Array  # (tokens, 4 d): what each token brings to the gates
     d_projected: jax.Array  # (tokens, 4 d): its gradient
 
     @classmethod
@@ -88,5 +92,7 @@ class Room(NamedTuple):
             >>> room.gates.shape, room.projected.shape
             ((1024, 12), (2048, 12))
         """
-        return cls(*(jnp.zeros((places, width * d), dtype) for width in (4, 1, 1, 4)),
-                   *(jnp.zeros((tokens, 4 * d), dtype) for _ in range(2)))
+        return cls(
+            *(jnp.zeros((places, width * d), dtype) for width in (4, 1, 1, 4)),
+            *(jnp.zeros((tokens, 4 * d), dtype) for _ in range(2)),
+        )

@@ -1,8 +1,9 @@
-"""Closest negatives, looked for panel by panel of the similarities, which are never kept; JAX alone, no Trax.
+"""Closest negatives, looked for panel by panel of the similarities, which are never kept; JAX
+alone, no Trax.
 
-A panel is (chunk of others, block of anchors): small enough for the cache, and reduced there. A maximum along its
-first axis is what a CPU does fast; the index of the maximum is what it does slowly, so that is asked of one window
-an anchor only.
+A panel is (chunk of others, block of anchors): small enough for the cache, and reduced there. A
+maximum along its first axis is what a CPU does fast; the index of the maximum is what it does
+slowly, so that is asked of one window an anchor only.
 """
 
 import math
@@ -12,7 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-NO_NEGATIVE = -2.0  # what the rules put where no negative qualifies, and take from one that is too hard
+NO_NEGATIVE = (
+    -2.0
+)  # what the rules put where no negative qualifies, and take from one that is too hard
 BLOCK = 128
 CHUNK = 8192  # others in a panel: 8192 x 128 scores in float32 are 4 MB
 CHUNK_BOTH = 1024  # here the positives must be known before, which costs one panel a block
@@ -51,7 +54,9 @@ def make_rule(m, n, margin, closest, both, block):
 
 
 class _Rows(NamedTuple):
-    """Vectors cut into pieces (pieces, size, ...), the last one filled up, with what tells who is whose negative."""
+    """Vectors cut into pieces (pieces, size, ...), the last one filled up, with what tells who is
+    whose negative."""
+
     vectors: jax.Array
     numbers: jax.Array
     ids: jax.Array | None
@@ -70,8 +75,12 @@ def _cut(vectors, size, ids, present):
     more = -n % size
     if more and present is None:
         present = jnp.ones((n,), bool)
-    filled = [None if x is None else jnp.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1)).reshape(
-        -1, size, *x.shape[1:]) for x in (vectors, ids, present)]
+    filled = [
+        None
+        if x is None
+        else jnp.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1)).reshape(-1, size, *x.shape[1:])
+        for x in (vectors, ids, present)
+    ]
     return _Rows(filled[0], jnp.arange(n + more, dtype=jnp.int32).reshape(-1, size), *filled[1:])
 
 
@@ -83,7 +92,8 @@ def _cut_both(rule, anchors, others, groups):
 
 
 def search(rule, anchors, others, groups, want_index):
-    """The closest negatives of the anchors; with rule.both also those of the others. A tuple of Closest."""
+    """The closest negatives of the anchors; with rule.both also those of the others. A tuple of
+    Closest."""
     sides = _cut_both(rule, anchors, others, groups)
     sizes = (len(anchors), len(others))
     found = (_search_both if rule.both else _search_one)(rule, *sides, want_index)
@@ -102,7 +112,9 @@ def _search_one(rule, anchors, others, want_index):
 
         def chunk(best, k):
             o = others.piece((own + k) % chunks)
-            return _closer(best, _best(rule, _panel(o.vectors, a.vectors), positive, a, o, want_index)), None
+            return _closer(
+                best, _best(rule, _panel(o.vectors, a.vectors), positive, a, o, want_index)
+            ), None
 
         if chunks > 1:
             best, _ = lax.scan(chunk, best, jnp.arange(1, chunks))
@@ -113,9 +125,12 @@ def _search_one(rule, anchors, others, want_index):
 
 def _search_both(rule, anchors, others, want_index):
     """Both directions from one product of each panel."""
+
     def positives(b):
         own = b * rule.block // rule.chunk
-        return _diagonal(_panel(others.vectors[own], anchors.vectors[b]), b * rule.block - own * rule.chunk)
+        return _diagonal(
+            _panel(others.vectors[own], anchors.vectors[b]), b * rule.block - own * rule.chunk
+        )
 
     blocks, filling = len(anchors.vectors), others.numbers.size - anchors.numbers.size
     by_block = lax.map(positives, jnp.arange(blocks))
@@ -128,8 +143,10 @@ def _search_both(rule, anchors, others, want_index):
             o = others.piece(k)
             scores = _panel(o.vectors, a.vectors)
             second = tuple(x[k] for x in seconds)
-            return (_closer(first, _best(rule, scores, positive, a, o, want_index)),
-                    _closer(second, _best(rule, scores.T, by_chunk[k], o, a, want_index)))
+            return (
+                _closer(first, _best(rule, scores, positive, a, o, want_index)),
+                _closer(second, _best(rule, scores.T, by_chunk[k], o, a, want_index)),
+            )
 
         return lax.scan(chunk, _nothing(positive), jnp.arange(len(others.vectors)))[::-1]
 
@@ -139,11 +156,16 @@ def _search_both(rule, anchors, others, want_index):
 
 def _nothing(positive):
     """A finding that every other one is closer than, or equal to."""
-    return jnp.full_like(positive, -jnp.inf), jnp.zeros(positive.shape, jnp.int32), jnp.zeros(positive.shape, bool)
+    return (
+        jnp.full_like(positive, -jnp.inf),
+        jnp.zeros(positive.shape, jnp.int32),
+        jnp.zeros(positive.shape, bool),
+    )
 
 
 def _panel(others, anchors):
-    """Scores (chunk, block). All panels have one shape, so that equal rows have equal scores, to the last bit.
+    """Scores (chunk, block). All panels have one shape, so that equal rows have equal scores, to
+    the last bit.
 
     Otherwise a negative equal to the positive could seem to be above it.
     """
@@ -156,7 +178,8 @@ def _diagonal(scores, start):
 
 
 def _candidates(rule, scores, positive, number, ids, other):
-    """The scores as the rule counts them; -inf for those that do not qualify. All arguments broadcast."""
+    """The scores as the rule counts them; -inf for those that do not qualify. All arguments
+    broadcast."""
     excluded = number == other.numbers
     if other.real is not None:
         excluded = jnp.logical_or(excluded, jnp.logical_not(other.real))
@@ -173,7 +196,8 @@ def _candidates(rule, scores, positive, number, ids, other):
 def _best(rule, scores, positive, anchors, others, want_index):
     """Closest value, its first index and whether it is there twice, for each column of a panel.
 
-    The index is looked for in one window a column only: an index beside every maximum would be slow.
+    The index is looked for in one window a column only: an index beside every maximum would be
+    slow.
     """
     candidates = _candidates(rule, scores, positive, anchors.numbers, anchors.ids, others.upright())
     chunk, block = scores.shape
@@ -205,21 +229,25 @@ def _first(hits, axis):
 def _closer(one, two):
     """The closer of two findings, each (value, index, tied)."""
     more, equal = two[0] > one[0], two[0] == one[0]
-    return (jnp.maximum(one[0], two[0]), jnp.where(more, two[1], one[1]),
-            jnp.logical_or(equal, jnp.where(more, two[2], one[2])))
+    return (
+        jnp.maximum(one[0], two[0]),
+        jnp.where(more, two[1], one[1]),
+        jnp.logical_or(equal, jnp.where(more, two[2], one[2])),
+    )
 
 
 def share_ties(rule, v, w, groups, found, gradient, constants, dv, dw):
     """The gradients dv and dw with those of the anchors that have several equally close negatives.
 
-    There are few, as a rule, so those are gathered, and compared with all others again, a block of anchors at a
-    time: once to count their closest negatives, once to give each its share.
+    There are few, as a rule, so those are gathered, and compared with all others again, a block of
+    anchors at a time: once to count their closest negatives, once to give each its share.
 
     Args:
         rule: the Rule of the search.
         v, w, groups: anchors (m, d), others (n, d), and their ids or None.
         found: the Closest of the anchors.
-        gradient: of the loss by the value of the closest negative, (m,); 0 for those that are left alone.
+        gradient: of the loss by the value of the closest negative, (m,); 0 for those that are left
+        alone.
         constants: how many values without a gradient are as close, (m,).
         dv, dw: gradients so far.
 
@@ -240,7 +268,9 @@ def share_ties(rule, v, w, groups, found, gradient, constants, dv, dw):
 
         def hits(k):
             o = others.piece(k)
-            candidates = _candidates(rule, _panel(o.vectors, a), positive, rows.astype(jnp.int32), own, o.upright())
+            candidates = _candidates(
+                rule, _panel(o.vectors, a), positive, rows.astype(jnp.int32), own, o.upright()
+            )
             return o.vectors, candidates == value
 
         def give(total, k):
@@ -249,17 +279,28 @@ def share_ties(rule, v, w, groups, found, gradient, constants, dv, dw):
             return total + weights.T @ vectors, weights @ a
 
         chunks = jnp.arange(len(others.vectors))
-        count = constants[rows] + lax.scan(lambda c, k: (c + jnp.sum(hits(k)[1], axis=0, dtype=a.dtype), None),
-                                           _zeros_of(value), chunks)[0]
-        share = jnp.where(done + jnp.arange(block) < how_many, gradient[rows] / jnp.maximum(count, 1), 0)
+        count = (
+            constants[rows]
+            + lax.scan(
+                lambda c, k: (c + jnp.sum(hits(k)[1], axis=0, dtype=a.dtype), None),
+                _zeros_of(value),
+                chunks,
+            )[0]
+        )
+        share = jnp.where(
+            done + jnp.arange(block) < how_many, gradient[rows] / jnp.maximum(count, 1), 0
+        )
         more, pieces = lax.scan(give, _zeros_of(a), chunks)
         return done + block, dv.at[rows].add(more), dw + pieces.reshape(-1, dw.shape[1])[:n]
 
-    return lax.while_loop(lambda state: state[0] < how_many, some, (jnp.zeros_like(how_many), dv, dw))[1:]
+    return lax.while_loop(
+        lambda state: state[0] < how_many, some, (jnp.zeros_like(how_many), dv, dw)
+    )[1:]
 
 
 def _zeros_of(x):
-    """Zeros made of x: inside shard_map JAX 0.6 wants to see that they are each device's own, as sums to come are."""
+    """Zeros made of x: inside shard_map JAX 0.6 wants to see that they are each device's own, as
+    sums to come are."""
     return jnp.where(x > 0, jnp.zeros_like(x), 0)
 
 

@@ -1,8 +1,9 @@
 """What pickles of weights hold, read so that the file cannot run code; NumPy alone.
 
-A pickle is a program: it names functions and calls them, whatever they are. Here a first walk over the whole file
-refuses all instructions that weights do not need, before any of them is followed. Then Python's own unpickler
-follows the rest, but every name that it looks up leads to a constructor of this module, never to the real one.
+A pickle is a program: it names functions and calls them, whatever they are. Here a first walk over
+the whole file refuses all instructions that weights do not need, before any of them is followed.
+Then Python's own unpickler follows the rest, but every name that it looks up leads to a constructor
+of this module, never to the real one.
 These constructors believe nothing and make no array: that is done in the end, from checked sizes.
 """
 
@@ -23,31 +24,61 @@ MAX_SIZE = 2**40  # of one dimension; with another of 0 the product of all says 
 
 # The functions that weights need: whose name leads to which method of _Reader.
 _FUNCTIONS = {
-    ("numpy", "ndarray"): "ndarray", ("numpy", "dtype"): "dtype", ("_codecs", "encode"): "encode",
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): "dtype",
+    ("_codecs", "encode"): "encode",
     **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): "scalar" for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): "frombuffer" for core in ("core", "_core")},
     ("jax._src.array", "_reconstruct_array"): "device_array",
     ("jax._src.device_array", "reconstruct_device_array"): "device_array",  # before JAX 0.4
     ("jax.interpreters.xla", "reconstruct_device_array"): "device_array",
-    ("collections", "OrderedDict"): "dictionary", ("collections", "defaultdict"): "dictionary",
+    ("collections", "OrderedDict"): "dictionary",
+    ("collections", "defaultdict"): "dictionary",
     # Protocol 2 calls the module of the built-in types as Python 2 did.
-    **{(module, name): method for module in ("builtins", "__builtin__") for name, method in (
-        ("bytearray", "to_bytearray"), ("bytes", "to_bytes"), ("list", "to_list"), ("float", "to_float"),
-        ("int", "to_int"), ("bool", "to_bool"), ("complex", "to_complex"))},
+    **{
+        (module, name): method
+        for module in ("builtins", "__builtin__")
+        for name, method in (
+            ("bytearray", "to_bytearray"),
+            ("bytes", "to_bytes"),
+            ("list", "to_list"),
+            ("float", "to_float"),
+            ("int", "to_int"),
+            ("bool", "to_bool"),
+            ("complex", "to_complex"),
+        )
+    },
 }
 # The types of an array's values by NumPy's codes, and by the names of the classes.
 CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 _TYPES = {("numpy", np.dtype(code).name): code for code in CODES} | {
-    ("numpy", "bool_"): "b1", ("ml_dtypes", "bfloat16"): "bfloat16", ("jaxlib.xla_extension", "bfloat16"): "bfloat16"}
+    ("numpy", "bool_"): "b1",
+    ("ml_dtypes", "bfloat16"): "bfloat16",
+    ("jaxlib.xla_extension", "bfloat16"): "bfloat16",
+}
 
-# All that `pickle` and `pickletools` raise on files that are no pickles; the last one is for their bad escapes.
-_DAMAGE = (pickle.UnpicklingError, EOFError, IndexError, KeyError, AttributeError, TypeError, ValueError, OverflowError,
-           MemoryError, RecursionError, struct.error, DeprecationWarning)
+# All that `pickle` and `pickletools` raise on files that are no pickles; the last one is for their
+# bad escapes.
+_DAMAGE = (
+    pickle.UnpicklingError,
+    EOFError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    struct.error,
+    DeprecationWarning,
+)
 
 
 class ShapeDtype(NamedTuple):
-    """What a file's `trax.shapes.ShapeDtype` says: a tuple of sizes (int or None), and a NumPy dtype."""
+    """What a file's `trax.shapes.ShapeDtype` says: a tuple of sizes (int or None), and a NumPy
+    dtype."""
 
     shape: tuple
     dtype: np.dtype
@@ -73,16 +104,23 @@ def values_of(data, path):
     except Refused as error:
         raise ValueError(f"{path} {error}") from None
     except _DAMAGE as error:
-        raise ValueError(f"{path} is damaged, or is not a pickle of weights ({type(error).__name__}: {shown(error)}); "
-                         "take another copy") from None
+        raise ValueError(
+            f"{path} is damaged, or is not a pickle of weights ({type(error).__name__}: {shown(error)}); "
+            "take another copy"
+        ) from None
 
 
 def _is_known(module, name):
-    return (module, name) in _FUNCTIONS or (module, name) in _TYPES or (module, name) == ("trax.shapes", "ShapeDtype")
+    return (
+        (module, name) in _FUNCTIONS
+        or (module, name) in _TYPES
+        or (module, name) == ("trax.shapes", "ShapeDtype")
+    )
 
 
 class _Maker:
-    """Stands for a function that the file names. Not a function itself: a pickle can change those with BUILD."""
+    """Stands for a function that the file names. Not a function itself: a pickle can change those
+    with BUILD."""
 
     __slots__ = ("_make",)
 
@@ -106,7 +144,12 @@ class _Array:
         self.is_number, self.made = is_number, None
 
     def __setstate__(self, state):
-        if type(state) is not tuple or len(state) != 5 or state[0] != 1 or type(state[3]) not in (bool, int):
+        if (
+            type(state) is not tuple
+            or len(state) != 5
+            or state[0] != 1
+            or type(state[3]) not in (bool, int)
+        ):
             raise Refused("gives an array a state of another form than NumPy's")
         _, self.shape, self.dtype, is_fortran, self.data = state
         self.order = "F" if is_fortran else "C"
@@ -122,30 +165,41 @@ class _Dtype:
 
     def __setstate__(self, state):
         # version, byte order, then three entries for types made of others
-        if (type(state) is not tuple or len(state) not in (8, 9) or state[1] not in ("<", ">", "=", "|")
-                or state[2:5] != (None, None, None)):
+        if (
+            type(state) is not tuple
+            or len(state) not in (8, 9)
+            or state[1] not in ("<", ">", "=", "|")
+            or state[2:5] != (None, None, None)
+        ):
             raise Refused("gives a dtype a state of another form than that of NumPy's numbers")
         self.order = state[1]
 
 
 class _Signature:
-    """A ShapeDtype as the file describes it. A class, because Python's unpickler makes this one with NEWOBJ."""
+    """A ShapeDtype as the file describes it. A class, because Python's unpickler makes this one
+    with NEWOBJ."""
 
     __slots__ = ("shape", "dtype")
 
     def __setstate__(self, state):
-        if (type(state) is not tuple or len(state) != 2 or type(state[1]) is not dict
-                or set(state[1]) != {"shape", "dtype"}):
+        if (
+            type(state) is not tuple
+            or len(state) != 2
+            or type(state[1]) is not dict
+            or set(state[1]) != {"shape", "dtype"}
+        ):
             raise Refused("gives a ShapeDtype a state of another form than Trax's")
         self.shape, self.dtype = state[1]["shape"], state[1]["dtype"]
 
 
 class _Reader(pickle.Unpickler):
-    """Follows a pickle whose instructions were checked. Its public methods are what the file's names lead to."""
+    """Follows a pickle whose instructions were checked. Its public methods are what the file's
+    names lead to."""
 
     def __init__(self, data):
         super().__init__(BytesIO(data))
-        # A pickle can ask for any number of copies of the same bytes; none needs more than two, protocol 2 so many.
+        # A pickle can ask for any number of copies of the same bytes; none needs more than two,
+        # protocol 2 so many.
         self._bytes_left = 2 * len(data)
         self._values_left = MAX_STEPS
 
@@ -157,9 +211,14 @@ class _Reader(pickle.Unpickler):
             raise Refused.for_name(module, name)
         if (module, name) in _TYPES:
             return _Dtype(_TYPES[module, name])
-        return _Maker(getattr(self, _FUNCTIONS[module, name])) if (module, name) in _FUNCTIONS else _Signature
+        return (
+            _Maker(getattr(self, _FUNCTIONS[module, name]))
+            if (module, name) in _FUNCTIONS
+            else _Signature
+        )
 
-    # --- what the names lead to -------------------------------------------------------------------------
+    # --- what the names lead to
+    # -------------------------------------------------------------------------
 
     def ndarray(self, shape, dtype, data):
         return _Array(shape, dtype, data)
@@ -170,7 +229,9 @@ class _Reader(pickle.Unpickler):
     def frombuffer(self, data, dtype, shape, order, axes=None):
         return _Array(shape, dtype, data, order, axes)
 
-    def device_array(self, function, arguments, state, *_):  # _reconstruct and its arguments; what JAX adds
+    def device_array(
+        self, function, arguments, state, *_
+    ):  # _reconstruct and its arguments; what JAX adds
         array = _Array()
         array.__setstate__(state)
         return array
@@ -182,7 +243,9 @@ class _Reader(pickle.Unpickler):
         if type(code) is _Dtype:
             return _Dtype(code.code)
         if type(code) is not str or code not in CODES:
-            raise Refused(f"holds values of type {shown(code)}; weights are numbers ({', '.join(CODES)})")
+            raise Refused(
+                f"holds values of type {shown(code)}; weights are numbers ({', '.join(CODES)})"
+            )
         return _Dtype(code)
 
     def encode(self, text, codec):
@@ -200,7 +263,9 @@ class _Reader(pickle.Unpickler):
         self._spend(len(self.to_bytes(data)))
         return bytearray(data)
 
-    def dictionary(self, *_):  # the values come later; what defaultdict makes of missing ones is not needed
+    def dictionary(
+        self, *_
+    ):  # the values come later; what defaultdict makes of missing ones is not needed
         return {}
 
     def to_list(self):
@@ -216,7 +281,8 @@ class _Reader(pickle.Unpickler):
     to_bool = functools.partialmethod(_number, bool)
     to_complex = functools.partialmethod(_number, complex)
 
-    # --- from descriptions to values ----------------------------------------------------------------------
+    # --- from descriptions to values
+    # ----------------------------------------------------------------------
 
     def _spend(self, n_bytes):
         self._bytes_left -= n_bytes
@@ -224,11 +290,14 @@ class _Reader(pickle.Unpickler):
             raise Refused("asks for many copies of the same bytes, which no file of weights needs")
 
     def _finished(self, value, depth):
-        """Lists and the like are made anew, so that none stands in two places: else few could unfold to many."""
+        """Lists and the like are made anew, so that none stands in two places: else few could
+        unfold to many."""
         self._values_left -= 1
         if self._values_left < 0 or depth > MAX_DEPTH:
-            raise Refused(f"holds more than {MAX_STEPS:,} values, or lists more than {MAX_DEPTH} deep, which no file "
-                           "of weights needs")
+            raise Refused(
+                f"holds more than {MAX_STEPS:,} values, or lists more than {MAX_DEPTH} deep, which no file "
+                "of weights needs"
+            )
         if value is None or type(value) in (bool, int, float, complex, str, bytes):
             return value
         if type(value) in (list, tuple):
@@ -264,11 +333,16 @@ class _Reader(pickle.Unpickler):
         dtype = np.dtype(code).newbyteorder(stored.dtype.order)
         shape, data, axes = stored.shape, stored.data, stored.axes
         if type(shape) is not tuple or any(type(size) is not int for size in shape):
-            raise Refused(f"holds an array whose shape is not a tuple of whole numbers: {shown(shape)}")
+            raise Refused(
+                f"holds an array whose shape is not a tuple of whole numbers: {shown(shape)}"
+            )
         if type(data) not in (bytes, bytearray):
             raise Refused("holds an array without its bytes")
-        if stored.order not in ("C", "F", "K") or axes is not None and (
-                type(axes) is not tuple or sorted(axes) != list(range(len(shape)))):
+        if (
+            stored.order not in ("C", "F", "K")
+            or axes is not None
+            and (type(axes) is not tuple or sorted(axes) != list(range(len(shape))))
+        ):
             raise Refused("holds an array in an order that NumPy does not know")
         self._spend(len(data))
         try:
@@ -283,7 +357,8 @@ class _Reader(pickle.Unpickler):
 
 
 def array_of(shape, dtype, data, is_fortran=False):
-    """An array of a stranger's bytes, if they are as many as its shape says; it shares no memory with them.
+    """An array of a stranger's bytes, if they are as many as its shape says; it shares no memory
+    with them.
 
     Args:
         shape: tuple of int.
@@ -302,11 +377,15 @@ def array_of(shape, dtype, data, is_fortran=False):
         [[1], [256]]
     """
     if len(shape) > MAX_DIMENSIONS or any(not 0 <= size < MAX_SIZE for size in shape):
-        raise ValueError(f"of a shape that has more than {MAX_DIMENSIONS} sizes, or one that is negative or at least "
-                         f"{MAX_SIZE:,}: {shown(shape)}")
+        raise ValueError(
+            f"of a shape that has more than {MAX_DIMENSIONS} sizes, or one that is negative or at least "
+            f"{MAX_SIZE:,}: {shown(shape)}"
+        )
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"of shape {shape} and dtype {dtype}, for which its {len(data):,} bytes are not the "
-                         f"{math.prod(shape) * dtype.itemsize:,} that it takes")
+        raise ValueError(
+            f"of shape {shape} and dtype {dtype}, for which its {len(data):,} bytes are not the "
+            f"{math.prod(shape) * dtype.itemsize:,} that it takes"
+        )
     array = np.ndarray(shape, dtype, data, order="F" if is_fortran else "C")
     return array.astype(dtype.newbyteorder("="))
 

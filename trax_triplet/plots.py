@@ -1,11 +1,13 @@
-"""Pictures of scores and of training: arrays in, a matplotlib Axes out. `plots_loss` has those of the loss.
+"""Pictures of scores and of training: arrays in, a matplotlib Axes out. `plots_loss` has those of
+the loss.
 
-Nothing here shows or saves, and nothing touches pyplot's current figure: without `ax` a function makes a
-Figure of its own. Save with `axes.figure.savefig("scores.png")`; in a notebook, `axes.figure` at the end of a
-cell shows it (after `%matplotlib inline`). Importing this room loads matplotlib, so import it where you draw.
+Nothing here shows or saves, and nothing touches pyplot's current figure: without `ax` a function
+makes a Figure of its own. Save with `axes.figure.savefig("scores.png")`; in a notebook,
+`axes.figure` at the end of a cell shows it (after `%matplotlib inline`). Importing this room loads
+matplotlib, so import it where you draw.
 
-Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which readers of any colour vision tell
-apart; hatching, line styles, markers and numbers do the same in black and white.
+Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which readers of any colour
+vision tell apart; hatching, line styles, markers and numbers do the same in black and white.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 BINS = 32
 
 
-def score_histogram(scores: ArrayLike, labels: ArrayLike, *, threshold: float | None = None,
-                    ax: Axes | None = None) -> Axes:
+def score_histogram(
+    scores: ArrayLike, labels: ArrayLike, *, threshold: float | None = None, ax: Axes | None = None
+) -> Axes:
     """Histograms of the similarities of duplicates and of other pairs, one over the other.
 
-    Heights are shares of each class, in per cent, so that the two shapes compare though one class has more
-    pairs; the legend has the counts. Both classes use the same 32 bins, from the lowest score to the highest.
+    Heights are shares of each class, in per cent, so that the two shapes compare though one class
+    has more pairs; the legend has the counts. Both classes use the same 32 bins, from the lowest
+    score to the highest.
 
     Args:
       scores: similarities (n,), finite.
@@ -41,7 +45,8 @@ def score_histogram(scores: ArrayLike, labels: ArrayLike, *, threshold: float | 
       The Axes, with title, axis labels and legend.
 
     Raises:
-      TypeError, ValueError: as `evaluation.check_scores`; also for a threshold that is not a finite number.
+      TypeError, ValueError: as `evaluation.check_scores`; also for a threshold that is not a finite
+          number.
 
     Example:
       >>> axes = score_histogram([0.9, 0.7, 0.2, 0.1], [1, 1, 0, 0], threshold=0.5)
@@ -64,25 +69,28 @@ def score_histogram(scores: ArrayLike, labels: ArrayLike, *, threshold: float | 
     return ax
 
 
-def learning_curve(history: Sequence[Mapping[str, float]], *, margin: float | None = None,
-                   ax: Axes | None = None) -> Axes:
+def learning_curve(
+    history: Sequence[Mapping[str, float]], *, margin: float | None = None, ax: Axes | None = None
+) -> Axes:
     """Loss, and where it was measured validation loss and ROC AUC, by training step.
 
     Args:
-      history: one dict an evaluation, steps ascending: `step`, `loss`, and where measured `validation_loss`
-        and `validation_auc` (absent or None elsewhere); other keys are ignored. AUC has its own axis, right.
-      margin: draws the loss 2 * margin, at which a collapsed model stands still: with all vectors alike, each
-        of the two hinges of the mean loss is the margin.
+      history: one dict an evaluation, steps ascending: `step`, `loss`, and where measured
+        `validation_loss` and `validation_auc` (absent or None elsewhere); other keys are ignored.
+        AUC has its own axis, right.
+      margin: draws the loss 2 * margin, at which a collapsed model stands still: with all vectors
+        alike, each of the two hinges of the mean loss is the margin.
       ax: draw here instead of in a new Figure.
 
     Returns:
-      The Axes of the loss, its legend below it (an `ax` of yours needs room there, as `layout="constrained"`
-      makes); the Axes of the AUC, where there is one, is the last of `axes.figure.axes`.
+      The Axes of the loss, its legend below it (an `ax` of yours needs room there, as
+      `layout="constrained"` makes); the Axes of the AUC, where there is one, is the last of
+      `axes.figure.axes`.
 
     Raises:
       TypeError: a row that is no dict, a value that is no number, an `ax` that is no Axes.
-      ValueError: no rows, a row without step or loss, steps that do not rise, NaN or infinity, a margin not
-        above 0.
+      ValueError: no rows, a row without step or loss, steps that do not rise, NaN or infinity, a
+        margin not above 0.
 
     Example:
       >>> axes = learning_curve([{"step": 0, "loss": 0.5}, {"step": 100, "loss": 0.2}], margin=0.25)
@@ -90,9 +98,13 @@ def learning_curve(history: Sequence[Mapping[str, float]], *, margin: float | No
       ['training loss', 'collapse: 2 × margin = 0.5']
     """
     _check(history)
-    loss, validation_loss, auc = (_points(history, k) for k in ("loss", "validation_loss", "validation_auc"))
+    loss, validation_loss, auc = (
+        _points(history, k) for k in ("loss", "validation_loss", "validation_auc")
+    )
     if margin is not None and finite(margin, "margin") <= 0:
-        raise ValueError(f"margin: expected a number above 0, got {margin}; pass the margin of the training")
+        raise ValueError(
+            f"margin: expected a number above 0, got {margin}; pass the margin of the training"
+        )
     ax = axes_for(ax)
     lines = [_line(ax, loss, "training loss", BLUE, "o-")]
     if validation_loss[0]:
@@ -103,19 +115,30 @@ def learning_curve(history: Sequence[Mapping[str, float]], *, margin: float | No
         right.set_ylabel("ROC AUC", color=GREEN)
         right.tick_params(axis="y", colors=GREEN)
     if margin is not None:
-        lines.append(ax.axhline(2 * margin, color="black", linestyle=":", linewidth=1.5,
-                                label=f"collapse: 2 × margin = {2 * margin:.3g}"))
+        lines.append(
+            ax.axhline(
+                2 * margin,
+                color="black",
+                linestyle=":",
+                linewidth=1.5,
+                label=f"collapse: 2 × margin = {2 * margin:.3g}",
+            )
+        )
     ax.set_ylim(bottom=0)
     ax.set_title("Learning curve")
     ax.set_xlabel("training step")
     ax.set_ylabel("triplet loss")
-    # Below the axes: inside, it would lie on a curve, as loss and AUC fill the corners between them.
-    ax.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+    # Below the axes: inside, it would lie on a curve, as loss and AUC fill the corners between
+    # them.
+    ax.legend(
+        handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False
+    )
     return ax
 
 
 def two_histograms(ax: Axes, edges: np.ndarray, kinds: Mapping[str, np.ndarray]) -> None:
-    """Two kinds of numbers as shares in per cent: the first filled, the second hatched, to be told apart.
+    """Two kinds of numbers as shares in per cent: the first filled, the second hatched, to be told
+    apart.
 
     Args:
       ax: the Axes to draw in.
@@ -128,12 +151,21 @@ def two_histograms(ax: Axes, edges: np.ndarray, kinds: Mapping[str, np.ndarray])
       >>> [patch.get_label() for patch in axes.patches]
       ['low (n = 1)', 'high (n = 1)']
     """
-    looks = ({"facecolor": ORANGE + "66", "edgecolor": ORANGE},
-             {"facecolor": "none", "edgecolor": BLUE, "hatch": "////"})
+    looks = (
+        {"facecolor": ORANGE + "66", "edgecolor": ORANGE},
+        {"facecolor": "none", "edgecolor": BLUE, "hatch": "////"},
+    )
     for (name, chosen), look in zip(kinds.items(), looks):
         if chosen.size:
-            ax.hist(chosen, bins=edges, weights=np.full(chosen.size, 100 / chosen.size), linewidth=1.5,
-                    histtype="stepfilled", label=f"{name} (n = {chosen.size:,})", **look)
+            ax.hist(
+                chosen,
+                bins=edges,
+                weights=np.full(chosen.size, 100 / chosen.size),
+                linewidth=1.5,
+                histtype="stepfilled",
+                label=f"{name} (n = {chosen.size:,})",
+                **look,
+            )
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -150,7 +182,9 @@ def axes_for(ax: Axes | None, size: tuple[float, float] = (7, 4.2)) -> Axes:
     if ax is None:
         return Figure(figsize=size, layout="constrained").add_subplot()
     if not isinstance(ax, Axes):
-        raise TypeError(f"ax: expected one matplotlib Axes, got {type(ax).__name__}; pass e.g. axes[0, 1]")
+        raise TypeError(
+            f"ax: expected one matplotlib Axes, got {type(ax).__name__}; pass e.g. axes[0, 1]"
+        )
     return ax
 
 
@@ -173,7 +207,9 @@ def finite(value: float, name: str) -> float:
     return float(number)
 
 
-def _line(ax: Axes, points: tuple[list[float], list[float]], label: str, colour: str, style: str) -> Line2D:
+def _line(
+    ax: Axes, points: tuple[list[float], list[float]], label: str, colour: str, style: str
+) -> Line2D:
     every = max(1, len(points[0]) // 20)  # markers of a long run would hide its line
     return ax.plot(*points, style, color=colour, label=label, markersize=5, markevery=every)[0]
 
@@ -182,20 +218,28 @@ def _check(history: Sequence[Mapping[str, float]]) -> None:
     if isinstance(history, (str, Mapping)) or not isinstance(history, Sequence):
         raise TypeError(f"history: expected a list of dicts, got {type(history).__name__}")
     if len(history) == 0:
-        raise ValueError("history: expected at least one row, got none; train up to the first evaluation")
+        raise ValueError(
+            "history: expected at least one row, got none; train up to the first evaluation"
+        )
     before = -np.inf
     for i, row in enumerate(history):
         if not isinstance(row, Mapping):
-            raise TypeError(f"history: expected a list of dicts, got {type(row).__name__} at index {i}")
+            raise TypeError(
+                f"history: expected a list of dicts, got {type(row).__name__} at index {i}"
+            )
         if row.get("step") is None or row.get("loss") is None:
             raise ValueError(f"history[{i}]: expected 'step' and 'loss', got {dict(row)}")
         step = finite(row["step"], f"history[{i}]['step']")
         if step <= before:
-            raise ValueError(f"history[{i}]: expected a step above {before:g}, got {step:g}; sort by step")
+            raise ValueError(
+                f"history[{i}]: expected a step above {before:g}, got {step:g}; sort by step"
+            )
         before = step
 
 
 def _points(history: Sequence[Mapping[str, float]], key: str) -> tuple[list[float], list[float]]:
     """Steps and values of the rows that have `key`."""
     rows = [(i, row) for i, row in enumerate(history) if row.get(key) is not None]
-    return [row["step"] for _, row in rows], [finite(row[key], f"history[{i}][{key!r}]") for i, row in rows]
+    return [row["step"] for _, row in rows], [
+        finite(row[key], f"history[{i}][{key!r}]") for i, row in rows
+    ]

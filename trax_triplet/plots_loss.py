@@ -1,6 +1,8 @@
-"""Pictures of the loss, step by step: two batches, their similarity matrix, the hinges, what training does.
+"""Pictures of the loss, step by step: two batches, their similarity matrix, the hinges, what
+training does.
 
-Like `plots`: arrays in, a matplotlib Axes out, nothing shown or saved, colours and marks for every reader.
+Like `plots`: arrays in, a matplotlib Axes out, nothing shown or saved, colours and marks for every
+reader.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ _MOST_NUMBERS = 12  # rows or columns; with more of them, numbers in the cells w
 
 
 def stacked_batches(v1: ArrayLike, v2: ArrayLike, *, ax: Axes | None = None) -> Axes:
-    """Two batches of vectors, one on top of the other, with the rows of a duplicate pair in one colour.
+    """Two batches of vectors, one on top of the other, with the rows of a duplicate pair in one
+    colour.
 
-    Each row is tinted in the colour of its pair and bears the pair's number at its left end. There are seven
-    colours; with more pairs they come again, and the numbers tell them apart.
+    Each row is tinted in the colour of its pair and bears the pair's number at its left end. There
+    are seven colours; with more pairs they come again, and the numbers tell them apart.
 
     Args:
       v1: vectors (batch, d), finite; the first questions.
@@ -47,40 +50,52 @@ def stacked_batches(v1: ArrayLike, v2: ArrayLike, *, ax: Axes | None = None) -> 
     batches = _matrix(v1, "v1"), _matrix(v2, "v2")
     n, d = batches[0].shape
     if batches[1].shape != (n, d):
-        raise ValueError(f"expected v1 and v2 of one shape, got {batches[0].shape} and {batches[1].shape}")
+        raise ValueError(
+            f"expected v1 and v2 of one shape, got {batches[0].shape} and {batches[1].shape}"
+        )
     ax = axes_for(ax)
     tops = [*range(n), *(n + 0.5 + i for i in range(n))]  # half a row between the batches
     for top, row, pair in zip(tops, np.concatenate(batches), [*range(n)] * 2):
         colour = _PAIRS[pair % len(_PAIRS)]
         ax.add_patch(Rectangle((-0.5, top - 0.5), d, 1, facecolor=colour + "40", edgecolor="white"))
         ax.add_patch(Rectangle((-1, top - 0.5), 0.5, 1, facecolor=colour, edgecolor="white"))
-        ax.text(-0.75, top, pair, ha="center", va="center", weight="bold", color=_text_colour(colour))
+        ax.text(
+            -0.75, top, pair, ha="center", va="center", weight="bold", color=_text_colour(colour)
+        )
         for column, entry in enumerate(row if d <= _MOST_NUMBERS else ()):
             ax.text(column, top, f"{entry:.2f}", ha="center", va="center")
-    ax.set(xlim=(-1, d - 0.5), ylim=(tops[-1] + 0.5, -0.5), title="Two batches: a colour and a number for each pair",
-           xlabel="entry of the vector", ylabel="question")
+    ax.set(
+        xlim=(-1, d - 0.5),
+        ylim=(tops[-1] + 0.5, -0.5),
+        title="Two batches: a colour and a number for each pair",
+        xlabel="entry of the vector",
+        ylabel="question",
+    )
     ax.set_yticks(tops, [f"{name}[{i}]" for name in ("v1", "v2") for i in range(n)])
     ax.set_xticks(range(d) if d <= _MOST_NUMBERS else [0, d - 1])
     ax.spines[:].set_visible(False)
     return ax
 
 
-def similarity_heatmap(scores: ArrayLike, *, closest: str = "semi-hard", margin: float = 0.25,
-                       ax: Axes | None = None) -> Axes:
+def similarity_heatmap(
+    scores: ArrayLike, *, closest: str = "semi-hard", margin: float = 0.25, ax: Axes | None = None
+) -> Axes:
     """The similarity matrix of a batch: diagonal, closest negatives and violators marked.
 
-    Darker is more similar. A square frames each positive; a circle stands at the closest negative of a row,
-    where one qualifies; a triangle at each violator, a negative that is nearer than the positive less the margin.
+    Darker is more similar. A square frames each positive; a circle stands at the closest negative
+    of a row, where one qualifies; a triangle at each violator, a negative that is nearer than the
+    positive less the margin.
 
     Args:
       scores: similarities (batch, batch), finite; rows are anchors.
-      closest: 'semi-hard' marks the highest negative not above the positive, as in the lecture; 'hardest' and
-        'shifted' as in `loss.closest_negative`.
+      closest: 'semi-hard' marks the highest negative not above the positive, as in the lecture;
+        'hardest' and 'shifted' as in `loss.closest_negative`.
       margin: how far a positive must be ahead, at least 0.
       ax: draw here instead of in a new Figure.
 
     Returns:
-      The Axes; its legend is below it. The entries are written in the cells where the batch is at most 12.
+      The Axes; its legend is below it. The entries are written in the cells where the batch is at
+      most 12.
 
     Raises:
       TypeError: something other than real numbers, or an `ax` that is no Axes.
@@ -95,35 +110,74 @@ def similarity_heatmap(scores: ArrayLike, *, closest: str = "semi-hard", margin:
     margin = _margin(margin)
     nearest, negative = _closest(scores, closest), ~np.eye(len(scores), dtype=bool)
     ax = axes_for(ax, (5.6, 5.2))
-    image = ax.imshow(scores, cmap="Blues", vmin=min(-1.0, scores.min()), vmax=max(1.0, scores.max()))
+    image = ax.imshow(
+        scores, cmap="Blues", vmin=min(-1.0, scores.min()), vmax=max(1.0, scores.max())
+    )
     ax.figure.colorbar(image, ax=ax, label="similarity")
-    outline = {"fill": False, "edgecolor": "black", "linewidth": 2,
-               "path_effects": [withStroke(linewidth=4, foreground="white")]}  # seen on light and dark cells
+    outline = {
+        "fill": False,
+        "edgecolor": "black",
+        "linewidth": 2,
+        "path_effects": [withStroke(linewidth=4, foreground="white")],
+    }  # seen on light and dark cells
     for row, column in np.argwhere(~negative):
         ax.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, **outline))
     for row, column in np.argwhere(nearest):
         ax.add_patch(Circle((column, row), 0.36, **outline))
     violators = np.argwhere(negative & (scores > np.diagonal(scores)[:, None] - margin))
-    ax.plot(violators[:, 1] + 0.35, violators[:, 0] - 0.33, "^", color=ORANGE, markeredgecolor="black",
-            markersize=min(9, 48 / len(scores)))
+    ax.plot(
+        violators[:, 1] + 0.35,
+        violators[:, 0] - 0.33,
+        "^",
+        color=ORANGE,
+        markeredgecolor="black",
+        markersize=min(9, 48 / len(scores)),
+    )
     for (row, column), score in np.ndenumerate(scores) if len(scores) <= _MOST_NUMBERS else ():
-        ax.text(column, row, f"{score:.2f}", ha="center", va="center", fontsize=min(10, 60 / len(scores)),
-                color="white" if image.norm(score) > 0.65 else "black")
+        ax.text(
+            column,
+            row,
+            f"{score:.2f}",
+            ha="center",
+            va="center",
+            fontsize=min(10, 60 / len(scores)),
+            color="white" if image.norm(score) > 0.65 else "black",
+        )
     ax.set(title="Similarity matrix", xlabel="j: row of v2", ylabel="i: anchor, row of v1")
     if len(scores) <= _MOST_NUMBERS:
         ax.set(xticks=range(len(scores)), yticks=range(len(scores)))
-    names = {"s": "positive", "o": f"closest negative ({closest})", "^": f"violator (margin {margin:.3g})"}
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False, handles=[
-        Line2D([], [], linestyle="none", marker=shape, label=name, markersize=9, markeredgecolor="black",
-               markerfacecolor=ORANGE if shape == "^" else "none") for shape, name in names.items()])
+    names = {
+        "s": "positive",
+        "o": f"closest negative ({closest})",
+        "^": f"violator (margin {margin:.3g})",
+    }
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        frameon=False,
+        handles=[
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                marker=shape,
+                label=name,
+                markersize=9,
+                markeredgecolor="black",
+                markerfacecolor=ORANGE if shape == "^" else "none",
+            )
+            for shape, name in names.items()
+        ],
+    )
     return ax
 
 
 def hinge_curves(margin: float | Sequence[float] = 0.25, *, ax: Axes | None = None) -> Axes:
-    """What an anchor pays, by how much nearer its positive is than the negative it is compared with.
+    """What an anchor pays, by how much nearer its positive is than the negative it is compared
+    with.
 
-    The hinge is max(margin - lead, 0), with lead = positive - negative. A dot marks lead 0, where the hinge is
-    the margin: a collapsed model stands there with both of its hinges.
+    The hinge is max(margin - lead, 0), with lead = positive - negative. A dot marks lead 0, where
+    the hinge is the margin: a collapsed model stands there with both of its hinges.
 
     Args:
       margin: one margin, or several, each of which gets a curve; at least 0.
@@ -147,12 +201,22 @@ def hinge_curves(margin: float | Sequence[float] = 0.25, *, ax: Axes | None = No
     ax = axes_for(ax)
     for i, m in enumerate(margins):
         leads = np.array([-2.0, m, 2.0]) if m < 2 else np.array([-2.0, 2.0])
-        (curve,) = ax.plot(leads, np.maximum(m - leads, 0), ("-", "--", "-.", ":")[i % 4], linewidth=2,
-                           color=_PAIRS[i % len(_PAIRS)], label=f"margin {m:.3g}")
+        (curve,) = ax.plot(
+            leads,
+            np.maximum(m - leads, 0),
+            ("-", "--", "-.", ":")[i % 4],
+            linewidth=2,
+            color=_PAIRS[i % len(_PAIRS)],
+            label=f"margin {m:.3g}",
+        )
         ax.plot([0], [m], "o", color=curve.get_color(), markeredgecolor="black")
     ax.axvline(0, color="grey", linewidth=0.8)
-    ax.set(title="Hinge: max(margin - lead, 0)", xlabel="lead: positive - negative",
-           ylabel="hinge, the anchor's loss", xlim=(-2, 2))
+    ax.set(
+        title="Hinge: max(margin - lead, 0)",
+        xlabel="lead: positive - negative",
+        ylabel="hinge, the anchor's loss",
+        xlim=(-2, 2),
+    )
     ax.set_ylim(bottom=-0.02)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
@@ -162,8 +226,8 @@ def hinge_curves(margin: float | Sequence[float] = 0.25, *, ax: Axes | None = No
 def positives_and_negatives(scores: ArrayLike, *, ax: Axes | None = None) -> Axes:
     """Histograms of a batch's positives (the diagonal) and of its negatives (everything else).
 
-    Heights are shares in per cent, bins run from -1 to 1 (further where a similarity does), so that the
-    pictures of one batch before and after training compare.
+    Heights are shares in per cent, bins run from -1 to 1 (further where a similarity does), so that
+    the pictures of one batch before and after training compare.
 
     Args:
       scores: similarities (batch, batch), finite; rows are anchors.
@@ -199,7 +263,8 @@ def _text_colour(background: str) -> str:
 
 
 def _closest(scores: np.ndarray, closest: str) -> np.ndarray:
-    """Where the closest negatives are (batch, batch), one in each row that has any; the loss has their values."""
+    """Where the closest negatives are (batch, batch), one in each row that has any; the loss has
+    their values."""
     if closest not in ("semi-hard", "hardest", "shifted"):
         raise ValueError(f"closest: expected 'semi-hard', 'hardest' or 'shifted', got {closest!r}")
     allowed, too_hard = ~np.eye(len(scores), dtype=bool), scores > np.diagonal(scores)[:, None]
@@ -220,7 +285,9 @@ def _matrix(values: ArrayLike, name: str) -> np.ndarray:
     try:
         matrix = np.asarray(values)
     except ValueError:  # NumPy makes no array of rows of different lengths
-        raise ValueError(f"{name}: expected a matrix, rows of one length, got {values!r:.60}") from None
+        raise ValueError(
+            f"{name}: expected a matrix, rows of one length, got {values!r:.60}"
+        ) from None
     if matrix.dtype.kind not in "iuf" and matrix.dtype.name != "bfloat16":
         raise TypeError(f"{name}: expected real numbers, got dtype {matrix.dtype}")
     if matrix.ndim != 2 or matrix.size == 0:
@@ -233,5 +300,7 @@ def _matrix(values: ArrayLike, name: str) -> np.ndarray:
 def _square(scores: ArrayLike) -> np.ndarray:
     scores = _matrix(scores, "scores")
     if scores.shape[0] != scores.shape[1]:
-        raise ValueError(f"scores: expected a square matrix (batch, batch), got shape {scores.shape}")
+        raise ValueError(
+            f"scores: expected a square matrix (batch, batch), got shape {scores.shape}"
+        )
     return scores

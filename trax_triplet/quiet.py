@@ -1,4 +1,5 @@
-"""Importing Trax without a word: no banner, no log line, no warning about Trax's own files, and in less time."""
+"""Importing Trax without a word: no banner, no log line, no warning about Trax's own files, and in
+less time."""
 
 import contextlib
 import faulthandler
@@ -17,7 +18,9 @@ def _is_noise(line, level):
     """Whether this line of stderr is a log line of TensorFlow's C++ below the wanted level."""
     if line.startswith(b"WARNING: All log messages before absl::InitializeLog()"):
         return True
-    found = re.match(rb"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWE]) |([IWE])\d{4} \d\d:\d\d:)", line)
+    found = re.match(
+        rb"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWE]) |([IWE])\d{4} \d\d:\d\d:)", line
+    )
     return bool(found) and b"IWE".index(found[1] or found[2]) < level
 
 
@@ -25,13 +28,15 @@ def _is_noise(line, level):
 def _quiet_tensorflow():
     """Holds TensorFlow's C++ log to the level of TF_CPP_MIN_LOG_LEVEL while it loads.
 
-    It reads the variable once, so the variable is put back afterwards and child processes do not inherit it.
-    Static initialisers of current releases log before they read it, straight to file descriptor 2: what
-    arrives there meanwhile is kept in a file and then passed on, less those lines. Should the process crash,
-    faulthandler says where on the real stderr.
+    It reads the variable once, so the variable is put back afterwards and child processes do not
+    inherit it. Static initialisers of current releases log before they read it, straight to file
+    descriptor 2: what arrives there meanwhile is kept in a file and then passed on, less those
+    lines. Should the process crash, faulthandler says where on the real stderr.
     """
     before = os.environ.get(_LOG_LEVEL)
-    importlib.import_module("jax")  # sets the variable to 1 where it is unset: that stays, for JAX's own log
+    importlib.import_module(
+        "jax"
+    )  # sets the variable to 1 where it is unset: that stays, for JAX's own log
     after = os.environ.get(_LOG_LEVEL)
     if before is None:
         os.environ[_LOG_LEVEL] = "3"
@@ -82,7 +87,8 @@ def _flush_stderr():
 
 @contextlib.contextmanager
 def _no_gym_banner():
-    """Keeps Gym, which Trax imports and this package never uses, from printing that it is unmaintained."""
+    """Keeps Gym, which Trax imports and this package never uses, from printing that it is
+    unmaintained."""
     try:
         from gym_notices.notices import notices
     except ImportError:  # an older Gym: it prints nothing
@@ -100,9 +106,10 @@ def _no_gym_banner():
 def _short_stacks():
     """Lets `trax.layers.assert_shape` find its caller without reading the source of every frame.
 
-    It calls `inspect.stack()` for each of some 150 decorated layers and uses one frame. Above it are the
-    frozen frames of the import system, for each of which `inspect` searches all modules: with the thousands
-    that TensorFlow brings, two thirds of the time of `import trax`. Everybody else gets the real answer.
+    It calls `inspect.stack()` for each of some 150 decorated layers and uses one frame. Above it
+    are the frozen frames of the import system, for each of which `inspect` searches all modules:
+    with the thousands that TensorFlow brings, two thirds of the time of `import trax`. Everybody
+    else gets the real answer.
     """
     original = inspect.stack
 
@@ -121,9 +128,11 @@ def _short_stacks():
 
 @contextlib.contextmanager
 def quietly():
-    """Context in which to import Trax: all of the above, and no Python warnings from Trax and what it imports; yours are as before afterwards.
+    """Context in which to import Trax: all of the above, and no Python warnings from Trax and what
+    it imports; yours are as before afterwards.
 
-    At the first compilation of its files Python points at `is ()`; under -W error that would be an error.
+    At the first compilation of its files Python points at `is ()`; under -W error that would be an
+    error.
     """
     with warnings.catch_warnings(), _no_gym_banner(), _short_stacks(), _quiet_tensorflow():
         warnings.simplefilter("ignore")

@@ -1,10 +1,12 @@
-"""An LSTM over questions of many lengths that computes words only, with its gradient in closed form; plain JAX.
+"""An LSTM over questions of many lengths that computes words only, with its gradient in closed
+form; plain JAX.
 
-Rows are sorted, the longest first, so that at every step the rows that still read are the first ones. A step
-computes the next larger number of `rung_sizes`; what the steps computed lies in one array, step behind step
-("packed"). The gradient walks back once, through the gates that were kept; those of the kernel and of the inputs are
-formed behind the walk, in products over many steps. Autodiff of `lax.scan` would add up the kernel's gradient step by
-step, and read and write padding like words.
+Rows are sorted, the longest first, so that at every step the rows that still read are the first
+ones. A step computes the next larger number of `rung_sizes`; what the steps computed lies in one
+array, step behind step ("packed"). The gradient walks back once, through the gates that were kept;
+those of the kernel and of the inputs are formed behind the walk, in products over many steps.
+Autodiff of `lax.scan` would add up the kernel's gradient step by step, and read and write padding
+like words.
 """
 
 import functools
@@ -18,22 +20,24 @@ from trax_triplet.packing import CHUNK, rung_sizes
 
 
 def forward(table, kernel, bias, packed, room, used):
-    """Runs an LSTM over packed rows: c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
+    """Runs an LSTM over packed rows: c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o)
+    tanh(c').
 
     A token meets its half of the kernel once, however often it stands in the rows.
 
     Args:
         table: float (tokens, d_in): the tokens, embedded; as many as the room has.
-        kernel: float (d_in + d, 4 d), rows for the input, then for the state; gates i, g, f, o, as in Trax.
+        kernel: float (d_in + d, 4 d), rows for the input, then for the state; gates i, g, f, o, as
+        in Trax.
         bias: float (4 d,).
         packed: `Packed`; `index` are rows of `table`, as long as the room.
-        room: `Room` for at least what the steps compute: the sum over steps of the smallest of `rung_sizes`
-            that holds their rows.
+        room: `Room` for at least what the steps compute: the sum over steps of the smallest of
+            `rung_sizes` that holds their rows.
         used: int scalar: tokens that occur; the table's rows behind them are not read.
 
     Returns:
-        The last states (rows, d), in the order of `packed.order`: a row of length 0 has the state 0. The last
-        cells, alike. And the room, filled.
+        The last states (rows, d), in the order of `packed.order`: a row of length 0 has the state
+        0. The last cells, alike. And the room, filled.
 
     Example:
         >>> from trax_triplet.packing import Room, pack
@@ -44,22 +48,30 @@ def forward(table, kernel, bias, packed, room, used):
         [[0.0], [0.0]]
     """
     # NumPy's arrays cannot be traced.
-    table, kernel, bias, index, counts = map(jnp.asarray, (table, kernel, bias, packed.index, packed.counts))
-    into, onward = kernel[:table.shape[1]], kernel[table.shape[1]:]
+    table, kernel, bias, index, counts = map(
+        jnp.asarray, (table, kernel, bias, packed.index, packed.counts)
+    )
+    into, onward = kernel[: table.shape[1]], kernel[table.shape[1] :]
 
     def project(chunk, projected):
         return _put(projected, _take(table, chunk * CHUNK, CHUNK) @ into + bias, chunk * CHUNK)
 
     projected = lax.fori_loop(0, _chunks(used), project, room.projected)
-    last, cells, *kept = _walk(projected, onward, index, counts, rung_sizes(packed.order.shape[0]), room[:3])
-    return last, cells, room._replace(gates=kept[0], before=kept[1], cells=kept[2], projected=projected)
+    last, cells, *kept = _walk(
+        projected, onward, index, counts, rung_sizes(packed.order.shape[0]), room[:3]
+    )
+    return (
+        last,
+        cells,
+        room._replace(gates=kept[0], before=kept[1], cells=kept[2], projected=projected),
+    )
 
 
 def backward(table, kernel, packed, last_cells, room, d_last, used):
     """The gradients of `forward`, walking back once.
 
-    Sums run over chunks of CHUNK places or tokens, up to the last that holds something, so that neither time nor
-    rounding depends on how much room there is.
+    Sums run over chunks of CHUNK places or tokens, up to the last that holds something, so that
+    neither time nor rounding depends on how much room there is.
 
     Args:
         table, kernel, packed, used: as in `forward`.
@@ -69,26 +81,39 @@ def backward(table, kernel, packed, last_cells, room, d_last, used):
     Returns:
         Gradients of table, kernel and bias, and the room.
     """
-    table, kernel, index, counts, d_last = map(jnp.asarray, (table, kernel, packed.index, packed.counts, d_last))
-    into, onward = kernel[:table.shape[1]], kernel[table.shape[1]:]
+    table, kernel, index, counts, d_last = map(
+        jnp.asarray, (table, kernel, packed.index, packed.counts, d_last)
+    )
+    into, onward = kernel[: table.shape[1]], kernel[table.shape[1] :]
     sizes = rung_sizes(packed.order.shape[0])
     total = jnp.sum(_places(counts, sizes)[1])
-    # Behind the last place the room holds what an earlier batch left there: the last chunk must not add it.
+    # Behind the last place the room holds what an earlier batch left there: the last chunk must not
+    # add it.
     empty = jnp.zeros((CHUNK, room.d_gates.shape[1]), room.d_gates.dtype)
     d_gates = _put(room.d_gates, empty, total)
-    d_gates = _walk_back(room.gates, room.cells, last_cells, onward, counts, d_last, None, sizes, d_gates)
+    d_gates = _walk_back(
+        room.gates, room.cells, last_cells, onward, counts, d_last, None, sizes, d_gates
+    )
 
     def from_places(chunk, sums):
         back = _take(d_gates, chunk * CHUNK, CHUNK)
         rows = _take(index, chunk * CHUNK, CHUNK)
-        return sums[0].at[rows].add(back), sums[1] + _take(room.before, chunk * CHUNK, CHUNK).T @ back
+        return sums[0].at[rows].add(back), sums[1] + _take(
+            room.before, chunk * CHUNK, CHUNK
+        ).T @ back
 
     def from_tokens(chunk, sums):
         back = _take(d_projected, chunk * CHUNK, CHUNK)
         tokens = _take(table, chunk * CHUNK, CHUNK)
-        return _put(sums[0], back @ into.T, chunk * CHUNK), sums[1] + tokens.T @ back, sums[2] + back.sum(axis=0)
+        return (
+            _put(sums[0], back @ into.T, chunk * CHUNK),
+            sums[1] + tokens.T @ back,
+            sums[2] + back.sum(axis=0),
+        )
 
-    d_projected = lax.fori_loop(0, _chunks(used), lambda chunk, x: _put(x, empty, chunk * CHUNK), room.d_projected)
+    d_projected = lax.fori_loop(
+        0, _chunks(used), lambda chunk, x: _put(x, empty, chunk * CHUNK), room.d_projected
+    )
     start = d_projected, jnp.zeros_like(onward)
     d_projected, d_onward = lax.fori_loop(0, _chunks(total), from_places, start)
     start = jnp.zeros_like(table), jnp.zeros_like(into), jnp.zeros_like(kernel[0])
@@ -108,8 +133,8 @@ def lstm(x, kernel, bias, lengths=None):
         x: float (rows, steps, d_in). Half precision is computed in float32.
         kernel: float (d_in + d, 4 d), rows for the input, then for the state; gates i, g, f, o.
         bias: float (4 d,).
-        lengths: int (rows,), or None. Steps from a row's length on leave its state as it is, and are
-            skipped where rows enough have ended.
+        lengths: int (rows,), or None. Steps from a row's length on leave its state as it is, and
+            are skipped where rows enough have ended.
 
     Returns:
         (rows, steps, d), in x's dtype.
@@ -128,13 +153,17 @@ def lstm(x, kernel, bias, lengths=None):
         return jnp.zeros((rows, steps, kernel.shape[1] // 4), x.dtype)
     wide = jnp.promote_types(x.dtype, jnp.float32)
     kernel, bias = kernel.astype(wide), bias.astype(wide)
-    projected = jnp.swapaxes(x, 0, 1).reshape(steps * rows, d_in).astype(wide) @ kernel[:d_in] + bias
+    projected = (
+        jnp.swapaxes(x, 0, 1).reshape(steps * rows, d_in).astype(wide) @ kernel[:d_in] + bias
+    )
     if lengths is None:
         counts = jnp.full((steps,), rows, jnp.int32)
         last, entering = _lstm(projected, kernel[d_in:], None, counts, (rows,))
         after = jnp.concatenate([entering[rows:], last]).reshape(steps, rows, -1)
         return jnp.swapaxes(after, 0, 1).astype(x.dtype)
-    return _ragged(projected, kernel[d_in:], jnp.clip(lengths, 0, steps), rows, steps).astype(x.dtype)
+    return _ragged(projected, kernel[d_in:], jnp.clip(lengths, 0, steps), rows, steps).astype(
+        x.dtype
+    )
 
 
 def _ragged(projected, kernel, lengths, rows, steps):
@@ -157,19 +186,26 @@ def _ragged(projected, kernel, lengths, rows, steps):
 
 def _check(x, kernel, bias, lengths):
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"lstm takes floating point inputs, such as embedded words, but x has dtype {x.dtype}")
+        raise TypeError(
+            f"lstm takes floating point inputs, such as embedded words, but x has dtype {x.dtype}"
+        )
     if x.ndim != 3:
         raise ValueError(f"lstm takes inputs (rows, steps, d_in), but x has shape {x.shape}")
     d = kernel.shape[-1] // 4
     if kernel.shape != (x.shape[2] + d, 4 * d) or bias.shape != (4 * d,):
-        raise ValueError(f"for x of shape {x.shape} the kernel must be ({x.shape[2]} + d, 4 d) and the bias (4 d,), "
-                         f"but they are {kernel.shape} and {bias.shape}")
+        raise ValueError(
+            f"for x of shape {x.shape} the kernel must be ({x.shape[2]} + d, 4 d) and the bias (4 d,), "
+            f"but they are {kernel.shape} and {bias.shape}"
+        )
     if lengths is not None and lengths.shape != x.shape[:1]:
-        raise ValueError(f"lengths must be one number for each of the {x.shape[0]} rows, but its shape is "
-                         f"{lengths.shape}")
+        raise ValueError(
+            f"lengths must be one number for each of the {x.shape[0]} rows, but its shape is "
+            f"{lengths.shape}"
+        )
 
 
-# --- the recurrence, and back -----------------------------------------------------------------------------
+# --- the recurrence, and back
+# -----------------------------------------------------------------------------
 
 
 def _places(counts, sizes):
@@ -180,12 +216,17 @@ def _places(counts, sizes):
 
 
 def _spans(counts, sizes):
-    """(size, first step, end) of each rung, ascending; its steps are neighbours, as counts never grow."""
-    return [(size, jnp.sum(counts > size), jnp.sum(counts > below)) for size, below in zip(sizes, (0, *sizes))]
+    """(size, first step, end) of each rung, ascending; its steps are neighbours, as counts never
+    grow."""
+    return [
+        (size, jnp.sum(counts > size), jnp.sum(counts > below))
+        for size, below in zip(sizes, (0, *sizes))
+    ]
 
 
 def _gates(x):
-    """sigmoid of i, f and o, tanh of g, as one expression: a step of few operations is quicker than one of many.
+    """sigmoid of i, f and o, tanh of g, as one expression: a step of few operations is quicker than
+    one of many.
 
     sigmoid(x) is tanh(x / 2) / 2 + 1 / 2.
     """
@@ -215,12 +256,14 @@ def _take(array, start, size):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _lstm(projected, kernel, index, counts, sizes):
-    """The last states, and those that enter each step, packed; `index` None: token p stands at place p."""
+    """The last states, and those that enter each step, packed; `index` None: token p stands at
+    place p."""
     return _forward(projected, kernel, index, counts, sizes)[0]
 
 
 def _walk(projected, kernel, index, counts, sizes, kept):
-    """The last states, the last cells, and, written into `kept`, packed: gates, states and cells before each step."""
+    """The last states, the last cells, and, written into `kept`, packed: gates, states and cells
+    before each step."""
     starts, _ = _places(counts, sizes)
     h = c = jnp.zeros((sizes[-1], kernel.shape[0]), projected.dtype)
     ended = ([], [])
@@ -249,16 +292,17 @@ def _walk(projected, kernel, index, counts, sizes, kept):
 def _walk_back(gates, cells, last_cells, kernel, counts, d_last, d_before, sizes, d_gates):
     """The gradient of what goes into the gates, from those of the last and of the entering states.
 
-    It is written into `d_gates`, packed; in the place of `gates` it would be copied at every step. The cell that
-    a step leaves is carried along: to form it from the gates anew takes a third longer.
+    It is written into `d_gates`, packed; in the place of `gates` it would be copied at every step.
+    The cell that a step leaves is carried along: to form it from the gates anew takes a third
+    longer.
     """
     starts, _ = _places(counts, sizes)
     d = kernel.shape[0]
     dh = dc = new_c = jnp.zeros((0, d), gates.dtype)
     for size, first, end in _spans(counts, sizes):
-        dh = jnp.concatenate([dh, d_last[len(dh):size]])
+        dh = jnp.concatenate([dh, d_last[len(dh) : size]])
         dc = jnp.concatenate([dc, jnp.zeros((size - len(dc), d), gates.dtype)])
-        new_c = jnp.concatenate([new_c, last_cells[len(new_c):size]])
+        new_c = jnp.concatenate([new_c, last_cells[len(new_c) : size]])
 
         def step(done, carry, size=size, first=first, end=end):
             dh, dc, new_c, d_gates = carry
@@ -270,12 +314,20 @@ def _walk_back(gates, cells, last_cells, kernel, counts, d_last, d_before, sizes
             d_new_h = jnp.where(reads, dh, 0)
             tanh_c = jnp.tanh(new_c)
             d_new_c = jnp.where(reads, dc, 0) + d_new_h * o * (1 - tanh_c * tanh_c)
-            back = (jnp.concatenate([d_new_c, d_new_c, d_new_c, d_new_h], axis=1)
-                    * jnp.concatenate([g, i, c, tanh_c], axis=1) * _gates_slope(now))
+            back = (
+                jnp.concatenate([d_new_c, d_new_c, d_new_c, d_new_h], axis=1)
+                * jnp.concatenate([g, i, c, tanh_c], axis=1)
+                * _gates_slope(now)
+            )
             d_h = jnp.where(reads, back @ kernel.T, dh)
             if d_before is not None:
                 d_h = d_h + _take(d_before, start, size)
-            return d_h, jnp.where(reads, d_new_c * f, dc), jnp.where(reads, c, new_c), _put(d_gates, back, start)
+            return (
+                d_h,
+                jnp.where(reads, d_new_c * f, dc),
+                jnp.where(reads, c, new_c),
+                _put(d_gates, back, start),
+            )
 
         dh, dc, new_c, d_gates = lax.fori_loop(first, end, step, (dh, dc, new_c, d_gates))
     return d_gates
@@ -292,20 +344,26 @@ def _backward(sizes, kept, cotangents):
     n, *arrays = kept
     gradients = _gradients(*arrays, *cotangents, n, sizes)
     index, counts = arrays[1:3]
-    return *gradients, *(None if x is None else np.zeros(x.shape, jax.dtypes.float0) for x in (index, counts))
+    return *gradients, *(
+        None if x is None else np.zeros(x.shape, jax.dtypes.float0) for x in (index, counts)
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(9, 10))
 def _gradients(kernel, index, counts, last_cells, gates, before, cells, d_last, d_before, n, sizes):
-    d_gates = _walk_back(gates, cells, last_cells, kernel, counts, d_last, d_before, sizes, jnp.zeros_like(gates))
+    d_gates = _walk_back(
+        gates, cells, last_cells, kernel, counts, d_last, d_before, sizes, jnp.zeros_like(gates)
+    )
     if index is None:
         return d_gates, before.T @ d_gates
     return jnp.zeros((n, gates.shape[1]), gates.dtype).at[index].add(d_gates), before.T @ d_gates
 
 
 def _refuse(*_):
-    raise NotImplementedError("the LSTM has first derivatives only; for higher ones use tl.LSTM, such as "
-                              "Siamese(..., lstm='trax') has")
+    raise NotImplementedError(
+        "the LSTM has first derivatives only; for higher ones use tl.LSTM, such as "
+        "Siamese(..., lstm='trax') has"
+    )
 
 
 _gradients.defvjp(_refuse, _refuse)

@@ -1,4 +1,5 @@
-"""The list of what `compat` and `backends` repair in Trax, and whether a repair was needed in this process."""
+"""The list of what `compat` and `backends` repair in Trax, and whether a repair was needed in this
+process."""
 
 import os
 from typing import NamedTuple
@@ -33,8 +34,8 @@ def repairs():
     """Lists what this module knows to repair in Trax, and whether it was needed here.
 
     Returns:
-        A tuple of `Repair(name, applied, reason)`. `applied` is False where the feature test found nothing
-        broken, and everywhere under TRAX_TRIPLET_REPAIRS=0.
+        A tuple of `Repair(name, applied, reason)`. `applied` is False where the feature test found
+        nothing broken, and everywhere under TRAX_TRIPLET_REPAIRS=0.
 
     Example:
         >>> from trax_triplet import compat

@@ -1,8 +1,8 @@
 """Generated question pairs in Quora's format, for the demo, the notebooks and the tests.
 
-A question is one sentence form of an *intent* (how long to learn ...) filled with *objects* (the piano). Two
-questions are duplicates exactly when intent and objects are the same, so labels hold by construction.
-The words stand in `sample_words.py`. Knows NumPy and the standard library only.
+A question is one sentence form of an *intent* (how long to learn ...) filled with *objects* (the
+piano). Two questions are duplicates exactly when intent and objects are the same, so labels hold by
+construction. The words stand in `sample_words.py`. Knows NumPy and the standard library only.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from trax_triplet.arguments import whole_number
 from trax_triplet.files import new_file
 from trax_triplet.sample_words import FAMILIES
 
-_HARD_SHARE = 0.55  # of the draws; a little over half, because hard draws repeat sooner than easy ones
+_HARD_SHARE = (
+    0.55  # of the draws; a little over half, because hard draws repeat sooner than easy ones
+)
 _SAME_FORM_SHARE = 0.8  # of the hard pairs that change objects; the others change the form as well
 _NEAREST_FORMS = 3  # forms of another intent among which a hard pair with the same object chooses
 
 
 class SamplePair(NamedTuple):
-    """One row of Quora's table: row number, the two questions with their numbers, and the label (0 or 1)."""
+    """One row of Quora's table: row number, the two questions with their numbers, and the label (0
+    or 1)."""
 
     id: int
     qid1: int
@@ -39,7 +42,8 @@ class SamplePair(NamedTuple):
 
 
 class _Intent(NamedTuple):
-    """One thing to ask: its topic, the sentence forms, and for each slot the objects with their names."""
+    """One thing to ask: its topic, the sentence forms, and for each slot the objects with their
+    names."""
 
     family: str
     forms: list[str]
@@ -48,7 +52,8 @@ class _Intent(NamedTuple):
 
 
 class _Meaning(NamedTuple):
-    """An intent with its objects; its questions are `_Bank.questions[first:first + size]`, form by form."""
+    """An intent with its objects; its questions are `_Bank.questions[first:first + size]`, form by
+    form."""
 
     intent: int
     objects: tuple[int, ...]
@@ -64,7 +69,9 @@ class _Bank(NamedTuple):
     meanings: list[_Meaning]
     number: dict[tuple[int, tuple[int, ...]], int]  # (intent, objects) -> place in `meanings`
     questions: list[str]
-    nearest: dict[tuple[int, int], list[tuple[int, int]]]  # (intent, form) -> alike ones of other intents
+    nearest: dict[
+        tuple[int, int], list[tuple[int, int]]
+    ]  # (intent, form) -> alike ones of other intents
 
 
 def _expand(line):
@@ -89,8 +96,12 @@ def _nearest_forms(intents):
     words = [[set(form.lower().strip("?").split()) for form in intent.forms] for intent in intents]
     nearest = {}
     for i, intent in enumerate(intents):
-        others = [(j, k) for j, other in enumerate(intents) if j != i and other.family == intent.family
-                  for k in range(len(other.forms))]
+        others = [
+            (j, k)
+            for j, other in enumerate(intents)
+            if j != i and other.family == intent.family
+            for k in range(len(other.forms))
+        ]
         for form, mine in enumerate(words[i]):
             overlap = {(j, k): len(mine & words[j][k]) / len(mine | words[j][k]) for j, k in others}
             nearest[i, form] = sorted(others, key=overlap.get, reverse=True)[:_NEAREST_FORMS]
@@ -129,7 +140,8 @@ def n_questions() -> int:
 
 
 def _duplicates(bank, count, rng):
-    """`count` different pairs of questions of one meaning, as evenly over the meanings as they allow."""
+    """`count` different pairs of questions of one meaning, as evenly over the meanings as they
+    allow."""
     available = np.array([math.comb(meaning.size, 2) for meaning in bank.meanings])
     most = int(available.max())
     rounds = bisect.bisect_left(range(most), count, key=lambda r: np.minimum(available, r).sum())
@@ -141,7 +153,9 @@ def _duplicates(bank, count, rng):
         if wanted:
             left, right = _pairs_within(meaning.size)
             chosen = rng.choice(len(left), wanted, replace=False)
-            pairs += zip((meaning.first + left[chosen]).tolist(), (meaning.first + right[chosen]).tolist())
+            pairs += zip(
+                (meaning.first + left[chosen]).tolist(), (meaning.first + right[chosen]).tolist()
+            )
     return pairs
 
 
@@ -156,9 +170,11 @@ def _pick(choices, u):
 
 
 def _partner(bank, meaning, form, draw):
-    """Place of a question with another meaning than `meaning`; None where `draw` asks for what is not there.
+    """Place of a question with another meaning than `meaning`; None where `draw` asks for what is
+    not there.
 
-    `draw` holds six numbers, uniform in [0, 1), that choose: easy or hard, kind, slot, object, form, name.
+    `draw` holds six numbers, uniform in [0, 1), that choose: easy or hard, kind, slot, object,
+    form, name.
     """
     hard, kind, slot, item, same_form, name = draw
     if hard >= _HARD_SHARE:
@@ -185,7 +201,8 @@ def _partner(bank, meaning, form, draw):
 
 
 def _non_duplicates(bank, count, rng):
-    """`count` different pairs of questions that differ in meaning, about half of them sharing most words."""
+    """`count` different pairs of questions that differ in meaning, about half of them sharing most
+    words."""
     pairs = set()
     while len(pairs) < count:
         for start, place, *draw in rng.random((count - len(pairs), 8)).tolist():
@@ -217,8 +234,10 @@ def _check_request(bank, n_pairs, seed, duplicate_share):
 
     if too_many(n_pairs):
         largest = bisect.bisect_left(range(within + across + 1), True, key=too_many) - 1
-        raise ValueError(f"{n_pairs} pairs with duplicate_share={duplicate_share} are more than the generator"
-                         f" can make; the largest possible number is {largest}")
+        raise ValueError(
+            f"{n_pairs} pairs with duplicate_share={duplicate_share} are more than the generator"
+            f" can make; the largest possible number is {largest}"
+        )
     return n_pairs, seed
 
 
@@ -227,20 +246,24 @@ def generate(n_pairs: int, *, seed: int = 0, duplicate_share: float = 0.4) -> li
 
     Guarantees:
 
-    - A pair is a duplicate exactly when both questions ask the same intent about the same objects in the
-      same roles; no question text has two meanings.
-    - `round(n_pairs * duplicate_share)` pairs are duplicates, spread evenly over the meanings: none gets a
-      second pair before every other one has its first, and so on while a meaning has pairs left.
+    - A pair is a duplicate exactly when both questions ask the same intent about the same objects
+      in the same roles; no question text has two meanings.
+    - `round(n_pairs * duplicate_share)` pairs are duplicates, spread evenly over the meanings: none
+      gets a second pair before every other one has its first, and so on while a meaning has pairs
+      left.
     - No pair comes twice, in either order, and no question is paired with itself.
-    - One text has one qid within a result; qids count from 1 in order of first appearance, ids from 0.
+    - One text has one qid within a result; qids count from 1 in order of first appearance, ids from
+      0.
     - The same arguments give the same rows; another seed gives others.
 
-    About half of the non-duplicates are hard (for large requests fewer, once these are used up): the same
-    form about another object, the same object with another intent in similar words, or swapped roles
-    ("How do I convert PDF to Word?", "How do I convert Word to PDF?"). The others are random.
+    About half of the non-duplicates are hard (for large requests fewer, once these are used up):
+    the same form about another object, the same object with another intent in similar words, or
+    swapped roles ("How do I convert PDF to Word?", "How do I convert Word to PDF?"). The others are
+    random.
 
-    Counting words is not enough: on `generate(20_000)` the cosine of the two questions' word counts has a
-    ROC AUC of 0.55, and 0.67 with each word weighted by ln(questions / questions that contain it).
+    Counting words is not enough: on `generate(20_000)` the cosine of the two questions' word counts
+    has a ROC AUC of 0.55, and 0.67 with each word weighted by ln(questions / questions that contain
+    it).
 
     Args:
         n_pairs: number of rows, 1 or more.
@@ -248,12 +271,13 @@ def generate(n_pairs: int, *, seed: int = 0, duplicate_share: float = 0.4) -> li
         duplicate_share: share of rows labelled 1, between 0 and 1.
 
     Returns:
-        List of `n_pairs` `SamplePair` (id, qid1, qid2, question1, question2, is_duplicate) in random order.
+        List of `n_pairs` `SamplePair` (id, qid1, qid2, question1, question2, is_duplicate) in
+        random order.
 
     Raises:
         TypeError: n_pairs or seed is not a whole number.
-        ValueError: a value out of its range, or more pairs than the generator can make; the message then
-            says the largest possible number.
+        ValueError: a value out of its range, or more pairs than the generator can make; the message
+            then says the largest possible number.
 
     Example:
         >>> rows = generate(10, seed=1)

@@ -1,4 +1,5 @@
-"""Unit vectors and cosine similarity, of two vectors and of two batches; finite gradients everywhere.
+"""Unit vectors and cosine similarity, of two vectors and of two batches; finite gradients
+everywhere.
 
 Everything here is written on `trax.fastmath.numpy` and runs on its three backends (JAX, NumPy,
 TensorFlow). Half precision (float16, bfloat16) is computed in float32 and the result cast back.
@@ -29,7 +30,8 @@ def l2_normalize(x):
         Array (..., d) of x's dtype, with rows of length 1 or 0.
 
     Raises:
-        TypeError: `x` has an integer or other dtype that is not floating point, or is no array of numbers at all.
+        TypeError: `x` has an integer or other dtype that is not floating point, or is no array of
+        numbers at all.
         ValueError: `x` is a single number, or d is 0.
 
     Example:
@@ -41,8 +43,10 @@ def l2_normalize(x):
     if len(x.shape) < 1:
         raise ValueError("l2_normalize takes vectors (..., d), but x is a single number")
     if x.shape[-1] == 0:
-        raise ValueError("l2_normalize takes vectors (..., d) of at least one entry, but x's shape is "
-                         f"{tuple(x.shape)}")
+        raise ValueError(
+            "l2_normalize takes vectors (..., d) of at least one entry, but x's shape is "
+            f"{tuple(x.shape)}"
+        )
     wide = widen(x)
     largest = jnp.max(jnp.abs(wide), axis=-1, keepdims=True)
     is_zero = largest < ZERO_LENGTH
@@ -76,7 +80,8 @@ def cosine_similarity(a, b):
     if tuple(a.shape) != tuple(b.shape):
         raise ValueError(
             f"cosine_similarity compares vectors of one shape, but a is {tuple(a.shape)} and b is "
-            f"{tuple(b.shape)}; for all pairs of two batches use similarity_matrix")
+            f"{tuple(b.shape)}; for all pairs of two batches use similarity_matrix"
+        )
     wide_a, wide_b, dtype = widen_both(a, b)
     return jnp.asarray(jnp.sum(l2_normalize(wide_a) * l2_normalize(wide_b), axis=-1), dtype)
 
@@ -105,7 +110,8 @@ def similarity_matrix(v1, v2, *, normalize=True):
     if len(v1.shape) != 2 or len(v2.shape) != 2 or v1.shape[1] != v2.shape[1]:
         raise ValueError(
             "similarity_matrix takes two batches of vectors of one width, (n1, d) and (n2, d), but "
-            f"v1 is {tuple(v1.shape)} and v2 is {tuple(v2.shape)}")
+            f"v1 is {tuple(v1.shape)} and v2 is {tuple(v2.shape)}"
+        )
     wide1, wide2, dtype = widen_both(v1, v2)
     if normalize:
         wide1, wide2 = l2_normalize(wide1), l2_normalize(wide2)
@@ -113,7 +119,8 @@ def similarity_matrix(v1, v2, *, normalize=True):
 
 
 def as_float(x, name):
-    """`x` as an array of the current backend; an error that calls it `name` unless it is floating point.
+    """`x` as an array of the current backend; an error that calls it `name` unless it is floating
+    point.
 
     Args:
         x: an array of any library, or a (nested) list of numbers.
@@ -123,7 +130,8 @@ def as_float(x, name):
         Array of the backend in use, of x's dtype (a list of numbers: the backend's default float).
 
     Raises:
-        TypeError: the dtype is not float16, bfloat16, float32 or float64, or `x` is no array of numbers at all.
+        TypeError: the dtype is not float16, bfloat16, float32 or float64, or `x` is no array of
+            numbers at all.
 
     Example:
         >>> as_float([1, 2], "x").tolist()
@@ -136,13 +144,16 @@ def as_float(x, name):
     if dtype_name(x) not in FLOATS:
         raise TypeError(
             f"{name} has dtype {dtype_name(x)}, but similarities need vectors of floating point "
-            f"({', '.join(FLOATS)}); convert it, for example with np.asarray({name}, 'float32')")
+            f"({', '.join(FLOATS)}); convert it, for example with np.asarray({name}, 'float32')"
+        )
     return jnp.asarray(x)
 
 
 def _array(x, name):
     expected = f"{name} must be an array or a list of numbers"
-    if x is None or isinstance(x, (str, bytes)):  # which old JAX reads as NaN, or refuses in words of its own
+    if x is None or isinstance(
+        x, (str, bytes)
+    ):  # which old JAX reads as NaN, or refuses in words of its own
         raise TypeError(f"{expected}, but it is {x!r:.60}")
     try:
         return jnp.asarray(x)

@@ -1,8 +1,8 @@
 """The steps of the modified triplet loss: positives, mean negative, closest negative, hinges.
 
 For a batch of pairs, `scores[i, j]` is the similarity of anchor i and the other side of pair j. The
-diagonal holds the positives, everything else negatives, unless ids say that two rows belong together.
-Like `similarity`, this runs on JAX, NumPy and TensorFlow through `trax.fastmath.numpy`.
+diagonal holds the positives, everything else negatives, unless ids say that two rows belong
+together. Like `similarity`, this runs on JAX, NumPy and TensorFlow through `trax.fastmath.numpy`.
 """
 
 import math
@@ -137,8 +137,10 @@ def hinge(positive, negative, *, margin=0.25):
     check_margin(margin)
     positive, negative = as_float(positive, "positive"), as_float(negative, "negative")
     if not _fit(positive.shape, negative.shape):  # else the one is broadcast to the other's shape
-        raise ValueError("hinge compares similarities of one shape (batch,), but positive is "
-                         f"{tuple(positive.shape)} and negative is {tuple(negative.shape)}")
+        raise ValueError(
+            "hinge compares similarities of one shape (batch,), but positive is "
+            f"{tuple(positive.shape)} and negative is {tuple(negative.shape)}"
+        )
     wide_positive, wide_negative, dtype = widen_both(positive, negative)
     behind = wide_negative - wide_positive + margin
     return jnp.asarray(jnp.where(behind > 0, behind, jnp.zeros_like(behind)), dtype)
@@ -152,8 +154,8 @@ def hinges(scores, *, margin=0.25, closest="semi-hard", groups=None):
         margin: as in `hinge`.
 
     Returns:
-        Two arrays (batch,), L1 (mean negative) and L2 (closest negative), to be added; both 0 for an
-        anchor without negatives.
+        Two arrays (batch,), L1 (mean negative) and L2 (closest negative), to be added; both 0 for
+        an anchor without negatives.
 
     Raises:
         TypeError, ValueError: as in `closest_negative` and `hinge`.
@@ -187,8 +189,10 @@ def anchor_hinges(wide, *, margin, closest, groups=None):
     """
     has_negatives = jnp.any(negative_mask(wide, groups)[0], axis=1)
     positive, zero = jnp.diagonal(wide), jnp.zeros_like(jnp.diagonal(wide))
-    return tuple(jnp.where(has_negatives, hinge(positive, compared, margin=margin), zero)
-                 for compared in (_mean(wide, groups), _closest(wide, closest, groups)))
+    return tuple(
+        jnp.where(has_negatives, hinge(positive, compared, margin=margin), zero)
+        for compared in (_mean(wide, groups), _closest(wide, closest, groups))
+    )
 
 
 def check_margin(margin):
@@ -204,7 +208,9 @@ def check_margin(margin):
     if isinstance(margin, bool) or not isinstance(margin, numbers.Real):
         raise TypeError(f"margin must be a number such as 0.25, but it is {margin!r}")
     if not math.isfinite(margin) or margin < 0:
-        raise ValueError(f"margin must be finite and at least 0, such as 0.25, but it is {margin!r}")
+        raise ValueError(
+            f"margin must be finite and at least 0, such as 0.25, but it is {margin!r}"
+        )
 
 
 def _fit(a, b):
@@ -215,11 +221,15 @@ def _fit(a, b):
 def _square(scores):
     scores = as_float(scores, "scores")
     if 0 in tuple(scores.shape):
-        raise ValueError("scores must be a square matrix (batch, batch) of at least one pair, but its shape is "
-                         f"{tuple(scores.shape)}")
+        raise ValueError(
+            "scores must be a square matrix (batch, batch) of at least one pair, but its shape is "
+            f"{tuple(scores.shape)}"
+        )
     if len(scores.shape) != 2 or scores.shape[0] != scores.shape[1]:
-        raise ValueError("scores must be a square matrix (batch, batch), anchors down and the other "
-                         f"sides of the pairs across, but its shape is {tuple(scores.shape)}")
+        raise ValueError(
+            "scores must be a square matrix (batch, batch), anchors down and the other "
+            f"sides of the pairs across, but its shape is {tuple(scores.shape)}"
+        )
     return scores
 
 
@@ -233,4 +243,6 @@ def one_of(name, value, allowed):
         >>> one_of("closest", "hardest", CLOSEST)
     """
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, but it is {value!r}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, allowed))}, but it is {value!r}"
+        )

@@ -1,8 +1,10 @@
-"""Folders on disk: a model to use, a checkpoint to go on from. Reading one runs no code of the file's author.
+"""Folders on disk: a model to use, a checkpoint to go on from. Reading one runs no code of the
+file's author.
 
-A folder holds arrays (safetensors), for a model also its vocabulary, and one JSON file that names the
-format, the settings, and length and SHA-256 of everything else. It is written beside the old one, flushed
-to disk and renamed, so that whatever happens one whole folder is there. Of a run's checkpoints the last two stay.
+A folder holds arrays (safetensors), for a model also its vocabulary, and one JSON file that names
+the format, the settings, and length and SHA-256 of everything else. It is written beside the old
+one, flushed to disk and renamed, so that whatever happens one whole folder is there. Of a run's
+checkpoints the last two stay.
 """
 
 import dataclasses
@@ -38,7 +40,8 @@ class TrainedModel:
     Attributes:
         model: the `Siamese` layer, in mode 'eval', with its weights.
         vocabulary: the `Vocabulary` that turns questions into its ids.
-        settings: dict: 'pooling', 'threshold' and 'threshold_source' (None where none was chosen), 'training'.
+        settings: dict: 'pooling', 'threshold' and 'threshold_source' (None where none was chosen),
+            'training'.
 
     Raises:
         TypeError: a part that is something else.
@@ -63,11 +66,15 @@ class TrainedModel:
         for name, kind in (("vocabulary", Vocabulary), ("settings", dict)):
             value = getattr(self, name)
             if not isinstance(value, kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, but it is a {type(value).__name__}")
+                raise TypeError(
+                    f"{name} must be a {kind.__name__}, but it is a {type(value).__name__}"
+                )
         vocab_size = len(get_weights(self.model)["embedding"])
         if vocab_size != len(self.vocabulary):
-            raise ValueError(f"the vocabulary has {len(self.vocabulary)} ids, but the model has {vocab_size}; take the "
-                             "vocabulary that it was trained with")
+            raise ValueError(
+                f"the vocabulary has {len(self.vocabulary)} ids, but the model has {vocab_size}; take the "
+                "vocabulary that it was trained with"
+            )
 
     def embed(self, questions):
         """Unit vectors of questions.
@@ -82,7 +89,9 @@ class TrainedModel:
             TypeError: one string where a list of them belongs.
         """
         if isinstance(questions, str):
-            raise TypeError(f"embed takes a list of questions, but got one string; write [{questions!r:.60}]")
+            raise TypeError(
+                f"embed takes a list of questions, but got one string; write [{questions!r:.60}]"
+            )
         return self._encoder(self.vocabulary.encode_all(questions))
 
     def similarity(self, questions1, questions2):
@@ -102,12 +111,16 @@ class TrainedModel:
         for questions in (questions1, questions2):
             if isinstance(questions, (str, bytes)) or not hasattr(questions, "__len__"):
                 kind = "one string" if isinstance(questions, str) else type(questions).__name__
-                raise TypeError(f"similarity takes two lists of questions, but got {kind}; write [first], [second]")
+                raise TypeError(
+                    f"similarity takes two lists of questions, but got {kind}; write [first], [second]"
+                )
         if len(questions1) != len(questions2):
-            raise ValueError(f"similarity compares pairs, but there are {len(questions1)} first and "
-                             f"{len(questions2)} second questions")
+            raise ValueError(
+                f"similarity compares pairs, but there are {len(questions1)} first and "
+                f"{len(questions2)} second questions"
+            )
         vectors = self.embed([*questions1, *questions2])
-        return np.einsum("nd,nd->n", vectors[:len(questions1)], vectors[len(questions1):])
+        return np.einsum("nd,nd->n", vectors[: len(questions1)], vectors[len(questions1) :])
 
     @functools.cached_property
     def _encoder(self):
@@ -142,14 +155,22 @@ def save_model(folder, trained):
         raise TypeError(f"folder must be a path, but it is {folder!r:.60}")
     weights = get_weights(trained.model)
     vocab_size, d_model = weights["embedding"].shape
-    settings = {"threshold": None, "threshold_source": None, "training": {}, **trained.settings,
-                "vocab_size": vocab_size, "d_model": d_model,
-                "tokenizer": trained.vocabulary.tokenizer,
-                "tokenizer_version": TOKENIZER_VERSIONS[trained.vocabulary.tokenizer]}
+    settings = {
+        "threshold": None,
+        "threshold_source": None,
+        "training": {},
+        **trained.settings,
+        "vocab_size": vocab_size,
+        "d_model": d_model,
+        "tokenizer": trained.vocabulary.tokenizer,
+        "tokenizer_version": TOKENIZER_VERSIONS[trained.vocabulary.tokenizer],
+    }
     folder = Path(folder)
     if folder.exists() and not (folder / MODEL).is_file():
-        raise FileExistsError(f"{folder} is there already and holds no {MODEL}; it is not replaced. Name another "
-                              "folder, or move this one away")
+        raise FileExistsError(
+            f"{folder} is there already and holds no {MODEL}; it is not replaced. Name another "
+            "folder, or move this one away"
+        )
     with files.new_folder(folder) as new:
         trained.vocabulary.save(new / VOCABULARY)
         _write_arrays(new / WEIGHTS, weights)
@@ -173,15 +194,20 @@ def load_model(folder):
     # Killed between its two renames, a run leaves the old folder alone.
     found = [f for f in (Path(folder), files.previous(folder)) if (f / MODEL).is_file()]
     if not found:
-        raise FileNotFoundError(f"there is no {MODEL} in {folder}: expected the folder of a model; `trax-triplet train` "
-                                "writes one")
+        raise FileNotFoundError(
+            f"there is no {MODEL} in {folder}: expected the folder of a model; `trax-triplet train` "
+            "writes one"
+        )
     folder = found[0]
     settings, content = _read_folder(folder, MODEL, (WEIGHTS, VOCABULARY))
     _check_model_settings(folder, settings)
     vocab_size, d_model = settings["vocab_size"], settings["d_model"]
     weights = _arrays(folder, WEIGHTS, content[WEIGHTS])
-    shapes = {"embedding": (vocab_size, d_model), "lstm/kernel": (2 * d_model, 4 * d_model),
-              "lstm/bias": (4 * d_model,)}
+    shapes = {
+        "embedding": (vocab_size, d_model),
+        "lstm/kernel": (2 * d_model, 4 * d_model),
+        "lstm/bias": (4 * d_model,),
+    }
     found = {name: w.shape for name, w in weights.items()}
     if found != shapes:
         raise _broken(folder, f"the weights should be {shapes}, but {WEIGHTS} holds {found}")
@@ -189,8 +215,11 @@ def load_model(folder):
         raise _broken(folder, f"{WEIGHTS} holds numbers that are not finite float32")
     vocabulary = Vocabulary.load(folder / VOCABULARY)
     if len(vocabulary) != vocab_size or vocabulary.tokenizer != settings["tokenizer"]:
-        raise _broken(folder, f"{MODEL} tells of {vocab_size} ids by {settings['tokenizer']!r}, but {VOCABULARY} "
-                              f"holds {len(vocabulary)} by {vocabulary.tokenizer!r}")
+        raise _broken(
+            folder,
+            f"{MODEL} tells of {vocab_size} ids by {settings['tokenizer']!r}, but {VOCABULARY} "
+            f"holds {len(vocabulary)} by {vocabulary.tokenizer!r}",
+        )
     layer = Siamese(vocab_size, d_model, "eval", pooling=settings["pooling"])
     return TrainedModel(set_weights(layer, weights), vocabulary, settings)
 
@@ -231,7 +260,8 @@ def save_checkpoint(folder, step, arrays, settings):
 def load_checkpoint(folder, say=lambda text: None):
     """Reads the newest checkpoint that is whole.
 
-    A newer one that is damaged is moved aside, to `<step>.damaged`, so that somebody can look at it.
+    A newer one that is damaged is moved aside, to `<step>.damaged`, so that somebody can look at
+    it.
 
     Args:
         folder: as in `save_checkpoint`.
@@ -258,9 +288,13 @@ def load_checkpoint(folder, say=lambda text: None):
             say(f"{error}. It is kept as {aside}; {checkpoint} is used")
         return arrays, settings, checkpoint
     if damaged:
-        raise ValueError(f"none of the checkpoints in {folder} is whole: {damaged[0][1]}. Name another output folder "
-                         "to start anew")
-    raise FileNotFoundError(f"there is no {CHECKPOINT} in {folder}: expected the folder of checkpoints")
+        raise ValueError(
+            f"none of the checkpoints in {folder} is whole: {damaged[0][1]}. Name another output folder "
+            "to start anew"
+        )
+    raise FileNotFoundError(
+        f"there is no {CHECKPOINT} in {folder}: expected the folder of checkpoints"
+    )
 
 
 def checkpoints(folder):
@@ -270,29 +304,44 @@ def checkpoints(folder):
         >>> checkpoints("no such folder")
         []
     """
-    return sorted(path for path in Path(folder).glob("[0-9]*") if path.name.isdigit() and path.is_dir())
+    return sorted(
+        path for path in Path(folder).glob("[0-9]*") if path.name.isdigit() and path.is_dir()
+    )
 
 
 def _free(path):
     """This path, or with the first number behind it that makes it free."""
-    candidates = itertools.chain([path], (path.with_name(f"{path.name}{n}") for n in itertools.count(2)))
+    candidates = itertools.chain(
+        [path], (path.with_name(f"{path.name}{n}") for n in itertools.count(2))
+    )
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def _write_arrays(path, arrays):
     # Written here, not by safetensors, whose error for a full disk is none of Python's.
-    path.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    path.write_bytes(
+        safetensors.numpy.save(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        )
+    )
 
 
 def _write_settings(folder, name, settings):
-    manifest = {path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-             for path in sorted(folder.iterdir())}
+    manifest = {
+        path.name: {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in sorted(folder.iterdir())
+    }
     content = {"format": FORMAT, "settings": settings, "files": manifest}
     content["sha256"] = _digest(content)
     text = json.dumps(content, indent=1) + "\n"
     if len(text.encode()) > MAX_SETTINGS_BYTES:
-        raise ValueError(f"settings and history take {len(text):,} characters, more than the {MAX_SETTINGS_BYTES:,} bytes "
-                         "that are read again; evaluate less often")
+        raise ValueError(
+            f"settings and history take {len(text):,} characters, more than the {MAX_SETTINGS_BYTES:,} bytes "
+            "that are read again; evaluate less often"
+        )
     (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -319,7 +368,9 @@ def _read_folder(folder, name, expected_files):
         raise _broken(folder, f"{name} was changed since it was written (its SHA-256 differs)")
     if not isinstance(content.get("settings"), dict) or not isinstance(content.get("files"), dict):
         raise _broken(folder, f"{name} lacks its settings or its list of files")
-    return content["settings"], {f: _read_file(folder, f, content["files"].get(f)) for f in expected_files}
+    return content["settings"], {
+        f: _read_file(folder, f, content["files"].get(f)) for f in expected_files
+    }
 
 
 def _read_file(folder, name, expected):
@@ -339,8 +390,14 @@ def _arrays(folder, name, content):
     try:
         return safetensors.numpy.load(content)
     except KeyError as error:  # the format has types that NumPy has not
-        raise _broken(folder, f"{name} holds numbers of type {error}, which NumPy does not know") from error
-    except (safetensors.SafetensorError, ValueError, OverflowError) as error:  # the last two: shapes, from NumPy
+        raise _broken(
+            folder, f"{name} holds numbers of type {error}, which NumPy does not know"
+        ) from error
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        OverflowError,
+    ) as error:  # the last two: shapes, from NumPy
         raise _broken(folder, f"{name} is no safetensors file of arrays ({error})") from error
 
 

@@ -28,7 +28,8 @@ class BatchStream:
             start of an epoch of hard batches; or None.
 
     Raises:
-        TypeError: ids that are no integers, a number that is not whole, `vectors` that is no function.
+        TypeError: ids that are no integers, a number that is not whole, `vectors` that is no
+        function.
         ValueError: no pair, sides or groups of another length, a number outside its range.
 
     Example:
@@ -39,15 +40,26 @@ class BatchStream:
     """
 
     def __init__(self, ids1, ids2, groups, *, batch_size, seed, max_words, neighbours, vectors):
-        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("max_words", max_words, 1),
-                                   ("neighbours", neighbours, 1)):
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("seed", seed, 0),
+            ("max_words", max_words, 1),
+            ("neighbours", neighbours, 1),
+        ):
             whole_number(name, value, least)
         if vectors is not None and not callable(vectors):
-            raise TypeError(f"vectors must be a function without arguments, or None, but it is {vectors!r:.60}")
+            raise TypeError(
+                f"vectors must be a function without arguments, or None, but it is {vectors!r:.60}"
+            )
         self._sides = [_Questions(ids, max_words) for ids in (ids1, ids2)]
         self._groups = _checked_groups(groups, *(len(side.lengths) for side in self._sides))
         self._lengths = np.maximum(*(side.lengths for side in self._sides))
-        self._batch_size, self._seed, self._neighbours, self._vectors = batch_size, seed, neighbours, vectors
+        self._batch_size, self._seed, self._neighbours, self._vectors = (
+            batch_size,
+            seed,
+            neighbours,
+            vectors,
+        )
         self._epoch, self._position, self._batches = -1, 0, []
         self._given = []
         self.hard, self.waiting = False, 0
@@ -67,7 +79,7 @@ class BatchStream:
     def harden(self):
         """From now on batches hold similar pairs; what is left of the epoch is batched anew."""
         self.hard = True
-        rest = self._batches[self._position:]
+        rest = self._batches[self._position :]
         if rest:
             self._batches, self._position = self._plan(np.sort(np.concatenate(rest))), 0
 
@@ -79,17 +91,25 @@ class BatchStream:
     def state(self):
         """Where the stream stands, as arrays; `restore` takes them."""
         sizes = [len(b) for b in self._batches]
-        return {"batches": np.concatenate([*self._batches, []]).astype(np.int64), "sizes": np.array(sizes, np.int64),
-                "place": np.array([self._epoch, self._position, self.hard], np.int64)}
+        return {
+            "batches": np.concatenate([*self._batches, []]).astype(np.int64),
+            "sizes": np.array(sizes, np.int64),
+            "place": np.array([self._epoch, self._position, self.hard], np.int64),
+        }
 
     def restore(self, state):
         """Goes to where another stream over the same pairs stood."""
-        self._batches = np.split(state["batches"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
+        self._batches = (
+            np.split(state["batches"], np.cumsum(state["sizes"])[:-1])
+            if len(state["sizes"])
+            else []
+        )
         self._epoch, self._position, self.hard = (int(n) for n in state["place"])
         self.hard = bool(self.hard)
 
     def rest_of_epoch(self):
-        """The batches up to the end of this epoch (of the first, if it has not begun), as a list."""
+        """The batches up to the end of this epoch (of the first, if it has not begun), as a
+        list."""
         batches = [next(self)]
         while self._position < len(self._batches):
             batches.append(next(self))
@@ -107,8 +127,13 @@ class BatchStream:
             self.waiting = len(self._groups[0]) - len(rows)
         groups = [g[rows] for g in self._groups]
         if self.hard:
-            batches = neighbour_batches(self._vectors()[rows], *groups, self._batch_size,
-                                        neighbours=min(self._neighbours, self._batch_size), **where)
+            batches = neighbour_batches(
+                self._vectors()[rows],
+                *groups,
+                self._batch_size,
+                neighbours=min(self._neighbours, self._batch_size),
+                **where,
+            )
         else:
             batches = epoch_batches(self._lengths[rows], *groups, self._batch_size, **where)
         return [rows[b] for b in batches]
@@ -117,7 +142,10 @@ class BatchStream:
         length = -(-max(int(self._lengths[rows].max()), 1) // STEP) * STEP
         missing = self._batch_size - len(rows)
         ids = [side.padded(rows, self._batch_size, length) for side in self._sides]
-        groups = [np.concatenate([g[rows], np.full(missing, PADDING_PAIR)]).astype(np.int32) for g in self._groups]
+        groups = [
+            np.concatenate([g[rows], np.full(missing, PADDING_PAIR)]).astype(np.int32)
+            for g in self._groups
+        ]
         return (*ids, *groups)
 
 
@@ -128,37 +156,46 @@ class _Questions:
         ids = [row[:max_words] for row in id_rows(ids)]
         self.lengths = np.array([len(q) for q in ids], np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
-        self._ids = np.concatenate([*ids, [PAD_ID]]).astype(np.int32)  # what lies behind a question reads the last one
+        self._ids = np.concatenate([*ids, [PAD_ID]]).astype(
+            np.int32
+        )  # what lies behind a question reads the last one
 
     def padded(self, rows, n_rows, length):
         """int32 (n_rows, length): the questions of these numbers, then rows of padding."""
         place = np.arange(length)
-        where = np.where(place < self.lengths[rows, None], self._starts[rows, None] + place, len(self._ids) - 1)
+        where = np.where(
+            place < self.lengths[rows, None], self._starts[rows, None] + place, len(self._ids) - 1
+        )
         padded = np.full((n_rows, length), PAD_ID, np.int32)
-        padded[:len(rows)] = self._ids[where]
+        padded[: len(rows)] = self._ids[where]
         return padded
 
 
 def _checked_groups(groups, n1, n2):
     if n1 != n2 or not n1:
-        raise ValueError("a stream takes as many questions on the one side as on the other, at least one pair; got "
-                         f"{n1}, {n2}")
+        raise ValueError(
+            "a stream takes as many questions on the one side as on the other, at least one pair; got "
+            f"{n1}, {n2}"
+        )
     if not isinstance(groups, (tuple, list)) or len(groups) != 2:
         raise ValueError("groups must be a pair of arrays, as from data.question_groups")
     groups = [np.asarray(side) for side in groups]
     for side in groups:
         if side.shape != (n1,) or side.dtype.kind not in "iu":
-            raise ValueError(f"groups must be two arrays, int ({n1},), but one of them is {side.dtype} {side.shape}")
+            raise ValueError(
+                f"groups must be two arrays, int ({n1},), but one of them is {side.dtype} {side.shape}"
+            )
     return groups
 
 
 def whose_turn(groups, batch_size, *, seed, epoch):
     """The pairs that come in an epoch: all, but of a duplicate group too large for it only some.
 
-    A batch takes one pair of a group, so an epoch of k batches has room for k pairs of it; the others would
-    be left for batches of few pairs, all of the same groups. They take turns instead: the group's m pairs
-    stand in a circle, in random order, and each epoch takes the next k of them. So each pair comes at least
-    once in any ceil(m / k) epochs, and pairs of groups of at most k come in every one.
+    A batch takes one pair of a group, so an epoch of k batches has room for k pairs of it; the
+    others would be left for batches of few pairs, all of the same groups. They take turns instead:
+    the group's m pairs stand in a circle, in random order, and each epoch takes the next k of them.
+    So each pair comes at least once in any ceil(m / k) epochs, and pairs of groups of at most k
+    come in every one.
 
     Args:
         groups: int (n,), the duplicate group of each pair.
@@ -179,18 +216,25 @@ def whose_turn(groups, batch_size, *, seed, epoch):
         >>> [whose_turn([5, 5, 5, 6], 2, seed=0, epoch=epoch).tolist() for epoch in range(3)]
         [[0, 2, 3], [1, 2, 3], [0, 1, 3]]
     """
-    for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0)):
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+        ("epoch", epoch, 0),
+    ):
         whole_number(name, value, least)
     groups = np.asarray(groups)
     if groups.ndim != 1 or (groups.size and groups.dtype.kind not in "iu"):
         raise ValueError(f"groups must be int (n,), but it is {groups.dtype} {groups.shape}")
     _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    # Room for k of each group leaves sum(min(size, k)) pairs; the largest k for which they fill k batches.
+    # Room for k of each group leaves sum(min(size, k)) pairs; the largest k for which they fill k
+    # batches.
     counts_of_sizes = np.bincount(sizes, minlength=1)
     pairs_at = np.cumsum(np.cumsum(counts_of_sizes[::-1])[::-1][1:])
     room = np.count_nonzero(pairs_at > np.arange(len(pairs_at)) * batch_size)
     shuffled = np.random.default_rng(seed).permutation(len(groups))
-    order = shuffled[np.argsort(groups[shuffled], kind="stable")]  # group by group, each in random order
+    order = shuffled[
+        np.argsort(groups[shuffled], kind="stable")
+    ]  # group by group, each in random order
     size = np.repeat(sizes, sizes)
     place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.sort(order[(place - epoch * room) % size < room])

@@ -1,7 +1,8 @@
 """What JAX ends without a word for people is said in words: the work goes on in a child process.
 
-Where one of several processes of a training dies, the others wait for it until JAX counts it as dead, and then JAX
-aborts them from its C++ code, where Python has no say. Plain Python; to be called before JAX is imported.
+Where one of several processes of a training dies, the others wait for it until JAX counts it as
+dead, and then JAX aborts them from its C++ code, where Python has no say. Plain Python; to be
+called before JAX is imported.
 """
 
 import os
@@ -10,8 +11,10 @@ import sys
 import threading
 import time
 
-LOST = ("trax-triplet train: error: another process of this training ended, or was silent for {} s (--timeout), so this "
-        "one stopped, too. Start all of them again: they go on from the last checkpoint")
+LOST = (
+    "trax-triplet train: error: another process of this training ended, or was silent for {} s (--timeout), so this "
+    "one stopped, too. Start all of them again: they go on from the last checkpoint"
+)
 
 
 def check_places(coordinator, processes, process_id, timeout):
@@ -30,16 +33,21 @@ def check_places(coordinator, processes, process_id, timeout):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} is a whole number, but it is {value!r}")
     if not coordinator.rpartition(":")[2].isdecimal() or coordinator.startswith(":"):
-        raise ValueError(f"the coordinator is host:port, such as localhost:1234, but it is {coordinator!r}")
+        raise ValueError(
+            f"the coordinator is host:port, such as localhost:1234, but it is {coordinator!r}"
+        )
     if processes < 2 or not 0 <= process_id < processes:
-        raise ValueError(f"of N processes, 2 or more, each has a number from 0 to N - 1; got number {process_id} of "
-                         f"{processes}")
+        raise ValueError(
+            f"of N processes, 2 or more, each has a number from 0 to N - 1; got number {process_id} of "
+            f"{processes}"
+        )
     if timeout < 1:
         raise ValueError(f"the timeout is a number of seconds, at least 1, but it is {timeout}")
 
 
 def run_in_child(timeout):
-    """Returns in a child process; this one waits for it, ends as it ends, and says so if it was aborted.
+    """Returns in a child process; this one waits for it, ends as it ends, and says so if it was
+    aborted.
 
     Standard output of C++ libraries, such as gloo's, goes to standard error in the child.
 
@@ -69,6 +77,7 @@ def run_in_child(timeout):
 
 def _end_with_parent(parent):
     """Sees to it that this process does not outlive one that was killed."""
+
     def watch():
         while os.getppid() == parent:
             time.sleep(0.2)

@@ -1,5 +1,6 @@
-"""Trax's Trainer for a Siamese LSTM on one device: words computed once, padding not at all, rows of the embedding
-that a batch does not touch left alone. Same loss, gradients and Adam as Trax's own."""
+"""Trax's Trainer for a Siamese LSTM on one device: words computed once, padding not at all, rows of
+the embedding that a batch does not touch left alone. Same loss, gradients and Adam as Trax's
+own."""
 
 import functools
 from typing import NamedTuple
@@ -23,11 +24,13 @@ _RULE = ("margin", "closest", "anchor")
 class PackedBatch(NamedTuple):
     """A batch of both sides of the pairs: which words it has, and where they stand."""
 
-    words: np.ndarray   # int32 (n,): the ids that are read, distinct; from some place on `vocab_size`, no word's id
-    used: np.int32      # how many they are
-    packed: Packed      # of the rows of both sides; index: places in `words`
-    back: np.ndarray    # int32 (rows,): where each row stands in `packed.order`
-    groups: tuple       # two int32 arrays (pairs,)
+    words: (
+        np.ndarray
+    )  # int32 (n,): the ids that are read, distinct; from some place on `vocab_size`, no word's id
+    used: np.int32  # how many they are
+    packed: Packed  # of the rows of both sides; index: places in `words`
+    back: np.ndarray  # int32 (rows,): where each row stands in `packed.order`
+    groups: tuple  # two int32 arrays (pairs,)
 
 
 def pack_batch(batch, vocab_size, buckets, *, dropout=0.0, seed=0):
@@ -51,8 +54,12 @@ def pack_batch(batch, vocab_size, buckets, *, dropout=0.0, seed=0):
     """
     ids1, ids2, *groups = (np.asarray(part) for part in batch)
     width = max(ids1.shape[1], ids2.shape[1])
-    ids = np.concatenate([np.pad(side, ((0, 0), (0, width - side.shape[1])), constant_values=PAD_ID)
-                          for side in (ids1, ids2)])
+    ids = np.concatenate(
+        [
+            np.pad(side, ((0, 0), (0, width - side.shape[1])), constant_values=PAD_ID)
+            for side in (ids1, ids2)
+        ]
+    )
     is_word = ids != PAD_ID
     lengths = is_word.sum(axis=1)
     if not is_word[:, :-1].all():  # words that stand behind padding move to the front
@@ -64,11 +71,14 @@ def pack_batch(batch, vocab_size, buckets, *, dropout=0.0, seed=0):
     place = np.zeros(vocab_size, np.int32)
     place[words] = np.arange(len(words))
     filled = np.full(_room_for(len(words)), vocab_size, np.int32)
-    filled[:len(words)] = words
+    filled[: len(words)] = words
     back = np.empty_like(packed.order)
     back[packed.order] = np.arange(len(back))
-    packed = Packed(_longer(place[index], _room_for(len(index))), _longer(packed.counts, -(-width // 32) * 32),
-                    packed.order)
+    packed = Packed(
+        _longer(place[index], _room_for(len(index))),
+        _longer(packed.counts, -(-width // 32) * 32),
+        packed.order,
+    )
     return PackedBatch(filled, np.int32(len(words)), packed, back, tuple(groups))
 
 
@@ -84,12 +94,15 @@ def _hide(words, vocab_size, buckets, dropout, seed):
     if dropout:
         rng = np.random.default_rng(seed)
         hidden = words[rng.random(len(words)) < dropout]
-        reads_as[hidden] = rng.integers(vocab_size - buckets, vocab_size, len(hidden)) if buckets else OOV_ID
+        reads_as[hidden] = (
+            rng.integers(vocab_size - buckets, vocab_size, len(hidden)) if buckets else OOV_ID
+        )
     return reads_as
 
 
 def room_for(batch_size, max_words):
-    """Places and distinct words that a training has room for at first; more is made when a batch needs it.
+    """Places and distinct words that a training has room for at first; more is made when a batch
+    needs it.
 
     Returns:
         Places of a full batch of questions of at most 32 words, and a quarter of that.
@@ -118,13 +131,15 @@ def _longer(array, length, filler=0):
 
 
 class PackedTrainer(optimizers.Trainer):
-    """A Trax Trainer whose weights and slots are right once `settle` was called; until then rows wait.
+    """A Trax Trainer whose weights and slots are right once `settle` was called; until then rows
+    wait.
 
     Args:
         model_with_loss: as in Trax's Trainer: a `Siamese` of pooling 'last', and a loss layer.
         optimizer: `optimizers.Adam`.
         model: the `Siamese`.
-        settings: dict with batch_size, max_words, margin, closest, anchor, word_dropout, buckets and seed.
+        settings: dict with batch_size, max_words, margin, closest, anchor, word_dropout, buckets
+            and seed.
     """
 
     def __init__(self, model_with_loss, optimizer, model, settings):
@@ -133,29 +148,40 @@ class PackedTrainer(optimizers.Trainer):
         self._room, self._size = None, room_for(settings["batch_size"], settings["max_words"])
         self._rates = np.zeros(MOST_BEHIND, np.float32)
         self._vocab_size, self._d_model = get_weights(model)["embedding"].shape
-        self._step = jax.jit(functools.partial(_step, rule={name: settings[name] for name in _RULE}),
-                             donate_argnums=(0, 1, 2))
+        self._step = jax.jit(
+            functools.partial(_step, rule={name: settings[name] for name in _RULE}),
+            donate_argnums=(0, 1, 2),
+        )
         self._catch_up = jax.jit(caught_up, donate_argnums=(0,))
 
     def one_step(self, batch, rng, step=0, learning_rate=None):
         """As Trax's: trains on one batch and returns (loss, statistics)."""
         if self._own is None:
             self._take_over(step)
-        options = {name: np.float32(value) for name, value in self._opt_params.items() if value is not None}
+        options = {
+            name: np.float32(value) for name, value in self._opt_params.items() if value is not None
+        }
         if learning_rate is not None:
             options["learning_rate"] = np.float32(learning_rate)
         if step % MOST_BEHIND == 0:
             self._own = (self._catch_up(self._own[0], step, self._rates, options), *self._own[1:])
         self._rates = self._rates.copy()
         self._rates[step % MOST_BEHIND] = options["learning_rate"]
-        packed = pack_batch(batch, self._vocab_size, self._settings["buckets"], seed=(self._settings["seed"], step),
-                            dropout=self._settings["word_dropout"])
+        packed = pack_batch(
+            batch,
+            self._vocab_size,
+            self._settings["buckets"],
+            seed=(self._settings["seed"], step),
+            dropout=self._settings["word_dropout"],
+        )
         needed = len(packed.packed.index), len(packed.words)
         if self._room is None or any(n > size for n, size in zip(needed, self._size)):
             self._size = tuple(map(max, needed, self._size))
             self._room = Room.of(*self._size, self._d_model)
         packed = in_room(packed, *self._size, self._vocab_size)
-        rows, rest, self._room, loss = self._step(*self._own, self._room, step, self._rates, options, packed)
+        rows, rest, self._room, loss = self._step(
+            *self._own, self._room, step, self._rates, options, packed
+        )
         self._own, self._done = (rows, rest), step + 1
         self._last_options = options
         return loss, {"loss": loss, "learning_rate": options["learning_rate"]}
@@ -185,14 +211,17 @@ class PackedTrainer(optimizers.Trainer):
 
 
 def _step(rows, rest, room, step, rates, options, batch, *, rule):
-    """One step: the batch's rows catch up, and move; `rest` is ((kernel, moments), (bias, moments))."""
+    """One step: the batch's rows catch up, and move; `rest` is ((kernel, moments), (bias,
+    moments))."""
     touched = caught_up(take(rows, batch.words), step, rates, options)
     (kernel, kernel_moments), (bias, bias_moments) = rest
     loss, gradients, room = loss_and_gradients(touched.table, kernel, bias, batch, room, rule)
     table, moments = adam(step, gradients[0], touched.table, touched[1:3], options)
     rows = put(rows, batch.words, RowsBehind(table, *moments, touched.at + 1))
-    rest = (adam(step, gradients[1], kernel, kernel_moments, options),
-            adam(step, gradients[2], bias, bias_moments, options))
+    rest = (
+        adam(step, gradients[1], kernel, kernel_moments, options),
+        adam(step, gradients[2], bias, bias_moments, options),
+    )
     return rows, rest, room, loss
 
 
@@ -209,6 +238,7 @@ def loss_and_gradients(table, kernel, bias, batch, room, rule):
     Returns:
         A scalar, the gradients of table, kernel and bias, and the room.
     """
+
     def of_states(last):
         v1, v2 = jnp.split(l2_normalize(last[batch.back]), 2)
         return triplet_loss(v1, v2, groups=batch.groups, normalize=False, **rule)

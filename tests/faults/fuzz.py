@@ -1,11 +1,12 @@
-"""Reads a great many damaged files: each is read or refused in words, soon, in little memory. Prints one line of JSON.
+"""Reads a great many damaged files: each is read or refused in words, soon, in little memory.
+Prints one line of JSON.
 
     python tests/faults/fuzz.py --inputs 200000 --seed 0 [--target csv]
 
-An input is a good file of the package's own writers, changed at random, and the seed, the target's name and the
-input's number give the same one each time. A finding is anything but a result that keeps its promises, a ValueError
-that names the file, or a FileNotFoundError: another exception, a warning, more than a second, more than 500 MB.
-Each is told once, with its first input. Linux alone.
+An input is a good file of the package's own writers, changed at random, and the seed, the target's
+name and the input's number give the same one each time. A finding is anything but a result that
+keeps its promises, a ValueError that names the file, or a FileNotFoundError: another exception, a
+warning, more than a second, more than 500 MB. Each is told once, with its first input. Linux alone.
 """
 
 import argparse
@@ -38,16 +39,23 @@ from trax_triplet import pickles, reader, sample, storage, vocabulary
 from trax_triplet.model import Siamese, get_weights, init_model
 
 PACKED = mutations.BYTES + tuple(map(mutations.gzipped, mutations.BYTES)) * 2
-STRUCTURE = {storage.MODEL: (mutations.change_json_text,), storage.CHECKPOINT: (mutations.change_json_text,),
-             storage.WEIGHTS: (mutations.change_safetensors,)}
+STRUCTURE = {
+    storage.MODEL: (mutations.change_json_text,),
+    storage.CHECKPOINT: (mutations.change_json_text,),
+    storage.WEIGHTS: (mutations.change_safetensors,),
+}
 MAX_SECONDS, MAX_BYTES = 1, 500 * 10**6
-BLOCKED_SECONDS = 60  # on the clock, for a read that waits; MAX_SECONDS are the processor's, whatever else runs
+BLOCKED_SECONDS = (
+    60  # on the clock, for a read that waits; MAX_SECONDS are the processor's, whatever else runs
+)
 
 
 # Targets
 
+
 class Target(NamedTuple):
-    """A reader, as a function of a file's bytes; how often it is called; good files, the first read without error."""
+    """A reader, as a function of a file's bytes; how often it is called; good files, the first read
+    without error."""
 
     name: str
     share: int
@@ -72,6 +80,7 @@ def _of_tables(folder):
             assert len(pairs) == len(pairs.question2) == len(pairs.lines) > 0
             assert (pairs.is_duplicate is None) == (label is None)
             assert all(text.strip() for text in pairs.question1 + pairs.question2)
+
         return read
 
     def read_words(data):
@@ -90,22 +99,31 @@ def _of_tables(folder):
         vocabulary.Vocabulary(built[0], buckets=built[1]).save(words)
         saved.append(words.read_bytes())
     packed = [gzip.compress(seed, mtime=0) for seed in seeds]
-    return [Target("csv", 50, read_pairs("is_duplicate"), seeds, mutations.BYTES, str(path)),
-            Target("csv.gz", 20, read_pairs("is_duplicate"), packed, PACKED, str(path)),
-            Target("csv, no labels", 20, read_pairs(None), seeds, mutations.BYTES, str(path)),
-            Target("vocabulary", 30, read_words, saved, mutations.BYTES, str(words))]
+    return [
+        Target("csv", 50, read_pairs("is_duplicate"), seeds, mutations.BYTES, str(path)),
+        Target("csv.gz", 20, read_pairs("is_duplicate"), packed, PACKED, str(path)),
+        Target("csv, no labels", 20, read_pairs(None), seeds, mutations.BYTES, str(path)),
+        Target("vocabulary", 30, read_words, saved, mutations.BYTES, str(words)),
+    ]
 
 
 def _of_folders(folder):
     poolings = ("last", "mean", "course")
-    layers = [init_model(Siamese(9, 2, "eval", pooling=pooling), seed) for seed, pooling in enumerate(poolings)]
+    layers = [
+        init_model(Siamese(9, 2, "eval", pooling=pooling), seed)
+        for seed, pooling in enumerate(poolings)
+    ]
     words = vocabulary.Vocabulary("how old are you ?".split(), buckets=2)
     folders = [folder / "model", folder / "model of the mean", folder / "model of the course"]
     for where, layer, pooling in zip(folders, layers, poolings):
-        storage.save_model(where, storage.TrainedModel(layer, words, {"pooling": pooling, "threshold": 0.5}))
+        storage.save_model(
+            where, storage.TrainedModel(layer, words, {"pooling": pooling, "threshold": 0.5})
+        )
     model, checkpoint = folders[0], folder / "checkpoints" / "00000005"
     state = {"step": 5, "history": [{"loss": 0.5}], "stream": [1, 2**70]}
-    storage.save_checkpoint(checkpoint.parent, 5, {**get_weights(layers[0]), "step": np.arange(3)}, state)
+    storage.save_checkpoint(
+        checkpoint.parent, 5, {**get_weights(layers[0]), "step": np.arange(3)}, state
+    )
 
     def load_model():
         loaded = storage.load_model(model)
@@ -113,24 +131,54 @@ def _of_folders(folder):
 
     def load_checkpoint():
         arrays, settings, _ = storage.load_checkpoint(checkpoint.parent)
-        assert isinstance(settings, dict) and all(isinstance(array, np.ndarray) for array in arrays.values())
+        assert isinstance(settings, dict) and all(
+            isinstance(array, np.ndarray) for array in arrays.values()
+        )
 
     found = []
     for kind, load, where, manifest, files, share in (
-            ("model", load_model, model, storage.MODEL, (storage.MODEL, storage.WEIGHTS, storage.VOCABULARY), 5),
-            ("checkpoint", load_checkpoint, checkpoint, storage.CHECKPOINT, (storage.CHECKPOINT, storage.WEIGHTS), 4)):
+        (
+            "model",
+            load_model,
+            model,
+            storage.MODEL,
+            (storage.MODEL, storage.WEIGHTS, storage.VOCABULARY),
+            5,
+        ),
+        (
+            "checkpoint",
+            load_checkpoint,
+            checkpoint,
+            storage.CHECKPOINT,
+            (storage.CHECKPOINT, storage.WEIGHTS),
+            4,
+        ),
+    ):
         for name in files:
-            changes = mutations.BYTES + STRUCTURE.get(name, ()) * len(mutations.BYTES)  # half and half
-            seeds = [(other / name).read_bytes() for other in (folders if where == model else [where])]
+            changes = mutations.BYTES + STRUCTURE.get(name, ()) * len(
+                mutations.BYTES
+            )  # half and half
+            seeds = [
+                (other / name).read_bytes() for other in (folders if where == model else [where])
+            ]
             for sealed in (False, True):
                 read = _in_folder(where, manifest, name, load, layers[0], sealed)
-                found.append(Target(f"{kind} {name}{', sealed' * sealed}",
-                                    2 * share if sealed else share // 2, read, seeds, changes, str(where.parent)))
+                found.append(
+                    Target(
+                        f"{kind} {name}{', sealed' * sealed}",
+                        2 * share if sealed else share // 2,
+                        read,
+                        seeds,
+                        changes,
+                        str(where.parent),
+                    )
+                )
     return found
 
 
 def _in_folder(folder, manifest, name, load, ready, sealed):
-    """A reader of a folder in which this file has these bytes, and, if sealed, the SHA-256 that goes with them."""
+    """A reader of a folder in which this file has these bytes, and, if sealed, the SHA-256 that
+    goes with them."""
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def read(data):
@@ -138,12 +186,17 @@ def _in_folder(folder, manifest, name, load, ready, sealed):
         for file, content in written.items():
             (folder / file).write_bytes(content)
         try:
-            with mock.patch.object(storage, "set_weights", _mostly_checked(storage.set_weights, ready, data)):
+            with mock.patch.object(
+                storage, "set_weights", _mostly_checked(storage.set_weights, ready, data)
+            ):
                 load()
-            assert sealed or _same(data, whole[name]), "what was changed since it was written is read"
+            assert sealed or _same(data, whole[name]), (
+                "what was changed since it was written is read"
+            )
         finally:
             for file in written:
                 (folder / file).write_bytes(whole[file])
+
     return read
 
 
@@ -153,7 +206,10 @@ def _seal(whole, manifest, name, data):
         if name == manifest:
             content = json.loads(data)
         else:
-            content["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            content["files"][name] = {
+                "bytes": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
         content.pop("sha256", None)
         content["sha256"] = storage._digest(content)
         sealed = json.dumps(content).encode()
@@ -163,12 +219,15 @@ def _seal(whole, manifest, name, data):
 
 
 def _mostly_checked(set_weights, ready, data):
-    """A model set up by JAX takes 0.2 s: some are, the others are one that is there, if the arrays fit it."""
+    """A model set up by JAX takes 0.2 s: some are, the others are one that is there, if the arrays
+    fit it."""
+
     def checked(layer, weights):
         for name, there in get_weights(ready).items():
             assert weights[name].dtype == np.float32 and np.isfinite(weights[name]).all(), name
             assert weights[name].shape == there.shape, name
         return ready
+
     return set_weights if zlib.crc32(data) % 32 == 0 else checked
 
 
@@ -189,7 +248,12 @@ def _of_pickles(folder):
     init_model(Siamese(9, 2)).save_to_file(str(path))
     packed = [path.read_bytes()]
     arrays = [np.ones((2, 3), np.float32), np.arange(4, dtype=np.uint16), np.zeros((), np.float64)]
-    content = {"flat_weights": arrays, "flat_state": [(), ()], "step": 3, "history": {"loss": [0.5, None, True, "x"]}}
+    content = {
+        "flat_weights": arrays,
+        "flat_state": [(), ()],
+        "step": 3,
+        "history": {"loss": [0.5, None, True, "x"]},
+    }
     plain = [pickle.dumps(content, protocol) for protocol in range(6)]
     stream = io.BytesIO()
     for array in arrays:
@@ -197,10 +261,21 @@ def _of_pickles(folder):
     stored = [gzip.compress(stream.getvalue(), 1, mtime=0), stream.getvalue()]
     opcodes = mutations.BYTES + (mutations.insert_opcode,) * 4
     headers = PACKED + (mutations.gzipped(mutations.change_npy),) * 14
-    return [Target("pickle", 20, read_pickle, plain, opcodes, str(path)),
-            Target("pickle.gz", 10, read_pickle, packed, tuple(map(mutations.gzipped, opcodes)), str(path)),
-            Target("npy.gz", 15, read_arrays, stored[:1], headers, str(beside)),
-            Target("npy", 10, read_arrays, stored[1:], mutations.BYTES + (mutations.change_npy,) * 7, str(beside))]
+    return [
+        Target("pickle", 20, read_pickle, plain, opcodes, str(path)),
+        Target(
+            "pickle.gz", 10, read_pickle, packed, tuple(map(mutations.gzipped, opcodes)), str(path)
+        ),
+        Target("npy.gz", 15, read_arrays, stored[:1], headers, str(beside)),
+        Target(
+            "npy",
+            10,
+            read_arrays,
+            stored[1:],
+            mutations.BYTES + (mutations.change_npy,) * 7,
+            str(beside),
+        ),
+    ]
 
 
 def _same(data, other):
@@ -212,6 +287,7 @@ def _same(data, other):
 
 # The run
 
+
 class Slow(BaseException):
     """Raised into a reader that takes too long; no reader catches it."""
 
@@ -222,10 +298,13 @@ def _too_slow(signum, frame):
 
 @contextlib.contextmanager
 def limits():
-    """Context: 4 GiB of address space beyond what is used, an alarm for slow readers, and warnings are errors."""
+    """Context: 4 GiB of address space beyond what is used, an alarm for slow readers, and warnings
+    are errors."""
     limit = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    old = [(number, signal.signal(number, _too_slow)) for number in (signal.SIGALRM, signal.SIGPROF)]
+    old = [
+        (number, signal.signal(number, _too_slow)) for number in (signal.SIGALRM, signal.SIGPROF)
+    ]
     resource.setrlimit(resource.RLIMIT_AS, (used + 4 * 2**30, limit[1]))
     try:
         with warnings.catch_warnings():
@@ -238,7 +317,8 @@ def limits():
 
 
 def attempt(target, data):
-    """What is wrong with how these bytes are read, '' if nothing; whether they were; seconds of the processor."""
+    """What is wrong with how these bytes are read, '' if nothing; whether they were; seconds of the
+    processor."""
     peak, start, wrong, read = _peak(), time.process_time(), "", False
     try:
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
@@ -276,22 +356,36 @@ def fuzz(target, count, seed=0):
     """`count` inputs to one target: what came of them, as a dict that JSON can hold."""
     found, read, longest, start = {}, 0, 0.0, time.monotonic()
     for number in range(count):
-        data = mutations.mutate(random.Random(f"{seed} {target.name} {number}"), target.seeds, target.mutations)
+        data = mutations.mutate(
+            random.Random(f"{seed} {target.name} {number}"), target.seeds, target.mutations
+        )
         wrong, accepted, seconds = attempt(target, data)
         read, longest = read + accepted, max(longest, seconds)
         if wrong and wrong not in found:
-            found[wrong] = {"target": target.name, "wrong": wrong, "times": 0, "number": number,
-                            "zlib, base64": base64.b64encode(zlib.compress(data, 9)).decode()}
+            found[wrong] = {
+                "target": target.name,
+                "wrong": wrong,
+                "times": 0,
+                "number": number,
+                "zlib, base64": base64.b64encode(zlib.compress(data, 9)).decode(),
+            }
         if wrong:
             found[wrong]["times"] += 1
     seconds = time.monotonic() - start
-    return {"inputs": count, "read": read, "seconds": round(seconds, 1), "longest_s": round(longest, 3),
-            "findings": [*found.values()]}
+    return {
+        "inputs": count,
+        "read": read,
+        "seconds": round(seconds, 1),
+        "longest_s": round(longest, 3),
+        "findings": [*found.values()],
+    }
 
 
 def run(inputs, seed=0, only=None):
     """`inputs` inputs, shared out to the targets by their shares; all that was found."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+    with tempfile.TemporaryDirectory(
+        dir="/dev/shm" if os.path.isdir("/dev/shm") else None
+    ) as folder:
         chosen = [target for target in targets(folder) if only in (None, target.name)]
         total, results = sum(target.share for target in chosen), {}
         for target in chosen:  # before the clock: what JAX compiles once
@@ -303,13 +397,23 @@ def run(inputs, seed=0, only=None):
         with limits():
             for target in chosen:
                 results[target.name] = fuzz(target, round(inputs * target.share / total), seed)
-        count, seconds = sum(result["inputs"] for result in results.values()), time.monotonic() - start
+        count, seconds = (
+            sum(result["inputs"] for result in results.values()),
+            time.monotonic() - start,
+        )
     findings = [finding for result in results.values() for finding in result.pop("findings")]
     if not findings and _peak() - base > MAX_BYTES:
         findings = [{"wrong": f"all inputs together took more than {MAX_BYTES} bytes"}]
-    return {"inputs": count, "seed": seed, "seconds": round(seconds, 1), "inputs_per_s": round(count / seconds),
-            "longest_s": max(result["longest_s"] for result in results.values()),
-            "mb_above_base": round((_peak() - base) / 1e6), "targets": results, "findings": findings}
+    return {
+        "inputs": count,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "inputs_per_s": round(count / seconds),
+        "longest_s": max(result["longest_s"] for result in results.values()),
+        "mb_above_base": round((_peak() - base) / 1e6),
+        "targets": results,
+        "findings": findings,
+    }
 
 
 def main():

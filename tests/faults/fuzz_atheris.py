@@ -1,4 +1,5 @@
-"""One target of fuzz.py under atheris, which steers by what the reader's code does; for where atheris is installed.
+"""One target of fuzz.py under atheris, which steers by what the reader's code does; for where
+atheris is installed.
 
     python tests/faults/fuzz_atheris.py csv -runs=50000        # options are libFuzzer's
 
@@ -11,9 +12,17 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["trax_triplet.reader", "trax_triplet.data", "trax_triplet.vocabulary",
-                                         "trax_triplet.storage", "trax_triplet.pickles", "trax_triplet.pickled",
-                                         "trax_triplet.instructions"]):
+with atheris.instrument_imports(
+    include=[
+        "trax_triplet.reader",
+        "trax_triplet.data",
+        "trax_triplet.vocabulary",
+        "trax_triplet.storage",
+        "trax_triplet.pickles",
+        "trax_triplet.pickled",
+        "trax_triplet.instructions",
+    ]
+):
     import fuzz
 
 

@@ -1,10 +1,12 @@
-"""Kills a training at random moments, goes on with it, and compares what it ends with: prints one line of JSON.
+"""Kills a training at random moments, goes on with it, and compares what it ends with: prints one
+line of JSON.
 
     python tests/faults/kills.py --kills 100 --folder FOLDER
 
-Each training is a fork of this process, which has imported everything and started nothing, so that it begins at
-once. Half of the kills come at a random moment of a whole run, half a random moment after something began to be
-written. After each kill the same command goes on; a run that comes to its end is compared with one that nobody killed.
+Each training is a fork of this process, which has imported everything and started nothing, so that
+it begins at once. Half of the kills come at a random moment of a whole run, half a random moment
+after something began to be written. After each kill the same command goes on; a run that comes to
+its end is compared with one that nobody killed.
 """
 
 import argparse
@@ -19,8 +21,20 @@ from pathlib import Path
 
 from trax_triplet import cli, sample, storage, training  # noqa: F401
 
-SETTINGS = ["--steps", "60", "--batch-size", "16", "--d-model", "8", "--evaluate-every", "3", "--hard-from", "30",
-            "--neighbours", "4"]
+SETTINGS = [
+    "--steps",
+    "60",
+    "--batch-size",
+    "16",
+    "--d-model",
+    "8",
+    "--evaluate-every",
+    "3",
+    "--hard-from",
+    "30",
+    "--neighbours",
+    "4",
+]
 MAX_SECONDS = 120  # of one training; more is a hang
 
 
@@ -62,19 +76,29 @@ class Child:
 
     def writes(self):
         """Whether something is half written now."""
-        return any(any(self.output.glob(pattern)) for pattern in ("*.new", ".*.new", "checkpoints/*.new", "*.old"))
+        return any(
+            any(self.output.glob(pattern))
+            for pattern in ("*.new", ".*.new", "checkpoints/*.new", "*.old")
+        )
 
 
 def newest(output):
     """Step of the newest checkpoint that can be read, 0 where there is none."""
-    return storage.load_checkpoint(output / "checkpoints")[1]["step"] if storage.checkpoints(output / "checkpoints") else 0
+    return (
+        storage.load_checkpoint(output / "checkpoints")[1]["step"]
+        if storage.checkpoints(output / "checkpoints")
+        else 0
+    )
 
 
 def result(output):
-    """What a run ends with: all arrays of its last checkpoint and of its model, and its history without speeds."""
+    """What a run ends with: all arrays of its last checkpoint and of its model, and its history
+    without speeds."""
     arrays, state, _ = storage.load_checkpoint(output / "checkpoints")
     model = (output / "model" / storage.WEIGHTS).read_bytes()
-    history = [{k: v for k, v in row.items() if k != "pairs_per_second"} for row in state["history"]]
+    history = [
+        {k: v for k, v in row.items() if k != "pairs_per_second"} for row in state["history"]
+    ]
     assert len((output / "history.jsonl").read_text().splitlines()) == len(history)
     return {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in arrays.items()}, model, history
 
@@ -97,8 +121,15 @@ def main():
         assert child.status == 0, (folder / "log.txt").read_text()
     seconds, wanted = time.monotonic() - start, result(folder / "whole")
     assert wanted == result(folder / "first")
-    found = {"kills": 0, "while something was written": 0, "failed to resume": [], "lost more": [], "runs": 0,
-             "different": [], "seconds of a whole run": round(seconds, 1)}
+    found = {
+        "kills": 0,
+        "while something was written": 0,
+        "failed to resume": [],
+        "lost more": [],
+        "runs": 0,
+        "different": [],
+        "seconds of a whole run": round(seconds, 1),
+    }
     while found["kills"] < options.kills or child is not None:
         output, child, reached = folder / f"run {found['runs']}", None, 0
         while True:

@@ -1,4 +1,5 @@
-"""Full disks, folders that cannot be written, odd paths, clocks: one clear sentence, and nothing is lost."""
+"""Full disks, folders that cannot be written, odd paths, clocks: one clear sentence, and nothing is
+lost."""
 
 import os
 import subprocess
@@ -12,7 +13,18 @@ import pytest
 from trax_triplet import cli, storage
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = ["--batch-size", "16", "--d-model", "8", "--evaluate-every", "2", "--hard-from", "4", "--neighbours", "4"]
+SETTINGS = [
+    "--batch-size",
+    "16",
+    "--d-model",
+    "8",
+    "--evaluate-every",
+    "2",
+    "--hard-from",
+    "4",
+    "--neighbours",
+    "4",
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +41,12 @@ def train(csv, output, before="", steps=4):
         from trax_triplet.cli import main
         sys.exit(main(["train", {str(csv)!r}, "--output", {str(output)!r}, "--steps", "{steps}", *{SETTINGS}]))
     """)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"})
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+    )
 
 
 def last_line(done):
@@ -39,8 +55,9 @@ def last_line(done):
     return done.stderr.splitlines()[-1]
 
 
-# A limit on the size of a file stands for a full disk: the write fails in the middle, as there. `limit` is set once
-# the first evaluation has written its model and its checkpoint, of some 100 KB each.
+# A limit on the size of a file stands for a full disk: the write fails in the middle, as there.
+# `limit` is set once the first evaluation has written its model and its checkpoint, of some 100 KB
+# each.
 FULL = """
     import resource
     from trax_triplet import storage
@@ -57,7 +74,10 @@ FULL = """
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(csv, tmp_path, limit):
     output = tmp_path / "run"
     done = train(csv, output, FULL.format(limit=limit))
-    assert last_line(done) == f"trax-triplet train: error: {output / 'checkpoints' / '00000004'}: File too large"
+    assert (
+        last_line(done)
+        == f"trax-triplet train: error: {output / 'checkpoints' / '00000004'}: File too large"
+    )
     arrays, state, path = storage.load_checkpoint(output / "checkpoints")
     assert state["step"] == 2 and sorted(os.listdir(output / "checkpoints")) == ["00000002"]
     storage.load_model(output / "model")
@@ -66,7 +86,10 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(csv, tmp_pat
     done = train(csv, output)
     assert done.returncode == 0 and "going on from step 2 of 4" in done.stderr
     assert train(csv, tmp_path / "whole").returncode == 0
-    found, wanted = (storage.load_checkpoint(folder / "checkpoints")[0] for folder in (output, tmp_path / "whole"))
+    found, wanted = (
+        storage.load_checkpoint(folder / "checkpoints")[0]
+        for folder in (output, tmp_path / "whole")
+    )
     for name in wanted:
         np.testing.assert_array_equal(found[name], wanted[name])
 
@@ -122,6 +145,8 @@ def test_a_second_run_in_the_folder_is_refused(csv, tmp_path):
         fcntl.flock(other, fcntl.LOCK_EX)
     """
     line = last_line(train(csv, tmp_path, hold))
-    assert line == (f"trax-triplet train: error: {tmp_path}: another training is at work in this folder; wait for its "
-                    "end, or name another one")
+    assert line == (
+        f"trax-triplet train: error: {tmp_path}: another training is at work in this folder; wait for its "
+        "end, or name another one"
+    )
     assert os.listdir(tmp_path) == [".lock"]

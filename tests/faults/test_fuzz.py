@@ -1,4 +1,5 @@
-"""No damaged file does more than being refused in words: at random, by found inputs, and whatever text is written."""
+"""No damaged file does more than being refused in words: at random, by found inputs, and whatever
+text is written."""
 
 import csv
 import io
@@ -23,7 +24,9 @@ untimed = settings(deadline=None)
 QUESTION = TEXT.filter(str.strip)
 
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux tells of it")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="memory is measured as Linux tells of it"
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +47,13 @@ def test_three_thousand_damaged_files():
 def test_two_hundred_thousand_damaged_files():
     found = fuzz.run(200_000)
     assert found["findings"] == []
-    assert found["inputs"] > 199_000 and all(result["inputs"] > 1000 for result in found["targets"].values())
+    assert found["inputs"] > 199_000 and all(
+        result["inputs"] > 1000 for result in found["targets"].values()
+    )
 
 
 # What the fuzzer found, and what was found beside it.
+
 
 def safetensors(**header):
     text = json.dumps(header).encode()
@@ -56,14 +62,25 @@ def safetensors(**header):
 
 ARCHIVED = {
     "a column's name beyond csv.field_size_limit": (
-        "csv", b"a" * 140_000 + b",question1,question2,is_duplicate\na,b,c,1\n"),
-    "str.strip takes more blanks than int": ("csv", b"qid1,qid2,question1,question2,is_duplicate\n\x1c7,8,a,b,1\n"),
-    "a type that NumPy has not": ("model weights.safetensors, sealed", safetensors(
-        embedding={"dtype": "BF16", "shape": [0], "data_offsets": [0, 0]})),
-    "a size beyond int64 beside a 0": ("model weights.safetensors, sealed", safetensors(
-        embedding={"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]})),
-    "more dimensions than NumPy has": ("model weights.safetensors, sealed", safetensors(
-        embedding={"dtype": "F32", "shape": [0] * 65, "data_offsets": [0, 0]})),
+        "csv",
+        b"a" * 140_000 + b",question1,question2,is_duplicate\na,b,c,1\n",
+    ),
+    "str.strip takes more blanks than int": (
+        "csv",
+        b"qid1,qid2,question1,question2,is_duplicate\n\x1c7,8,a,b,1\n",
+    ),
+    "a type that NumPy has not": (
+        "model weights.safetensors, sealed",
+        safetensors(embedding={"dtype": "BF16", "shape": [0], "data_offsets": [0, 0]}),
+    ),
+    "a size beyond int64 beside a 0": (
+        "model weights.safetensors, sealed",
+        safetensors(embedding={"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}),
+    ),
+    "more dimensions than NumPy has": (
+        "model weights.safetensors, sealed",
+        safetensors(embedding={"dtype": "F32", "shape": [0] * 65, "data_offsets": [0, 0]}),
+    ),
 }
 
 
@@ -87,7 +104,8 @@ def test_a_header_of_many_names_is_not_told_in_full(folder):
 
 
 def test_brackets_that_only_json_dumps_cannot_follow(targets):
-    """The digest of a manifest goes one step deeper than its reading; at which depth depends on the caller's."""
+    """The digest of a manifest goes one step deeper than its reading; at which depth depends on the
+    caller's."""
     for depth in range(800, 1000):
         data = b'{"format": 1, "settings": {"x": %s}, "files": {}}' % (b"[" * depth + b"]" * depth)
         assert fuzz.attempt(targets["model model.json"], data)[0] == "", depth
@@ -99,6 +117,7 @@ def test_numbers_of_questions_with_odd_blanks(folder):
 
 
 # The fuzzer itself.
+
 
 def test_good_files_are_read(targets):
     for target in targets.values():
@@ -128,7 +147,11 @@ def test_a_planted_defect_is_found():
     found = fuzz.fuzz(planted(read), 300)
     assert [finding["wrong"].split()[0] for finding in found["findings"]] == ["KeyError"]
     assert found["findings"][0]["times"] > 10 and found["read"] == 0
-    assert found == {**fuzz.fuzz(planted(read), 300), "seconds": found["seconds"], "longest_s": found["longest_s"]}
+    assert found == {
+        **fuzz.fuzz(planted(read), 300),
+        "seconds": found["seconds"],
+        "longest_s": found["longest_s"],
+    }
 
 
 def test_an_error_that_does_not_name_the_file_is_found():
@@ -140,7 +163,9 @@ def test_an_error_that_does_not_name_the_file_is_found():
 
 def test_a_warning_is_found():
     with fuzz.limits():
-        wrong, read, _ = fuzz.attempt(planted(lambda data: warnings.warn("old", DeprecationWarning)), b"x")
+        wrong, read, _ = fuzz.attempt(
+            planted(lambda data: warnings.warn("old", DeprecationWarning)), b"x"
+        )
     assert wrong.startswith("DeprecationWarning") and not read
 
 
@@ -158,32 +183,47 @@ def test_a_reader_without_end_is_found(monkeypatch):
 def test_memory_is_found(monkeypatch):
     assert fuzz._peak() > 10**7
     monkeypatch.setattr(fuzz, "_peak", iter([0, 499 * 10**6, 0, 501 * 10**6]).__next__)
-    assert [fuzz.attempt(planted(bytes), b"x")[0] for _ in range(2)] == ["", "more than 500000000 bytes"]
+    assert [fuzz.attempt(planted(bytes), b"x")[0] for _ in range(2)] == [
+        "",
+        "more than 500000000 bytes",
+    ]
 
 
 def test_the_same_seed_gives_the_same_inputs(targets):
     for target in targets.values():
-        one, two, other = (mutations.mutate(random.Random(seed), target.seeds, target.mutations) for seed in "112")
+        one, two, other = (
+            mutations.mutate(random.Random(seed), target.seeds, target.mutations) for seed in "112"
+        )
         assert one == two and one != other
 
 
 # Whatever text is written.
 
+
 @untimed
-@given(st.lists(st.tuples(QUESTION, QUESTION, st.sampled_from("01")), min_size=1, max_size=5),
-       st.sampled_from(",;\t"), st.booleans())
+@given(
+    st.lists(st.tuples(QUESTION, QUESTION, st.sampled_from("01")), min_size=1, max_size=5),
+    st.sampled_from(",;\t"),
+    st.booleans(),
+)
 def test_texts_that_csv_writes_are_read_back(folder, rows, separator, all_quoted):
-    # Until Python 3.13 csv.writer leaves a carriage return unquoted where lines end with a line feed alone.
+    # Until Python 3.13 csv.writer leaves a carriage return unquoted where lines end with a line
+    # feed alone.
     ends = {"lineterminator": "\n", "quoting": csv.QUOTE_ALL} if all_quoted else {}
     stream = io.StringIO(newline="")
-    csv.writer(stream, delimiter=separator, **ends).writerows([("question1", "question2", "is_duplicate"), *rows])
+    csv.writer(stream, delimiter=separator, **ends).writerows(
+        [("question1", "question2", "is_duplicate"), *rows]
+    )
     (folder / "rows.csv").write_bytes(stream.getvalue().encode())
     pairs = read_pairs(folder / "rows.csv")
     assert [*zip(pairs.question1, pairs.question2, map(str, pairs.is_duplicate))] == rows
 
 
 @untimed
-@given(st.binary(max_size=200), st.sampled_from([b"", b"question1,question2,is_duplicate\n", b"\x1f\x8b\x08"]))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"question1,question2,is_duplicate\n", b"\x1f\x8b\x08"]),
+)
 def test_arbitrary_bytes_are_pairs_or_a_ValueError(folder, data, before):
     (folder / "bytes.csv").write_bytes(before + data)
     try:
@@ -193,8 +233,14 @@ def test_arbitrary_bytes_are_pairs_or_a_ValueError(folder, data, before):
 
 
 @untimed
-@given(st.lists(TEXT.filter(lambda word: word and "\n" not in word and word != "<PAD>"), unique=True, max_size=8),
-       st.integers(0, 9))
+@given(
+    st.lists(
+        TEXT.filter(lambda word: word and "\n" not in word and word != "<PAD>"),
+        unique=True,
+        max_size=8,
+    ),
+    st.integers(0, 9),
+)
 def test_words_that_a_vocabulary_writes_are_read_back(folder, words, buckets):
     Vocabulary(words, buckets=buckets).save(folder / "words.txt")
     loaded = Vocabulary.load(folder / "words.txt")
@@ -202,8 +248,10 @@ def test_words_that_a_vocabulary_writes_are_read_back(folder, words, buckets):
 
 
 @untimed
-@given(st.binary(max_size=60),
-       st.sampled_from([b"", b"# trax-triplet vocabulary 1 tokenizer=words/1 words=2 buckets=0\n"]))
+@given(
+    st.binary(max_size=60),
+    st.sampled_from([b"", b"# trax-triplet vocabulary 1 tokenizer=words/1 words=2 buckets=0\n"]),
+)
 def test_arbitrary_bytes_are_a_vocabulary_or_a_ValueError(folder, data, before):
     (folder / "bytes.txt").write_bytes(before + data)
     try:

@@ -13,8 +13,12 @@ HERE = Path(__file__).parent
 
 def killed(tmp_path, kills):
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, str(HERE / "kills.py"), "--kills", str(kills), "--folder", str(tmp_path)],
-                          capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, str(HERE / "kills.py"), "--kills", str(kills), "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     print(found)
@@ -23,7 +27,9 @@ def killed(tmp_path, kills):
 
 def check(found, kills):
     assert found["kills"] == kills and found["runs"] > 0
-    assert not found["failed to resume"] and not found["lost more"] and not found["different"], found
+    assert not found["failed to resume"] and not found["lost more"] and not found["different"], (
+        found
+    )
 
 
 def test_two_kills(tmp_path):

@@ -1,4 +1,5 @@
-"""Two processes that train one model by jax.distributed: they end as one does, and neither waits for a dead one."""
+"""Two processes that train one model by jax.distributed: they end as one does, and neither waits
+for a dead one."""
 
 import json
 import os
@@ -16,8 +17,22 @@ from trax_triplet import cli, storage
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 10
-SETTINGS = ["--batch-size", "16", "--d-model", "8", "--evaluate-every", "2", "--hard-from", "4", "--neighbours", "4",
-            "--word-dropout", "0", "--timeout", str(TIMEOUT)]
+SETTINGS = [
+    "--batch-size",
+    "16",
+    "--d-model",
+    "8",
+    "--evaluate-every",
+    "2",
+    "--hard-from",
+    "4",
+    "--neighbours",
+    "4",
+    "--word-dropout",
+    "0",
+    "--timeout",
+    str(TIMEOUT),
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +45,7 @@ def csv(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def gloo():
     import jax
+
     if not hasattr(jax.config, "jax_cpu_collectives_implementation"):
         pytest.skip("this JAX has no collectives between CPU processes")
 
@@ -40,20 +56,43 @@ def environment(**variables):
 
 
 def start(csv, output, steps):
-    """Two processes, the second told by its environment; their output goes to files beside the folder."""
+    """Two processes, the second told by its environment; their output goes to files beside the
+    folder."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "trax_triplet", "train", str(csv), "--output", str(output), "--steps", str(steps),
-               *SETTINGS]
-    ways = [(["--coordinator", address, "--processes", "2", "--process-id", "0", "--json"], {}),
-            ([], {"TRAX_TRIPLET_COORDINATOR": address, "TRAX_TRIPLET_PROCESSES": "2", "TRAX_TRIPLET_PROCESS_ID": "1"})]
+    command = [
+        sys.executable,
+        "-m",
+        "trax_triplet",
+        "train",
+        str(csv),
+        "--output",
+        str(output),
+        "--steps",
+        str(steps),
+        *SETTINGS,
+    ]
+    ways = [
+        (["--coordinator", address, "--processes", "2", "--process-id", "0", "--json"], {}),
+        (
+            [],
+            {
+                "TRAX_TRIPLET_COORDINATOR": address,
+                "TRAX_TRIPLET_PROCESSES": "2",
+                "TRAX_TRIPLET_PROCESS_ID": "1",
+            },
+        ),
+    ]
     logs = [output.with_name(f"{output.name}{k}.txt") for k in range(2)]
     started = []
     for (options, variables), log in zip(ways, logs):
         with open(log, "w") as err, open(f"{log}.out", "w") as out:
-            started.append(subprocess.Popen([*command, *options], stdout=out, stderr=err,
-                                            env=environment(**variables)))
+            started.append(
+                subprocess.Popen(
+                    [*command, *options], stdout=out, stderr=err, env=environment(**variables)
+                )
+            )
     return started, logs
 
 
@@ -79,10 +118,27 @@ def whole(csv, tmp_path_factory):
 
 def test_two_processes_train_what_one_trains(csv, whole, tmp_path):
     output, said = whole
-    assert json.loads(said[0])["model"] == str(output / "model") and said[1] == ""  # one of them tells and writes
+    assert (
+        json.loads(said[0])["model"] == str(output / "model") and said[1] == ""
+    )  # one of them tells and writes
     assert sorted(os.listdir(output)) == [".lock", "checkpoints", "history.jsonl", "model"]
-    done = subprocess.run([sys.executable, "-m", "trax_triplet", "train", str(csv), "--output", str(tmp_path / "one"),
-                           "--steps", "6", *SETTINGS], env=environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "trax_triplet",
+            "train",
+            str(csv),
+            "--output",
+            str(tmp_path / "one"),
+            "--steps",
+            "6",
+            *SETTINGS,
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     for found, wanted in zip(history(output), history(tmp_path / "one"), strict=True):
         for name in ("loss", "validation_loss", "validation_auc"):
@@ -96,7 +152,9 @@ def until(condition, processes, logs):
     for _ in range(2400):
         if condition():
             return
-        assert all(process.poll() is None for process in processes), [log.read_text() for log in logs]
+        assert all(process.poll() is None for process in processes), [
+            log.read_text() for log in logs
+        ]
         time.sleep(0.1)
     raise AssertionError("waited for four minutes")
 
@@ -112,7 +170,10 @@ def test_where_one_dies_the_other_stops_and_both_can_go_on(csv, tmp_path, victim
     begun = time.monotonic()
     assert other.wait(timeout=240) == 2
     assert time.monotonic() - begun < 3 * TIMEOUT
-    assert "another process of this training ended, or was silent for" in logs[1 - victim].read_text().splitlines()[-1]
+    assert (
+        "another process of this training ended, or was silent for"
+        in logs[1 - victim].read_text().splitlines()[-1]
+    )
     assert processes[victim].wait() == -signal.SIGKILL
 
 
@@ -136,8 +197,10 @@ def test_mistakes(csv, tmp_path, capsys):
     command = ["train", str(csv), "--output", str(tmp_path / "run")]
     assert cli.main([*command, "--processes", "2"]) == 2
     assert "--coordinator, --processes and --process-id come together" in capsys.readouterr().err
-    for options, words in ((["localhost", "2", "0"], "the coordinator is host:port"),
-                           (["localhost:1", "2", "2"], "each has a number from 0 to N - 1; got number 2 of 2")):
+    for options, words in (
+        (["localhost", "2", "0"], "the coordinator is host:port"),
+        (["localhost:1", "2", "2"], "each has a number from 0 to N - 1; got number 2 of 2"),
+    ):
         pairs = zip(("--coordinator", "--processes", "--process-id"), options)
         assert cli.main([*command, *(x for pair in pairs for x in pair)]) == 2
         assert words in capsys.readouterr().err
