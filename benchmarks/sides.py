@@ -12,15 +12,14 @@ import importlib.util
 import inspect
 import io
 
+import jax  # after compat, which makes it quiet
 import numpy as np
 
 from trax_triplet.compat import jnp, optimizers, tl, training
-from trax_triplet.loop import make_loop
-from trax_triplet.encoder import Encoder
-from trax_triplet.model import Siamese, get_weights, init_model, set_weights
-from trax_triplet.training import train
-
-import jax  # after compat, which makes it quiet
+from trax_triplet.model.encoder import Encoder
+from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
+from trax_triplet.training.loop import make_loop
+from trax_triplet.training.run import train
 
 MARGIN = 0.25  # the course's
 

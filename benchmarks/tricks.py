@@ -20,17 +20,18 @@ import measure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
-
-import step as step_benchmark  # noqa: E402
-from trax_triplet import packing, recurrence, trainer  # noqa: E402
-from trax_triplet.lazy_adam import MOST_BEHIND, RowsBehind, caught_up  # noqa: E402
-from trax_triplet.packing import CHUNK, Room  # noqa: E402
-from trax_triplet.stream import BatchStream  # noqa: E402
-from trax_triplet.training import train  # noqa: E402
-
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import step as step_benchmark  # noqa: E402
+
+from trax_triplet.data.stream import BatchStream  # noqa: E402
+from trax_triplet.kernels import lstm as recurrence
+from trax_triplet.kernels import packing
+from trax_triplet.kernels.lazy_adam import MOST_BEHIND, RowsBehind, caught_up  # noqa: E402
+from trax_triplet.kernels.packing import CHUNK, Room  # noqa: E402
+from trax_triplet.training import packed_trainer as trainer  # noqa: E402
+from trax_triplet.training.run import train  # noqa: E402
 
 D, BATCH = 128, 256
 DEFAULTS = {
@@ -196,7 +197,7 @@ def trax_step(lstm):
 
 @contextlib.contextmanager
 def _no_packed_trainer():
-    from trax_triplet import loop
+    from trax_triplet.training import loop
 
     with mock.patch.object(
         loop,

@@ -47,7 +47,7 @@ def punkt(monkeypatch):
     """Sets the only folder NLTK looks for parameters in; nothing built before or here is kept."""
     import nltk.data
 
-    from trax_triplet import tokenizer
+    from trax_triplet.data import tokenizer
 
     def use(folder):
         monkeypatch.setattr(nltk.data, "path", [str(folder)])

@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from trax_triplet import cli, sample
-from trax_triplet.model import Siamese, init_model
-from trax_triplet.storage import TrainedModel, save_model
-from trax_triplet.vocabulary import Vocabulary
+from trax_triplet import cli
+from trax_triplet.data import sample
+from trax_triplet.data.vocabulary import Vocabulary
+from trax_triplet.model.siamese import Siamese, init_model
+from trax_triplet.storage.folders import TrainedModel, save_model
 
 FILES = {
     "empty.csv": b"",

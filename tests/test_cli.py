@@ -10,7 +10,9 @@ import sys
 import pytest
 
 import trax_triplet
-from trax_triplet import cli, sample, training, options
+from trax_triplet import cli, options
+from trax_triplet.data import sample
+from trax_triplet.training import run as training
 
 
 @pytest.fixture(scope="module")

@@ -1,138 +1,47 @@
 """What an import loads and prints, and which room imports which."""
 
 import ast
-import graphlib
 import json
-import os
-import subprocess
-import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
+from bare_python import python
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "trax_triplet"
 FRAMEWORKS = {"jax", "keras", "matplotlib", "nltk", "tensorflow", "trax"}
 
-# The rooms each room may import.
-ALLOWED = {
-    "quiet": set(),
-    "devices": set(),
-    "repairs": set(),
-    "backends": {"quiet", "repairs"},
-    "compat": {"backends", "devices", "quiet", "repairs"},
-    "similarity": {"compat"},
-    "negatives": {"compat", "similarity"},
-    "replicas": {"quiet"},
-    "loss": {"compat", "devices", "replicas", "similarity", "negatives", "steps", "blockwise"},
-    "packing": set(),
-    "recurrence": {"packing"},
-    "lstm": {"compat", "recurrence"},
-    "model": {"arguments", "compat", "similarity", "vocabulary", "lstm"},
-    "panels": set(),
-    "instructions": set(),
-    "pickled": {"instructions"},
-    "pickles": {"files", "model", "pickled"},
-    "blockwise": {"panels"},
-    "steps": {"compat", "similarity", "negatives"},
-    "arguments": set(),
-    "tokenizer": set(),
-    "vocabulary": {"arguments", "files", "tokenizer"},
-    "sample": {"arguments", "files", "sample_words"},
-    "sample_words": set(),
-    "evaluation": set(),
-    "data": {"arguments"},
-    "files": set(),
-    "reader": {"arguments", "data", "files"},
-    "batches": {"arguments", "vocabulary"},
-    "derived": {"arguments", "data", "tokenizer"},
-    "encoder": {"arguments", "compat", "model", "similarity", "vocabulary"},
-    "storage": {"model", "encoder", "files", "tokenizer", "vocabulary", "compat"},
-    "stream": {"arguments", "batches", "vocabulary"},
-    "lazy_adam": set(),
-    "trainer": {
-        "compat",
-        "lazy_adam",
-        "loss",
-        "model",
-        "packing",
-        "recurrence",
-        "similarity",
-        "vocabulary",
-    },
-    "options": set(),
-    "supervisor": set(),
-    "processes": {"supervisor"},
-    "loop": {"compat", "loss", "model", "processes", "vocabulary", "stream", "trainer"},
-    "training": {
-        "compat",
-        "steps",
-        "model",
-        "encoder",
-        "data",
-        "derived",
-        "vocabulary",
-        "evaluation",
-        "files",
-        "processes",
-        "storage",
-        "stream",
-        "loop",
-    },
-    "plots": {"evaluation"},
-    "plots_loss": {"plots"},
-    "explorer": {"compat", "steps", "plots_loss"},
-    "course": {"arguments", "compat", "loss", "model", "tokenizer", "vocabulary"},
-    "graph_text": {"quiet"},
-    "keras_layers": {"quiet"},
-    "keras_text": {"graph_text", "keras_layers", "vocabulary"},
-    "keras_loss": {"compat", "keras_layers", "loss", "replicas"},
-    "keras_data": {"arguments", "data", "keras_layers", "stream", "tokenizer", "vocabulary"},
-    "keras_export": {"files", "keras_layers", "keras_text", "model", "storage"},
-    "keras": {"arguments", "keras_data", "keras_export", "keras_layers", "keras_loss", "replicas"},
-    "checks_step": set(),
-    "checks_lecture": {"checks_step"},
-    "checks_questions": {"checks_step", "course"},
-    "checks_model": {"checks_step", "checks_lecture", "course", "compat", "model"},
-    "checks": {"checks_step", "checks_lecture", "checks_questions", "checks_model"},
-}
-ANYTHING = {"__init__", "__main__", "cli"}
-NO_FRAMEWORK = {
-    "arguments",
-    "batches",
-    "checks_lecture",
-    "checks_step",
-    "data",
-    "derived",
+# Their modules can be measured and reused where there is no Trax.
+JAX_ALONE = (
+    "kernels.blockwise",
+    "kernels.lazy_adam",
+    "kernels.lstm",
+    "kernels.packing",
+    "distributed.processes",
+)
+# What reads and writes data, and what a student's browser of the checks needs, before any framework.
+NO_FRAMEWORK = (
+    "_files",
+    "_validation",
+    "checks.lecture",
+    "checks.step",
+    "data.batches",
+    "data.mining",
+    "data.pairs",
+    "data.reader",
+    "data.sample",
+    "data.stream",
+    "data.tokenizer",
+    "data.vocabulary",
+    "distributed.launch",
     "evaluation",
-    "files",
-    "instructions",
     "options",
-    "pickled",
-    "pickles",
-    "plots",
-    "plots_loss",
-    "reader",
-    "sample",
-    "sample_words",
-    "supervisor",
-    "tokenizer",
-    "vocabulary",
-}
-
-# So that they can be measured where there is no Trax.
-JAX_ALONE = {"blockwise", "lazy_adam", "packing", "processes", "recurrence"}
-
-
-def python(*arguments, **environment):
-    """Runs Python in a process that knows nothing of ours but where the package is."""
-    ours = ("TF_CPP_MIN_LOG_LEVEL", "TRAX_TRIPLET_REPAIRS", "PYTHONWARNINGS", "XLA_FLAGS")
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    inherited.update(PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu", **environment)
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)], env=inherited, capture_output=True, text=True
-    )
+    "plots.loss",
+    "plots.scores",
+    "storage.instructions",
+    "storage.trax_files",
+    "storage.unpickler",
+)
 
 
 # --- what an import loads
@@ -169,7 +78,7 @@ def test_the_keras_edition_loads_no_trax():
 
 
 def test_that_test_can_fail():
-    assert {"jax"} <= loaded_by("import trax_triplet.blockwise")
+    assert {"jax"} <= loaded_by("import trax_triplet.kernels.blockwise")
 
 
 # --- what importing compat leaves behind
@@ -229,64 +138,39 @@ def test_a_plain_import_of_trax_fails_there(tmp_path):
     assert "SyntaxError" in done.stderr
 
 
-# --- architecture
-# ---------------------------------------------------------------------------------------
+# --- architecture; .importlinter's layers hold the rest ---------------------------------------------------
 
 
-def rooms():
-    return sorted(path.stem for path in PACKAGE.glob("*.py"))
+def modules():
+    return sorted(
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
+    )
 
 
 def imported_by(path):
-    """The modules a file imports anywhere in it, relative ones under the package's name."""
+    """The packages that a file imports anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = ".".join(filter(None, ["trax_triplet" if node.level else "", node.module]))
-            yield module
-            if module == "trax_triplet":
-                yield from (f"{module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
 
 
-def rooms_imported_by(path):
-    """The rooms among them; a name that is no room, such as the version, counts as the package
-    itself."""
-    for module in imported_by(path):
-        parts = module.split(".")
-        if parts[0] == "trax_triplet" and len(parts) > 1:
-            yield parts[1] if parts[1] in rooms() else "__init__"
+@pytest.mark.parametrize("module", modules())
+def test_only_compat_imports_trax(module):
+    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    packages = {name.split(".")[0] for name in imported_by(path)}
+    assert module.startswith("compat.") or "trax" not in packages
 
 
-def test_imports_point_one_way():
-    graphlib.TopologicalSorter(ALLOWED).prepare()  # raises CycleError where they do not
-
-
-@pytest.mark.parametrize("room", sorted(set(rooms()) - ANYTHING))
-def test_room_imports_only_the_rooms_below_it(room):
-    assert room in ALLOWED, f"enter {room} in ALLOWED, with the rooms it may import"
-    assert set(rooms_imported_by(PACKAGE / f"{room}.py")) <= ALLOWED[room]
-
-
-@pytest.mark.parametrize("room", rooms())
-def test_only_compat_imports_trax(room):
-    packages = {module.split(".")[0] for module in imported_by(PACKAGE / f"{room}.py")}
-    assert room in ("backends", "compat") or "trax" not in packages
-
-
-@pytest.mark.parametrize("room", sorted(NO_FRAMEWORK & set(rooms())))
-def test_room_knows_no_framework(room):
-    packages = {module.split(".")[0] for module in imported_by(PACKAGE / f"{room}.py")}
+@pytest.mark.parametrize("module", NO_FRAMEWORK)
+def test_module_knows_no_framework(module):
+    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    packages = {name.split(".")[0] for name in imported_by(path)}
     assert not packages & {"jax", "keras", "tensorflow", "trax"}
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path):
-    source = (
-        "import jax.numpy as jnp\nfrom . import loss\n"
-        "def f():\n    from trax_triplet.data import x\n    from .model import y\n"
-    )
+    source = "import jax.numpy as jnp\ndef f():\n    from trax.layers import x\n"
     (tmp_path / "room.py").write_text(source)
-    assert {"jax.numpy", "trax_triplet.loss", "trax_triplet.data", "trax_triplet.model"} <= set(
-        imported_by(tmp_path / "room.py")
-    )
-    assert {"loss", "data", "model"} <= set(rooms_imported_by(tmp_path / "room.py"))
+    assert set(imported_by(tmp_path / "room.py")) == {"jax.numpy", "trax.layers"}

@@ -70,7 +70,7 @@ def _what(error):
 
 
 def _sample(options):
-    from trax_triplet import sample
+    from trax_triplet.data import sample
 
     n_pairs = sample.write_csv(options.csv, options.pairs, seed=options.seed)
     if not options.json:
@@ -79,7 +79,7 @@ def _sample(options):
 
 
 def _train(options):
-    from trax_triplet import data
+    from trax_triplet.data import pairs as data
 
     _join(options)
     columns = {
@@ -137,11 +137,11 @@ def _join(options):
         raise ValueError(
             "--coordinator, --processes and --process-id come together: give all three, or none"
         )
-    from trax_triplet import supervisor
+    from trax_triplet.distributed import launch as supervisor
 
     supervisor.check_places(*given, options.timeout)
     supervisor.run_in_child(options.timeout)
-    from trax_triplet import processes
+    from trax_triplet.distributed import processes
 
     _say(f"waiting for {given[1]} processes at {given[0]} ...")
     processes.join(*given, timeout=options.timeout)
@@ -151,7 +151,7 @@ def _join(options):
 
 def _train_on(pairs, validation, output, settings):
     _say("loading Trax (some seconds) ...")
-    from trax_triplet import training
+    from trax_triplet.training import run as training
 
     start = time.perf_counter()
     trained = training.train(pairs, output, validation=validation, **settings)
@@ -208,7 +208,7 @@ def _report_text(result):
 
 
 def _predict(options):
-    from trax_triplet import data
+    from trax_triplet.data import pairs as data
 
     if bool(options.csv) == bool(options.questions) or len(options.questions) not in (0, 2):
         raise ValueError(
@@ -269,7 +269,7 @@ def _answer_text(answer):
 def _write_answers(path, answers):
     import csv
 
-    from trax_triplet.files import new_file
+    from trax_triplet._files import new_file
 
     with new_file(path) as file:
         writer = csv.DictWriter(file, ("question1", "question2", "similarity", "is_duplicate"))
@@ -286,7 +286,9 @@ def _write_answers(path, answers):
 
 
 def _demo(options):
-    from trax_triplet import data, evaluation, reader, sample
+    from trax_triplet import evaluation
+    from trax_triplet.data import pairs as data
+    from trax_triplet.data import reader, sample
 
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -335,7 +337,7 @@ def _demo(options):
 def _export(options):
     trained = _load(options.model)
     try:
-        from trax_triplet import keras_export
+        from trax_triplet.keras import convert as keras_export
     except ImportError as error:  # another backend, or an old Keras: the user's to change
         raise ValueError(error) from None
     format = keras_export.export(trained, options.output, format=options.format)
@@ -356,7 +358,7 @@ def _shown_threshold(result):
 
 
 def _read(path, **columns):
-    from trax_triplet import reader
+    from trax_triplet.data import reader
 
     pairs = reader.read_pairs(path, **columns)
     _say(f"read {len(pairs)} pairs from {path}")
@@ -371,7 +373,7 @@ def _read(path, **columns):
 def _load(folder):
     inside = Path(folder, "model")
     _say("loading Trax (some seconds) ...")
-    from trax_triplet import storage
+    from trax_triplet.storage import folders as storage
 
     return storage.load_model(
         inside if inside.is_dir() or storage.files.previous(inside).is_dir() else folder

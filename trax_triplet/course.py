@@ -11,12 +11,12 @@ import random
 
 import numpy as np
 
-from trax_triplet import loss as _loss
-from trax_triplet import model as _model
-from trax_triplet.arguments import check_threshold, whole_number
+from trax_triplet._validation import check_threshold, whole_number
 from trax_triplet.compat import jnp, lr_schedules, optimizers, tl, training
-from trax_triplet.tokenizer import tokenize
-from trax_triplet.vocabulary import OOV_ID, PAD, PAD_ID
+from trax_triplet.data.tokenizer import tokenize
+from trax_triplet.data.vocabulary import OOV_ID, PAD, PAD_ID
+from trax_triplet.loss import triplet as _loss
+from trax_triplet.model import siamese as _model
 
 __all__ = [
     "Siamese",

@@ -32,11 +32,13 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import mutations
 import numpy as np
 
-import mutations
-from trax_triplet import pickles, reader, sample, storage, vocabulary
-from trax_triplet.model import Siamese, get_weights, init_model
+from trax_triplet.data import reader, sample, vocabulary
+from trax_triplet.model.siamese import Siamese, get_weights, init_model
+from trax_triplet.storage import folders as storage
+from trax_triplet.storage import trax_files as pickles
 
 PACKED = mutations.BYTES + tuple(map(mutations.gzipped, mutations.BYTES)) * 2
 STRUCTURE = {

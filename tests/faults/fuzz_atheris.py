@@ -14,13 +14,13 @@ import atheris
 
 with atheris.instrument_imports(
     include=[
-        "trax_triplet.reader",
-        "trax_triplet.data",
-        "trax_triplet.vocabulary",
-        "trax_triplet.storage",
-        "trax_triplet.pickles",
-        "trax_triplet.pickled",
-        "trax_triplet.instructions",
+        "trax_triplet.data.reader",
+        "trax_triplet.data.pairs",
+        "trax_triplet.data.vocabulary",
+        "trax_triplet.storage.folders",
+        "trax_triplet.storage.trax_files",
+        "trax_triplet.storage.unpickler",
+        "trax_triplet.storage.instructions",
     ]
 ):
     import fuzz

@@ -19,7 +19,10 @@ import time
 import warnings
 from pathlib import Path
 
-from trax_triplet import cli, sample, storage, training  # noqa: F401
+from trax_triplet import cli
+from trax_triplet.data import sample
+from trax_triplet.storage import folders as storage
+from trax_triplet.training import run as training  # noqa: F401
 
 SETTINGS = [
     "--steps",

@@ -5,14 +5,14 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
-from trax_triplet import cli, storage
+from trax_triplet import cli
+from trax_triplet.storage import folders as storage
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = [
     "--batch-size",
     "16",
@@ -60,7 +60,7 @@ def last_line(done):
 # each.
 FULL = """
     import resource
-    from trax_triplet import storage
+    from trax_triplet.storage import folders as storage
     save = storage.save_checkpoint
     def limited(folder, step, *arguments):
         if step == 4:

@@ -9,15 +9,15 @@ import signal
 import sys
 import warnings
 
+import fuzz
+import mutations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import fuzz
-import mutations
-from trax_triplet.data import Pairs
-from trax_triplet.reader import read_pairs
-from trax_triplet.vocabulary import Vocabulary
+from trax_triplet.data.pairs import Pairs
+from trax_triplet.data.reader import read_pairs
+from trax_triplet.data.vocabulary import Vocabulary
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=40)
 untimed = settings(deadline=None)

@@ -1,0 +1,207 @@
+"""Two processes that train one model by jax.distributed: they end as one does, and neither waits
+for a dead one."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paths import ROOT
+
+from trax_triplet import cli
+from trax_triplet.storage import folders as storage
+
+TIMEOUT = 10
+SETTINGS = [
+    "--batch-size",
+    "16",
+    "--d-model",
+    "8",
+    "--evaluate-every",
+    "2",
+    "--hard-from",
+    "4",
+    "--neighbours",
+    "4",
+    "--word-dropout",
+    "0",
+    "--timeout",
+    str(TIMEOUT),
+]
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pairs") / "pairs.csv"
+    assert cli.main(["sample", str(path), "--pairs", "200"]) == 0
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gloo():
+    import jax
+
+    if not hasattr(jax.config, "jax_cpu_collectives_implementation"):
+        pytest.skip("this JAX has no collectives between CPU processes")
+
+
+def environment(**variables):
+    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return {**kept, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", **variables}
+
+
+def start(csv, output, steps):
+    """Two processes, the second told by its environment; their output goes to files beside the
+    folder."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    command = [
+        sys.executable,
+        "-m",
+        "trax_triplet",
+        "train",
+        str(csv),
+        "--output",
+        str(output),
+        "--steps",
+        str(steps),
+        *SETTINGS,
+    ]
+    ways = [
+        (["--coordinator", address, "--processes", "2", "--process-id", "0", "--json"], {}),
+        (
+            [],
+            {
+                "TRAX_TRIPLET_COORDINATOR": address,
+                "TRAX_TRIPLET_PROCESSES": "2",
+                "TRAX_TRIPLET_PROCESS_ID": "1",
+            },
+        ),
+    ]
+    logs = [output.with_name(f"{output.name}{k}.txt") for k in range(2)]
+    started = []
+    for (options, variables), log in zip(ways, logs):
+        with open(log, "w") as err, open(f"{log}.out", "w") as out:
+            started.append(
+                subprocess.Popen(
+                    [*command, *options], stdout=out, stderr=err, env=environment(**variables)
+                )
+            )
+    return started, logs
+
+
+def finish(started, logs):
+    for process, log in zip(started, logs):
+        assert process.wait(timeout=240) == 0, log.read_text()
+    return [Path(f"{log}.out").read_text() for log in logs]
+
+
+def arrays(output):
+    return storage.load_checkpoint(output / "checkpoints")[0]
+
+
+def history(output):
+    return [json.loads(line) for line in (output / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(csv, tmp_path_factory):
+    output = tmp_path_factory.mktemp("two") / "run"
+    return output, finish(*start(csv, output, 6))
+
+
+def test_two_processes_train_what_one_trains(csv, whole, tmp_path):
+    output, said = whole
+    assert (
+        json.loads(said[0])["model"] == str(output / "model") and said[1] == ""
+    )  # one of them tells and writes
+    assert sorted(os.listdir(output)) == [".lock", "checkpoints", "history.jsonl", "model"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "trax_triplet",
+            "train",
+            str(csv),
+            "--output",
+            str(tmp_path / "one"),
+            "--steps",
+            "6",
+            *SETTINGS,
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for found, wanted in zip(history(output), history(tmp_path / "one"), strict=True):
+        for name in ("loss", "validation_loss", "validation_auc"):
+            assert found[name] == pytest.approx(wanted[name], abs=1e-5)
+    found, wanted = arrays(output), arrays(tmp_path / "one")
+    for name in ("weights/embedding", "weights/lstm/kernel", "weights/lstm/bias"):
+        np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+def until(condition, processes, logs):
+    for _ in range(2400):
+        if condition():
+            return
+        assert all(process.poll() is None for process in processes), [
+            log.read_text() for log in logs
+        ]
+        time.sleep(0.1)
+    raise AssertionError("waited for four minutes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_where_one_dies_the_other_stops_and_both_can_go_on(csv, tmp_path, victim):
+    output = tmp_path / "run"
+    processes, logs = start(csv, output, 400)
+    until(lambda: len(storage.checkpoints(output / "checkpoints")) == 2, processes, logs)
+    processes[victim].kill()
+    other = processes[1 - victim]
+    begun = time.monotonic()
+    assert other.wait(timeout=240) == 2
+    assert time.monotonic() - begun < 3 * TIMEOUT
+    assert (
+        "another process of this training ended, or was silent for"
+        in logs[1 - victim].read_text().splitlines()[-1]
+    )
+    assert processes[victim].wait() == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_both_end_with_the_same_weights(csv, whole, tmp_path):
+    output = tmp_path / "run"
+    processes, logs = start(csv, output, 6)
+    until(lambda: storage.checkpoints(output / "checkpoints"), processes, logs)
+    for process in processes:
+        process.kill()
+        process.wait()
+    finish(*start(csv, output, 6))
+    assert "going on from step" in (tmp_path / "run0.txt").read_text()
+    found, wanted = arrays(output), arrays(whole[0])
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
+
+
+def test_mistakes(csv, tmp_path, capsys):
+    command = ["train", str(csv), "--output", str(tmp_path / "run")]
+    assert cli.main([*command, "--processes", "2"]) == 2
+    assert "--coordinator, --processes and --process-id come together" in capsys.readouterr().err
+    for options, words in (
+        (["localhost", "2", "0"], "the coordinator is host:port"),
+        (["localhost:1", "2", "2"], "each has a number from 0 to N - 1; got number 2 of 2"),
+    ):
+        pairs = zip(("--coordinator", "--processes", "--process-id"), options)
+        assert cli.main([*command, *(x for pair in pairs for x in pair)]) == 2
+        assert words in capsys.readouterr().err

@@ -1,0 +1,356 @@
+"""keras_loss: one rule on two engines, a backend that leaks nowhere; the class in fit, jit,
+float16, on replicas."""
+
+import functools
+import threading
+
+import jax
+import keras
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+from bare_python import python
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_triplet import near_jump, random_pairs
+
+from trax_triplet.compat import fastmath
+from trax_triplet.keras import TripletLoss, TripletLossFn
+from trax_triplet.keras.loss import ModifiedTripletLoss, halves, triplet_loss_on_tensorflow
+from trax_triplet.loss import steps
+from trax_triplet.loss import triplet as loss
+from trax_triplet.loss.triplet import triplet_loss
+
+# --- the same rule
+# ----------------------------------------------------------------------------------------
+
+RULE = {
+    "closest": st.sampled_from(steps.CLOSEST),
+    "anchor": st.sampled_from(loss.ANCHORS),
+    "reduction": st.sampled_from(("mean", "sum")),
+    "normalize": st.booleans(),
+    "margin": st.sampled_from([0.0, 0.25, 0.8]),
+}
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    st.fixed_dictionaries(RULE),
+    st.sampled_from([1, 2, 5]),
+    st.integers(0, 10**6),
+    st.booleans(),
+    st.booleans(),
+)
+def test_value_and_gradient_are_those_of_jax(rule, n, seed, with_groups, with_a_zero_row):
+    v1, v2 = random_pairs(n, seed=seed)
+    if with_a_zero_row:
+        v1[0] = 0
+    others = slice(
+        int(with_a_zero_row), None
+    )  # a row of zeros is at a jump, and exactly so on both
+    if (
+        n > 1
+        and rule["closest"] != "hardest"
+        and near_jump(v1[others], v2[others], rule["normalize"])
+    ):
+        return  # up to rounding either side of a jump is right
+    rng = np.random.default_rng(seed)
+    groups = (rng.integers(-1, 4, n), rng.integers(-1, 4, n)) if with_groups else None
+    # Of a sum over the batch each pair's share is compared.
+    scale = n if rule["reduction"] == "sum" else 1
+    of_jax = functools.partial(triplet_loss, groups=groups, **rule)
+    value, gradients = jax.value_and_grad(of_jax, argnums=(0, 1))(v1, v2)
+    tensors = [tf.constant(v) for v in (v1, v2)]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        other = triplet_loss_on_tensorflow(*tensors, groups=groups, **rule)
+    np.testing.assert_allclose(other.numpy() / scale, np.asarray(value) / scale, atol=1e-6)
+    for ours, jaxs in zip(tape.gradient(other, tensors), gradients):
+        np.testing.assert_allclose(ours.numpy() / scale, np.asarray(jaxs) / scale, atol=1e-6)
+
+
+def test_large_batches_are_those_of_jax_without_the_matrix():
+    v1, v2 = random_pairs(loss.BLOCKWISE_FROM + 8, 16)
+    tensors = [tf.constant(v) for v in (v1, v2)]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = triplet_loss_on_tensorflow(*tensors, anchor="both")
+    other, gradients = jax.value_and_grad(
+        functools.partial(triplet_loss, anchor="both"), argnums=(0, 1)
+    )(v1, v2)
+    assert float(value) == pytest.approx(float(other), abs=1e-6)
+    for ours, jaxs in zip(tape.gradient(value, tensors), gradients):
+        np.testing.assert_allclose(ours, jaxs, atol=1e-6)
+
+
+def test_every_loss_here_is_the_core(monkeypatch):
+    monkeypatch.setattr(loss, "triplet_loss", lambda v1, v2, **rule: tf.fill((2,), 7.0))
+    out = np.ones((2, 4), "float32")
+    assert ModifiedTripletLoss()(np.zeros(2), out).numpy() == 7.0
+    assert (
+        TripletLoss(None, out).numpy().tolist()
+        == TripletLossFn(out, out).numpy().tolist()
+        == [7.0, 7.0]
+    )
+
+
+def test_backend_is_that_of_one_thread_and_one_call(monkeypatch):
+    entered, asked = threading.Event(), threading.Event()
+    names = {}
+
+    def slow(*arguments, **rule):
+        names["inside"] = fastmath.backend_name()
+        entered.set()
+        assert asked.wait(60)
+        return tf.constant(0.0)
+
+    monkeypatch.setattr(loss, "triplet_loss", slow)
+    other = threading.Thread(target=triplet_loss_on_tensorflow, args=(None, None))
+    other.start()
+    assert entered.wait(60)
+    names["beside"] = fastmath.backend_name()
+    asked.set()
+    other.join()
+    assert (
+        names == {"inside": "tensorflow-numpy", "beside": "jax"}
+        and fastmath.backend_name() == "jax"
+    )
+
+
+def test_backend_does_not_survive_an_error():
+    with pytest.raises(ValueError, match="one shape"):
+        triplet_loss_on_tensorflow(tf.ones((2, 3)), tf.ones((3, 3)))
+    assert fastmath.backend_name() == "jax"
+    with fastmath.use_backend("numpy"):
+        triplet_loss_on_tensorflow(tf.eye(2), tf.eye(2))
+        assert fastmath.backend_name() == "numpy"
+
+
+# --- the class
+# --------------------------------------------------------------------------------------------
+
+
+def side_by_side(n=6, d=5, seed=0):
+    return np.concatenate(random_pairs(n, d, seed), axis=1)
+
+
+IDS = np.array([[7, 7], [7, 7], [8, 9], [5, 5], [-1, 6], [3, 3]])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"margin": 0.6, "closest": "hardest", "anchor": "both"},
+        {"margin": 0.8, "closest": "shifted", "anchor": "second"},
+        {"reduction": "sum", "margin": 0.6},
+        {"reduction": "none", "margin": 0.6},
+    ],
+)
+@pytest.mark.parametrize("with_groups", [False, True])
+def test_loss_is_the_oracles(rule, with_groups):
+    out = side_by_side()
+    found = ModifiedTripletLoss(with_groups=with_groups, **rule)(IDS, out)
+    expected = oracles.triplet_loss(
+        out[:, :5], out[:, 5:], groups=tuple(IDS.T) if with_groups else None, **rule
+    )
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+
+
+def test_settings_come_back_from_the_configuration():
+    rule = {
+        "margin": 0.6,
+        "closest": "hardest",
+        "anchor": "both",
+        "reduction": "sum",
+        "normalize": False,
+        "with_groups": True,
+        "name": "mine",
+        "dtype": "float64",
+    }
+    made = ModifiedTripletLoss(**rule)
+    assert made.get_config() == rule
+    again = keras.losses.deserialize(keras.losses.serialize(made))
+    assert type(again) is ModifiedTripletLoss and again.get_config() == rule
+    out = side_by_side()
+    assert float(again(IDS, out)) == float(made(IDS, out))
+
+
+def test_weights_of_pairs_multiply_their_losses():
+    out, weights = side_by_side(), np.array([1.0, 0.0, 2.0, 1.0, 0.5, 0.0], "float32")
+    each = ModifiedTripletLoss(0.8, reduction="none")(np.zeros(6), out).numpy()
+    found = {
+        reduction: ModifiedTripletLoss(0.8, reduction=reduction)(
+            np.zeros(6), out, sample_weight=weights
+        ).numpy()
+        for reduction in ("none", "sum", "mean")
+    }
+    np.testing.assert_allclose(found["none"], each * weights, rtol=1e-6)
+    np.testing.assert_allclose(found["sum"], (each * weights).sum(), rtol=1e-6)
+    np.testing.assert_allclose(found["mean"], (each * weights).sum() / 6, rtol=1e-6)
+
+
+def test_half_precision_is_computed_in_float32():
+    out = side_by_side(40, 64).astype("float16")
+    found = ModifiedTripletLoss(0.8, reduction="sum")(np.zeros(40), tf.constant(out))
+    assert found.dtype == tf.float32
+    expected = oracles.triplet_loss(
+        out[:, :64].astype(float), out[:, 64:].astype(float), 0.8, reduction="sum"
+    )
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_large_ids_stay_apart():
+    out = side_by_side(2)
+    apart, same = np.array([[2**24, 2**24], [2**24 + 1] * 2]), np.array([[2**24] * 2] * 2)
+    loss_of = ModifiedTripletLoss(2.0, with_groups=True)
+    assert float(loss_of(apart, out)) == pytest.approx(float(ModifiedTripletLoss(2.0)(apart, out)))
+    assert float(loss_of(apart, out)) > 0
+    assert float(loss_of(same, out)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "batch", [np.zeros((4, 6)), np.ones((4, 6)), np.ones((1, 6)), np.eye(3, 6) - np.eye(3, 6, 3)]
+)
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_degenerate_batches_stay_finite(batch, dtype):
+    out = tf.constant(batch, dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(out)
+        value = ModifiedTripletLoss(anchor="both")(np.zeros(len(batch)), out)
+    assert np.isfinite(value) and np.isfinite(tape.gradient(value, out)).all()
+
+
+def test_traced_with_a_batch_of_unknown_size_and_compiled():
+    out = side_by_side()
+    loss_of = functools.partial(ModifiedTripletLoss(0.8, with_groups=True), tf.constant(IDS))
+    expected = float(loss_of(out))
+    for options in (
+        {"input_signature": [tf.TensorSpec((None, 10), tf.float32)]},
+        {"jit_compile": True},
+    ):
+        assert float(tf.function(loss_of, **options)(tf.constant(out))) == pytest.approx(
+            expected, rel=1e-6
+        )
+
+
+def two_towers(d=4, dtype=None):
+    """A model of two inputs that is none of ours: one dense layer for both."""
+    tower = keras.layers.Dense(
+        d, kernel_initializer=keras.initializers.RandomNormal(seed=1), dtype=dtype
+    )
+    inputs = [keras.Input((3,)) for _ in range(2)]
+    return keras.Model(
+        inputs, keras.layers.Concatenate(axis=1, dtype=dtype)([tower(x) for x in inputs])
+    )
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_fit_reports_the_loss_and_learns(jit_compile):
+    rng = np.random.default_rng(0)
+    x1 = rng.normal(size=(12, 3)).astype("float32")
+    x2, ids = (
+        x1 + 0.5 * rng.normal(size=(12, 3)).astype("float32"),
+        np.stack([np.arange(12) + 2**24] * 2, axis=1),
+    )
+    model = two_towers()
+    expected = [
+        oracles.triplet_loss(*np.split(model([a, b]).numpy(), 2, axis=1), 0.8)
+        for a, b in zip(np.split(x1, [8]), np.split(x2, [8]))
+    ]
+    model.compile(
+        loss=ModifiedTripletLoss(0.8, with_groups=True),
+        optimizer=keras.optimizers.SGD(0.0),
+        jit_compile=jit_compile,
+    )
+    history = model.fit([x1, x2], ids, batch_size=8, shuffle=False, verbose=0)
+    assert history.history["loss"][0] == pytest.approx(
+        (8 * expected[0] + 4 * expected[1]) / 12, rel=1e-5
+    )
+    model.optimizer.learning_rate = 0.1
+    later = model.fit([x1, x2], ids, batch_size=12, epochs=20, verbose=0)
+    assert later.history["loss"][-1] < history.history["loss"][0]
+
+
+def test_fit_in_mixed_precision():
+    x = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
+    model = two_towers(dtype="mixed_float16")
+    model.compile(loss=ModifiedTripletLoss(0.8), optimizer=keras.optimizers.SGD(0.1))
+    history = model.fit([x, x + 0.1], np.zeros(12), epochs=2, verbose=0).history["loss"]
+    assert model.output.dtype == "float16"
+    assert np.isfinite(history).all() and history[0] > 0
+
+
+@pytest.mark.parametrize(
+    "made, message",
+    [
+        (lambda: ModifiedTripletLoss(-1), "at least 0"),
+        (lambda: ModifiedTripletLoss(closest="near"), "closest must be one of 'semi-hard'"),
+        (
+            lambda: ModifiedTripletLoss(reduction="sum_over_batch_size"),
+            "reduction must be one of 'mean', 'sum', 'none'",
+        ),
+        (lambda: ModifiedTripletLoss()(np.zeros(2), np.ones((2, 3))), r"side by side.*\(2, 3\)"),
+        (lambda: ModifiedTripletLoss()(np.zeros(2), np.ones(4)), r"\(batch, 2 d\).*\(4,\)"),
+        (
+            lambda: ModifiedTripletLoss(with_groups=True)(np.zeros((2, 2), "f4"), np.ones((2, 4))),
+            "integers .*float32",
+        ),
+        (
+            lambda: ModifiedTripletLoss(with_groups=True)(np.zeros(2, int), np.ones((2, 4))),
+            r"int64 \(2,\)",
+        ),
+        (lambda: halves(np.ones((2, 0))), r"\(2, 0\)"),
+    ],
+)
+def test_mistakes_are_told(made, message):
+    with pytest.raises(ValueError, match=message):
+        made()
+
+
+# --- two replicas: another process, as TensorFlow divides its CPU before it starts
+# ------------------------
+
+REPLICAS = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from trax_triplet.keras.layers import keras
+from trax_triplet.keras import TripletLoss
+from trax_triplet.keras.loss import ModifiedTripletLoss
+
+rng = np.random.default_rng(0)
+# The second batch of 5 leaves 3 rows for one replica and 2 for the other, the third, of 1, none for
+# one of them.
+x1 = rng.normal(size=(14, 3)).astype("float32")
+x2 = x1 + 0.5 * rng.normal(size=(14, 3)).astype("float32")
+ids = np.stack([rng.integers(-1, 9, 14)] * 2, axis=1)
+
+def train(strategy, loss):
+    with strategy.scope():
+        tower = keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(seed=1))
+        inputs = [keras.Input((3,)) for _ in range(2)]
+        vectors = keras.layers.Concatenate(axis=1)([keras.layers.UnitNormalization()(tower(x)) for x in inputs])
+        model = keras.Model(inputs, vectors)
+        model.compile(loss=loss, optimizer=keras.optimizers.SGD(0.05))
+    batches = tf.data.Dataset.from_tensor_slices(((x1, x2), ids))
+    batches = batches.take(8).batch(8).concatenate(batches.skip(8).batch(5))
+    history = model.fit(batches, epochs=3, verbose=0, shuffle=False).history["loss"]
+    return history, model.get_weights()[0]
+
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert mirrored.num_replicas_in_sync == 2
+for loss in (lambda: ModifiedTripletLoss(0.8, anchor="both", with_groups=True), lambda: TripletLoss):  # mean, sum
+    (one, weights_of_one), (two, weights_of_two) = (train(strategy, loss()) for strategy in (
+        tf.distribute.get_strategy(), mirrored))
+    np.testing.assert_allclose(one, two, rtol=1e-4)
+    np.testing.assert_allclose(weights_of_one, weights_of_two, atol=1e-5)
+    assert one[0] != one[2]  # it did train
+print("equal")
+"""
+
+
+def test_two_replicas_train_as_one():
+    done = python("-c", REPLICAS)
+    assert done.returncode == 0 and done.stdout.endswith("equal\n"), done.stderr

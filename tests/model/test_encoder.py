@@ -1,0 +1,114 @@
+"""Bulk encoding: the model's own vectors, in order, whatever shares a batch."""
+
+import numpy as np
+import pytest
+
+from trax_triplet.model import encoder as encoder_room
+from trax_triplet.model.encoder import Encoder
+from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
+
+D = 6
+
+
+def small(pooling="last", mode="eval", seed=3, vocab_size=20, **settings):
+    return init_model(
+        Siamese(vocab_size, D, mode, pooling=pooling, embedding_stddev=1.0, **settings), seed
+    )
+
+
+def vectors_of(model, questions, length):
+    """The model's own vectors of questions padded to a length."""
+    ids = np.array(
+        [[*question] + [1] * (length - len(question)) for question in questions], np.int32
+    )
+    return np.asarray(model((ids, ids))[0])
+
+
+def random_questions(lengths, vocab_size=20):
+    rng = np.random.default_rng(0)
+    return [rng.integers(2, vocab_size, n).astype(np.int32) for n in lengths]
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_gives_the_models_vectors_in_the_order_asked(pooling):
+    model, questions = small(pooling), random_questions((3, 11, 0, 1, 8, 30, 5))
+    expected = vectors_of(model, questions, 32)
+    for batch_size in (2, 512):
+        np.testing.assert_allclose(Encoder(model, batch_size)(questions), expected, atol=1e-6)
+    assert Encoder(model)([]).shape == (0, D)
+    assert not Encoder(model)([[], []]).any()
+
+
+def test_the_courses_model_is_run_as_it_is_padded_to_a_multiple_of_8():
+    model = init_model(Siamese(20, D, "eval"), 3)
+    questions = random_questions((3, 70))
+    expected = np.concatenate(
+        [vectors_of(model, [q], length) for q, length in zip(questions, (8, 128))]
+    )
+    np.testing.assert_allclose(
+        Encoder(model)(questions), expected, atol=1e-6
+    )  # nor do batch-mates matter
+    for question, one in zip(questions, expected):
+        np.testing.assert_allclose(Encoder(model)([question])[0], one, atol=1e-6)
+
+
+def test_a_large_vocabulary_of_which_few_words_come():
+    model, questions = small(vocab_size=6000), random_questions(range(1, 50), 6000)
+    expected = vectors_of(model, questions, 64)
+    np.testing.assert_allclose(Encoder(model)(questions), expected, atol=1e-6)
+    np.testing.assert_allclose(Encoder(model)(questions[:5]), expected[:5], atol=1e-6)
+
+
+def test_equal_questions_are_computed_once(monkeypatch):
+    rows = []
+    monkeypatch.setattr(
+        encoder_room,
+        "_padded",
+        lambda questions, *shape, made=encoder_room._padded: (
+            rows.append(len(questions)),
+            made(questions, *shape),
+        )[1],
+    )
+    one, other = random_questions((3, 4))
+    model = small()
+    vectors = Encoder(model)([one, other, one, one])
+    assert rows == [2]
+    np.testing.assert_array_equal(vectors[0], vectors[3])
+    np.testing.assert_allclose(vectors[1:3], vectors_of(model, [other, one], 8), atol=1e-6)
+
+
+def test_long_questions_go_in_smaller_batches(monkeypatch):
+    shapes = []
+    monkeypatch.setattr(
+        encoder_room,
+        "_padded",
+        lambda *arguments, made=encoder_room._padded: (
+            shapes.append(made(*arguments).shape),
+            made(*arguments),
+        )[1],
+    )
+    questions = [[2] * 3, [2] * 4, [2] * 5, [3] * 70, [3] * 71, [3] * 72, [4] * 5000]
+    monkeypatch.setattr(encoder_room, "_WORDS_AT_ONCE", 256)
+    vectors = Encoder(small(), batch_size=4)(questions)
+    # Four rows of 64 are 256 words, but the fourth has 70, so two go, then one; 128 leave room for
+    # two; 5 000 for one.
+    assert shapes == [(2, 64), (2, 128), (2, 128), (1, 8192)]
+    monkeypatch.undo()
+    np.testing.assert_allclose(
+        vectors[[0, 5]], Encoder(small())([questions[0], questions[5]]), atol=1e-6
+    )
+
+
+def test_sees_new_weights():
+    model = small(seed=1)
+    encode = Encoder(model)
+    before = encode([[5, 6]])
+    set_weights(model, get_weights(small(seed=2)))
+    np.testing.assert_allclose(encode([[5, 6]]), vectors_of(model, [[5, 6]], 8), atol=1e-6)
+    assert np.abs(encode([[5, 6]]) - before).max() > 1e-3
+
+
+def test_drops_no_words():
+    model = small(mode="train", word_dropout=0.9)
+    plain = set_weights(small(), get_weights(model))
+    np.testing.assert_array_equal(Encoder(model)([[5, 6, 7]]), Encoder(plain)([[5, 6, 7]]))

@@ -1,0 +1,215 @@
+"""plots: what the pictures say and show, read from their artists; no pixels."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from paths import ROOT
+
+from trax_triplet.plots import learning_curve, score_histogram
+
+HISTORY = [
+    {"step": 0, "loss": 0.8, "validation_auc": 0.5, "seconds": 1.5},
+    {"step": 100, "loss": 0.4, "validation_loss": 0.5, "validation_auc": 0.7},
+    {"step": 250, "loss": 0.2, "validation_loss": 0.3, "validation_auc": None},
+]
+
+
+def legend_texts(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def heights(patch):
+    """The heights of the bins of one step-filled histogram, from left to right."""
+    path = patch.get_path().vertices
+    return path[1:64:2, 1].tolist()
+
+
+# Histogram
+
+
+def test_histogram_shows_the_share_of_each_class_in_each_bin():
+    scores = [
+        0.0,
+        0.0,
+        0.0,
+        0.99,
+        0.99,
+        1.0,
+    ]  # 32 bins from 0 to 1: the first and the last are filled
+    ax = score_histogram(scores, [0, 0, 0, 0, 1, 1])
+    others, duplicates = ax.patches
+    assert heights(others) == pytest.approx([100 * 3 / 4] + [0] * 30 + [100 * 1 / 4])
+    assert heights(duplicates) == pytest.approx([0] * 31 + [100.0])
+
+
+def test_histogram_says_what_it_shows():
+    ax = score_histogram(
+        np.linspace(-1, 1, 4000), np.arange(4000) >= 1500, threshold=np.float32(0.7)
+    )
+    assert ax.get_title() == "Similarity of question pairs"
+    assert ax.get_xlabel() == "cosine similarity of the two questions"
+    assert ax.get_ylabel() == "share of the pairs of its class (%)"
+    assert legend_texts(ax) == [
+        "other pairs (n = 1,500)",
+        "duplicates (n = 2,500)",
+        "threshold 0.7",
+    ]
+
+
+def test_histogram_marks_the_threshold_only_where_one_is_given():
+    (line,) = score_histogram([0.1, 0.9], [0, 1], threshold=0.25).lines
+    assert list(line.get_xdata()) == [0.25, 0.25]
+    assert not score_histogram([0.1, 0.9], [0, 1]).lines
+
+
+def test_histogram_is_told_apart_without_colour():
+    others, duplicates = score_histogram([0.1, 0.9], [0, 1]).patches
+    assert duplicates.get_hatch() and not others.get_hatch()
+    assert others.get_facecolor()[3] > 0 and duplicates.get_facecolor()[3] == 0
+
+
+def test_histogram_of_one_class_and_of_one_score():
+    ax = score_histogram([0.5, 0.5], [1, 1])
+    assert legend_texts(ax) == ["duplicates (n = 2)"]
+    assert sum(heights(ax.patches[0])) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_histogram_takes_every_precision(dtype):
+    ax = score_histogram(np.array([0.1, 0.2, 0.9], dtype), [False, False, True])
+    assert [sum(heights(patch)) for patch in ax.patches] == pytest.approx([100, 100])
+
+
+# Learning curve
+
+
+def test_curve_draws_each_column_where_it_was_measured():
+    ax = learning_curve(HISTORY, margin=0.4)
+    right = ax.figure.axes[-1]
+    loss, validation_loss, collapse = ax.lines
+    assert loss.get_xydata().tolist() == [[0, 0.8], [100, 0.4], [250, 0.2]]
+    assert validation_loss.get_xydata().tolist() == [[100, 0.5], [250, 0.3]]
+    assert list(collapse.get_ydata()) == [2 * 0.4, 2 * 0.4]
+    (auc,) = right.lines
+    assert auc.get_xydata().tolist() == [[0, 0.5], [100, 0.7]]
+    assert ax.get_ylim()[0] == 0
+
+
+def test_curve_says_what_it_shows():
+    ax = learning_curve(HISTORY, margin=0.4)
+    assert ax.get_title() == "Learning curve"
+    assert ax.get_xlabel() == "training step"
+    assert ax.get_ylabel() == "triplet loss"
+    assert ax.figure.axes[-1].get_ylabel() == "ROC AUC"
+    assert legend_texts(ax) == [
+        "training loss",
+        "validation loss",
+        "validation ROC AUC (right)",
+        "collapse: 2 × margin = 0.8",
+    ]
+
+
+def test_curve_of_losses_alone_has_one_axis_and_no_collapse_line():
+    ax = learning_curve([{"step": 10, "loss": 0.5}])
+    assert ax.figure.axes == [ax]
+    assert legend_texts(ax) == ["training loss"]
+
+
+def test_curves_are_told_apart_without_colour():
+    ax = learning_curve(HISTORY, margin=0.4)
+    looks = [
+        (line.get_linestyle(), line.get_marker()) for axes in ax.figure.axes for line in axes.lines
+    ]
+    assert len(set(looks)) == len(looks) == 4
+
+
+def test_a_long_history_keeps_its_line_readable():
+    ax = learning_curve([{"step": step, "loss": 1 / (1 + step)} for step in range(1000)])
+    assert len(ax.lines[0].get_xdata()) == 1000
+    assert ax.lines[0].get_markevery() == 1000 // 20
+
+
+# Both
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda **options: score_histogram([0.1, 0.9], [0, 1], **options),
+        lambda **options: learning_curve(HISTORY, **options),
+    ],
+)
+def test_drawn_in_the_axes_given_or_in_a_new_figure_that_can_be_saved(draw, tmp_path):
+    left, right = Figure(layout="constrained").subplots(1, 2)
+    assert draw(ax=right) is right
+    assert right.get_title() and not left.has_data()
+    first, second = draw(), draw()
+    assert first.figure is not second.figure
+    first.figure.savefig(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 1000
+    with pytest.raises(TypeError, match="expected one matplotlib Axes, got ndarray"):
+        draw(ax=np.array([left, right]))
+
+
+def test_pyplot_is_never_loaded():
+    code = (
+        "import sys; from trax_triplet.plots import learning_curve, score_histogram; "
+        "score_histogram([0.1, 0.9], [0, 1]); learning_curve([{'step': 0, 'loss': 1.0}]); "
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_unfit_scores_and_thresholds_are_refused_in_words():
+    with pytest.raises(ValueError, match="one label per score, got 2 scores, 1 labels"):
+        score_histogram([0.1, 0.2], [1])
+    with pytest.raises(ValueError, match="threshold: expected a finite number, got nan"):
+        score_histogram([0.1, 0.2], [1, 0], threshold=float("nan"))
+    with pytest.raises(TypeError, match="threshold: expected a number, got '0.7'"):
+        score_histogram([0.1, 0.2], [1, 0], threshold="0.7")
+
+
+@pytest.mark.parametrize(
+    "history, error, phrase",
+    [
+        ([], ValueError, "at least one row"),
+        ({"step": 1, "loss": 0.5}, TypeError, "history: expected a list of dicts, got dict"),
+        (
+            [{"step": 1, "loss": 0.5}, {"step": 2}],
+            ValueError,
+            r"history\[1\]: expected 'step' and 'loss'",
+        ),
+        ([{"loss": 0.5}], ValueError, r"history\[0\]: expected 'step' and 'loss'"),
+        ([{"step": 2, "loss": 0.5}, {"step": 2, "loss": 0.4}], ValueError, "a step above 2, got 2"),
+        (
+            [{"step": 1, "loss": np.nan}],
+            ValueError,
+            r"history\[0\]\['loss'\]: expected a finite number, got nan",
+        ),
+        (
+            [{"step": 1, "loss": 1.0, "validation_auc": "0.8"}],
+            TypeError,
+            "'validation_auc'.: expected a number",
+        ),
+        ([{"step": True, "loss": 1.0}], TypeError, "'step'.: expected a number, got True"),
+    ],
+)
+def test_unfit_histories_are_refused_in_words(history, error, phrase):
+    with pytest.raises(error, match=phrase):
+        learning_curve(history)
+
+
+@pytest.mark.parametrize(
+    "margin, error, phrase",
+    [
+        (0, ValueError, "a number above 0, got 0"),
+        (float("inf"), ValueError, "margin: expected a finite number"),
+        ("0.25", TypeError, "margin: expected a number"),
+    ],
+)
+def test_unfit_margins_are_refused_in_words(margin, error, phrase):
+    with pytest.raises(error, match=phrase):
+        learning_curve(HISTORY, margin=margin)

@@ -1,0 +1,724 @@
+"""The rows of `test_bad_input.py` for texts, pairs, batches, metrics, pictures, the course and its
+checks."""
+
+import numpy as np
+from bad_inputs import (
+    FOLDER,
+    IDS,
+    INF,
+    NAN,
+    NEW,
+    ONES,
+    PAIRS,
+    PICTURE,
+    SQUARE,
+    TEXT,
+    TEXTS,
+    UNLABELLED,
+    WIDE,
+    WORDS,
+    csv_of,
+    row,
+)
+
+# --- text, data
+# -------------------------------------------------------------------------------------------
+
+row("data.tokenizer.tokenize", TypeError, "a question must be a str, got NoneType", None)
+row("data.tokenizer.tokenize", TypeError, "a question must be a str, got bytes", b"Why?")
+row(
+    "data.tokenizer.tokenize",
+    ValueError,
+    "unknown tokenizer 'treebank'; choose one of 'words', 'course'",
+    "Why?",
+    "treebank",
+)
+row(
+    "data.tokenizer.tokenizer_named",
+    ValueError,
+    "unknown tokenizer None; choose one of 'words', 'course'",
+    None,
+)
+row(
+    "data.tokenizer.tokenizer_named",
+    ValueError,
+    r"unknown tokenizer \['words'\]; choose",
+    ["words"],
+)
+row("data.vocabulary.Vocabulary", TypeError, "a list of words, got one str", "how")
+row("data.vocabulary.Vocabulary", TypeError, "words must be a list.*None", None)
+row("data.vocabulary.Vocabulary", TypeError, "a word must be a str, got bytes", [b"how"])
+row("data.vocabulary.Vocabulary", ValueError, "'a' comes twice", ["a", "a"])
+row("data.vocabulary.Vocabulary", ValueError, "must not be empty", ["<PAD>"])
+row("data.vocabulary.Vocabulary", ValueError, "unknown tokenizer", ["a"], tokenizer="x")
+row("data.vocabulary.Vocabulary", ValueError, "buckets must be .*at least 0.*-1", ["a"], buckets=-1)
+row(
+    "data.vocabulary.Vocabulary",
+    TypeError,
+    "buckets must be a whole number.*1.5",
+    ["a"],
+    buckets=1.5,
+)
+row(
+    "data.vocabulary.Vocabulary",
+    TypeError,
+    "buckets must be a whole number.*True",
+    ["a"],
+    buckets=True,
+)
+for f in ("build", "build_encoded"):
+    f = f"vocabulary.Vocabulary.{f}"
+    row(f, TypeError, "list of texts, got one str", "How old?")
+    row(f, TypeError, "list of texts, got NoneType", None)
+    row(f, TypeError, "number 1 is a float", ["Why?", NAN])
+    row(f, ValueError, "min_count must be .*at least 1.*0", TEXTS, min_count=0)
+    row(f, TypeError, "min_count must be a whole number.*1.5", TEXTS, min_count=1.5)
+    row(f, ValueError, "max_size must be .*at least 1.*0", TEXTS, max_size=0)
+    row(f, TypeError, "max_size must be a whole number.*'9'", TEXTS, max_size="9")
+row(
+    "data.vocabulary.Vocabulary.encode",
+    TypeError,
+    "a question must be a str, got list",
+    WORDS,
+    TEXTS,
+)
+row("data.vocabulary.Vocabulary.encode_all", TypeError, "got one str", WORDS, "How old?")
+row(
+    "data.vocabulary.Vocabulary.encode_all",
+    TypeError,
+    "list of texts, got bytes",
+    WORDS,
+    b"How old?",
+)
+row("data.vocabulary.Vocabulary.encode_all", TypeError, "list of texts, got int", WORDS, 3)
+row("data.vocabulary.Vocabulary.load", FileNotFoundError, "no such file", "no such file")
+row(
+    "data.vocabulary.Vocabulary.load",
+    ValueError,
+    "not a vocabulary file; its first line must read",
+    TEXT,
+)
+row("data.vocabulary.Vocabulary.load", ValueError, "byte 0 is not", PICTURE)
+row("data.vocabulary.Vocabulary.load", IsADirectoryError, "folder", FOLDER)
+row(
+    "data.vocabulary.Vocabulary.save",
+    FileNotFoundError,
+    "the folder .* does not exist",
+    WORDS,
+    "no such folder/words.txt",
+)
+row(
+    "data.pairs.Pairs",
+    TypeError,
+    "question1 must be a list of texts, got one str",
+    "Why?",
+    ["How?"],
+)
+row(
+    "data.pairs.Pairs", TypeError, "question2 must be a list of texts, got NoneType", ["Why?"], None
+)
+row("data.pairs.Pairs", TypeError, "question1.*number 0 is a int", [1], ["How?"])
+row(
+    "data.pairs.Pairs", TypeError, "question2.*number 1 is a float", ["Why?", "Who?"], ["How?", NAN]
+)
+row(
+    "data.pairs.Pairs",
+    ValueError,
+    r"2 pairs, but question2 has the shape \(1,\)",
+    ["a", "b"],
+    ["c"],
+)
+row(
+    "data.pairs.Pairs",
+    ValueError,
+    r"1 pairs, but is_duplicate has the shape \(2,\)",
+    ["a"],
+    ["b"],
+    [1, 0],
+)
+row(
+    "data.pairs.Pairs",
+    ValueError,
+    r"1 pairs, but is_duplicate has the shape \(1, 1\)",
+    ["a"],
+    ["b"],
+    [[1]],
+)
+row("data.pairs.Pairs", ValueError, "0 and 1 only", ["a"], ["b"], [2])
+row("data.pairs.Pairs", ValueError, "0 and 1 only", ["a"], ["b"], [NAN])
+row("data.pairs.Pairs", ValueError, "0 and 1 only", ["a"], ["b"], ["yes"])
+row("data.pairs.Pairs", ValueError, "qid1 and qid2 come together", ["a"], ["b"], [1], [1])
+row(
+    "data.pairs.Pairs",
+    TypeError,
+    "qid1 must be whole numbers, got float64",
+    ["a"],
+    ["b"],
+    [1],
+    [1.5],
+    [2],
+)
+row("data.pairs.Pairs", TypeError, "qid2 must be whole numbers", ["a"], ["b"], [1], [1], ["x"])
+row("data.pairs.Pairs.select", IndexError, r"rows from 0 to 2, got 3", PAIRS, [3])
+row(
+    "data.pairs.Pairs.select", TypeError, "indices must be whole numbers, got float64", PAIRS, [0.5]
+)
+row(
+    "data.pairs.Pairs.select",
+    TypeError,
+    "indices must be whole numbers, got bool",
+    PAIRS,
+    [True, False, True],
+)
+for f, rest in (("joined", (PAIRS,)), ("question_groups", ()), ("split_pairs", ())):
+    row(f"data.pairs.{f}", TypeError, "pairs must be .*Pairs.*list", [("a", "b")], *rest)
+row("data.pairs.question_key", TypeError, "a question must be a str, got NoneType", None)
+for fractions in ((0.5, 0.6), (), (1.5, -0.5), (NAN, 1.0), 1.0):
+    row(
+        "data.pairs.split_pairs",
+        ValueError,
+        "fractions must be positive and sum to 1",
+        PAIRS,
+        fractions,
+    )
+row("data.pairs.split_pairs", TypeError, "fractions must be numbers.*half", PAIRS, ("half", "half"))
+row("data.pairs.split_pairs", ValueError, "seed must be .*at least 0.*-1", PAIRS, seed=-1)
+row("data.pairs.split_pairs", TypeError, "seed must be a whole number.*0.5", PAIRS, seed=0.5)
+for name, phrase in (
+    ("empty", "the file is empty"),
+    ("blank", "it is blank"),
+    ("header", "a header but no rows"),
+    ("other", "expected the columns .*question1.*name yours by"),
+    ("labels", "is_duplicate is 'yes', not 0 or 1"),
+    ("latin", "line 1: byte 10 of the file is not UTF-8"),
+    ("nul", "line 2: a NUL character"),
+    ("gzip", "damaged or truncated"),
+    ("double", "several columns are named 'question1'"),
+    ("quote", "a quote is not closed"),
+):
+    row("data.reader.read_pairs", ValueError, phrase, csv_of(name))
+row("data.reader.read_pairs", FileNotFoundError, "no such file", "no such file")
+row("data.reader.read_pairs", IsADirectoryError, "folder", FOLDER)
+row("data.reader.read_pairs", TypeError, "path must be .*None", None)
+row("data.reader.read_pairs", TypeError, "path must be .*0", 0)
+row("data.reader.read_pairs", ValueError, "not UTF-8", PICTURE)
+row(
+    "data.reader.read_pairs", ValueError, "different columns", csv_of("good"), question1="question2"
+)
+row(
+    "data.reader.read_pairs",
+    TypeError,
+    "question1 must be the name of a column.*0",
+    csv_of("good"),
+    question1=0,
+)
+row(
+    "data.reader.read_pairs",
+    TypeError,
+    "question2 must be the name of a column.*None",
+    csv_of("good"),
+    question2=None,
+)
+for share, error in ((1.5, ValueError), (NAN, ValueError), ("0.1", TypeError)):
+    row(
+        "data.reader.read_pairs",
+        error,
+        "max_skipped is a share from 0 to 1",
+        csv_of("good"),
+        max_skipped=share,
+    )
+row("data.reader.read_pairs", ValueError, "larger than 5 bytes", csv_of("good"), max_bytes=5)
+row(
+    "data.reader.read_pairs",
+    ValueError,
+    "max_bytes must be .*at least 1.*-1",
+    csv_of("good"),
+    max_bytes=-1,
+)
+row(
+    "data.reader.read_pairs",
+    TypeError,
+    "max_bytes must be a whole number.*1.5",
+    csv_of("good"),
+    max_bytes=1.5,
+)
+for f, rest in (("implied_duplicates", ()), ("draw_negatives", (1,))):
+    row(f"data.mining.{f}", TypeError, "pairs must be .*Pairs.*None", None, *rest)
+    row(f"data.mining.{f}", ValueError, "seed must be .*at least 0.*-1", PAIRS, *rest, seed=-1)
+row("data.mining.implied_duplicates", ValueError, "these have no labels", UNLABELLED)
+row(
+    "data.mining.implied_duplicates",
+    TypeError,
+    "max_group must be a whole number.*'30'",
+    PAIRS,
+    max_group="30",
+)
+row("data.mining.draw_negatives", ValueError, "100 negatives wanted", PAIRS, 100)
+row("data.mining.draw_negatives", ValueError, "-1 negatives wanted", PAIRS, -1)
+row("data.mining.draw_negatives", TypeError, "n must be a whole number.*1.5", PAIRS, 1.5)
+
+for f in ("_validation.whole_number",):
+    row(f, TypeError, "n must be a whole number, got 1.5", "n", 1.5)
+    row(f, ValueError, "n must be at least 1, got 0", "n", 0, 1)
+row("data.pairs.check_pairs", TypeError, "pairs must be trax_triplet.Pairs, got NoneType", None)
+row("data.batches.id_rows", TypeError, "rows must be a list.*'how'", "how")
+
+# --- batches, stream, sample, training
+# --------------------------------------------------------------------
+
+row("data.batches.pad", TypeError, "rows must be a list.*None", None)
+row("data.batches.pad", TypeError, "row 0 is .*U", ["how"])
+row("data.batches.pad", TypeError, r"row 0 is int64 \(\)", [5, 6])
+row("data.batches.pad", TypeError, "row 1 is float64", [[2], [2.5]])
+row("data.batches.pad", ValueError, "does not fit into length=1", [[2, 3]], length=1)
+for name in ("multiple", "length", "max_length"):
+    row("data.batches.pad", ValueError, f"{name} must be .*at least 1.*0", [[2]], **{name: 0})
+    row("data.batches.pad", TypeError, f"{name} must be a whole number.*1.5", [[2]], **{name: 1.5})
+for f, lengths in (("epoch_batches", IDS), ("neighbour_batches", ONES)):
+    f = f"data.batches.{f}"
+    row(f, ValueError, r"groups1 must be int \(3,\)", lengths, IDS[:2], IDS, 2, seed=0)
+    row(f, ValueError, r"groups2 must be int \(3,\).*float64", lengths, IDS, IDS * 0.5, 2, seed=0)
+    row(f, ValueError, "batch_size must be .*at least 1.*0", lengths, IDS, IDS, 0, seed=0)
+    row(f, TypeError, "batch_size must be a whole number.*2.5", lengths, IDS, IDS, 2.5, seed=0)
+    row(f, ValueError, "seed and epoch at least 0.*-1", lengths, IDS, IDS, 2, seed=-1)
+    row(f, TypeError, "seed must be a whole number.*None", lengths, IDS, IDS, 2, seed=None)
+    row(f, TypeError, "epoch must be a whole number.*0.5", lengths, IDS, IDS, 2, seed=0, epoch=0.5)
+row(
+    "data.batches.epoch_batches",
+    ValueError,
+    r"lengths must be int \(n,\).*float64",
+    [0.5] * 3,
+    IDS,
+    IDS,
+    2,
+    seed=0,
+)
+row(
+    "data.batches.epoch_batches",
+    ValueError,
+    r"lengths must be int \(n,\)",
+    SQUARE,
+    IDS,
+    IDS,
+    2,
+    seed=0,
+)
+row(
+    "data.batches.neighbour_batches",
+    ValueError,
+    r"vectors must be finite numbers \(n, d\)",
+    IDS,
+    IDS,
+    IDS,
+    2,
+    seed=0,
+)
+row(
+    "data.batches.neighbour_batches",
+    ValueError,
+    "vectors must be finite",
+    ONES * NAN,
+    IDS,
+    IDS,
+    2,
+    neighbours=2,
+    seed=0,
+)
+row(
+    "data.batches.neighbour_batches",
+    TypeError,
+    "vectors must be .*numbers",
+    [["a"]] * 3,
+    IDS,
+    IDS,
+    2,
+    neighbours=2,
+    seed=0,
+)
+row(
+    "data.batches.neighbour_batches",
+    ValueError,
+    "neighbours must be from 1 to batch_size=2",
+    ONES,
+    IDS,
+    IDS,
+    2,
+    neighbours=3,
+    seed=0,
+)
+row(
+    "data.batches.neighbour_batches",
+    TypeError,
+    "neighbours must be a whole number",
+    ONES,
+    IDS,
+    IDS,
+    2,
+    neighbours=1.5,
+    seed=0,
+)
+STREAM = {
+    "ids1": [[2], [3], [4]],
+    "ids2": [[2], [3], [4]],
+    "groups": (IDS, IDS),
+    "batch_size": 2,
+    "seed": 0,
+    "max_words": 8,
+    "neighbours": 2,
+    "vectors": None,
+}
+for change, error, phrase in (
+    ({"batch_size": 0}, ValueError, "batch_size must be .*at least 1"),
+    ({"batch_size": 1.5}, TypeError, "batch_size must be a whole number"),
+    ({"seed": -1}, ValueError, "seed must be .*at least 0"),
+    ({"max_words": 0}, ValueError, "max_words must be .*at least 1"),
+    ({"neighbours": 0}, ValueError, "neighbours must be .*at least 1"),
+    ({"ids1": [[2]]}, ValueError, "as many questions.*1, 3"),
+    ({"groups": (IDS[:2], IDS)}, ValueError, r"groups must be .*\(3,\)"),
+    ({"groups": IDS}, ValueError, "groups must be a pair"),
+    ({"ids1": [], "ids2": [], "groups": (IDS[:0], IDS[:0])}, ValueError, "at least one pair"),
+    ({"ids1": ["a", "b", "c"]}, TypeError, "row 0 is"),
+    ({"vectors": 3}, TypeError, "vectors must be a function.*3"),
+):
+    row("data.stream.BatchStream", error, phrase, **{**STREAM, **change})
+row(
+    "data.stream.whose_turn",
+    ValueError,
+    "batch_size must be .*at least 1.*0",
+    IDS,
+    0,
+    seed=0,
+    epoch=0,
+)
+row("data.stream.whose_turn", ValueError, "seed must be .*at least 0", IDS, 2, seed=-1, epoch=0)
+row("data.stream.whose_turn", TypeError, "epoch must be a whole number", IDS, 2, seed=0, epoch=None)
+row("data.stream.whose_turn", ValueError, r"groups must be int \(n,\)", SQUARE, 2, seed=0, epoch=0)
+for f, first in (("data.sample.generate", ()), ("data.sample.write_csv", (NEW,))):
+    row(f, TypeError, "n_pairs must be a whole number, got 2.5", *first, 2.5)
+    row(f, TypeError, "n_pairs must be a whole number, got True", *first, True)
+    row(f, ValueError, "n_pairs must be a whole number from 1 up, got 0", *first, 0)
+    row(f, TypeError, "seed must be a whole number, got 'x'", *first, 5, seed="x")
+    row(f, ValueError, "seed must be a whole number from 0 up", *first, 5, seed=-1)
+    row(f, ValueError, "between 0 and 1, got nan", *first, 5, duplicate_share=NAN)
+    row(f, TypeError, "duplicate_share must be a number, got None", *first, 5, duplicate_share=None)
+    row(f, TypeError, "duplicate_share must be a number, got True", *first, 5, duplicate_share=True)
+    row(f, ValueError, "the largest possible number is", *first, 10**9)
+row(
+    "data.sample.write_csv",
+    FileNotFoundError,
+    "the folder .* does not exist",
+    "no such folder/x.csv",
+    5,
+)
+row(
+    "training.run.train",
+    ValueError,
+    "needs pairs labelled as duplicates",
+    UNLABELLED,
+    FOLDER,
+    validation=PAIRS,
+)
+row(
+    "training.run.train",
+    ValueError,
+    "at least 2 pairs labelled as duplicates, but has 0",
+    PAIRS,
+    FOLDER,
+    validation=UNLABELLED,
+)
+for options, error, phrase in (
+    ({"margin": -1.0}, ValueError, "margin must be finite"),
+    ({"steps": 0}, ValueError, "steps must be .*at least 1"),
+    ({"batch_size": 1}, ValueError, "batch_size must be .*at least 2"),
+    ({"seed": -1}, ValueError, "seed must be"),
+    ({"hard_from": -1}, ValueError, "hard_from must be a step"),
+    ({"learning_rate": NAN}, ValueError, "learning_rate must lie"),
+    ({"steps": True}, (TypeError, ValueError), "steps must be a whole number"),
+):
+    row("training.run.train", error, phrase, PAIRS, FOLDER, validation=PAIRS, **options)
+
+# --- evaluation, pictures
+# ---------------------------------------------------------------------------------
+
+SCORES, LABELS = [0.9, 0.1, 0.8], [1, 0, 1]
+BY_THRESHOLD = ("confusion", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "report")
+for f in (*BY_THRESHOLD, "check_scores", "roc_auc", "average_precision", "best_threshold"):
+    rest = (0.5,) if f in BY_THRESHOLD else ()
+    row(
+        f"evaluation.{f}",
+        ValueError,
+        "one label per score, got 3 scores, 2 labels",
+        SCORES,
+        LABELS[:2],
+        *rest,
+    )
+    row(
+        f"evaluation.{f}",
+        ValueError,
+        r"scores: expected finite numbers, got nan at index 1",
+        [0.9, NAN, 0.1],
+        LABELS,
+        *rest,
+    )
+for scores, labels, error, phrase in (
+    ([], [], ValueError, r"scores: expected shape \(n,\), n >= 1"),
+    (SQUARE, LABELS, ValueError, r"got \(3, 3\)"),
+    (None, LABELS, ValueError, r"scores: expected shape"),
+    (["a"] * 3, LABELS, TypeError, "scores: expected float"),
+    ([True] * 3, LABELS, TypeError, "scores: expected float.*bool"),
+    (SCORES, ["1", "0", "1"], TypeError, "labels: expected numbers"),
+    (SCORES, [1, 0, 2], ValueError, "labels: expected 0 or 1, got 2 at index 2"),
+    ([[0.5], [0.5, 0.5]], LABELS, ValueError, "scores: expected"),
+):
+    row("evaluation.check_scores", error, phrase, scores, labels)
+for f in BY_THRESHOLD:
+    row(
+        f"evaluation.{f}",
+        ValueError,
+        "threshold: expected a finite number, got nan",
+        SCORES,
+        LABELS,
+        NAN,
+    )
+    row(
+        f"evaluation.{f}", TypeError, "threshold: expected one number, got 'x'", SCORES, LABELS, "x"
+    )
+    row(
+        f"evaluation.{f}",
+        TypeError,
+        "threshold: expected one number, got None",
+        SCORES,
+        LABELS,
+        None,
+    )
+for f in ("balanced_accuracy", "roc_auc", "average_precision", "report"):
+    row(
+        f"evaluation.{f}",
+        ValueError,
+        "needs pairs labelled 1, got none among 3",
+        SCORES,
+        [0] * 3,
+        *[0.5] * (f in BY_THRESHOLD),
+    )
+row(
+    "evaluation.best_threshold",
+    ValueError,
+    "metric: expected one of accuracy, f1, balanced_accuracy, got 'auc'",
+    SCORES,
+    LABELS,
+    metric="auc",
+)
+row(
+    "evaluation.best_threshold",
+    ValueError,
+    r"metric: expected one of accuracy.*\['f1'\]",
+    SCORES,
+    LABELS,
+    metric=["f1"],
+)
+row(
+    "evaluation.bootstrap_interval",
+    TypeError,
+    "metric: expected a function",
+    SCORES,
+    LABELS,
+    "roc_auc",
+)
+for options, error, phrase in (
+    ({"level": 1.0}, ValueError, "0 < level < 1"),
+    ({"level": NAN}, ValueError, "0 < level < 1"),
+    ({"level": "x"}, TypeError, "level: expected"),
+    ({"n_resamples": 0}, ValueError, "n_resamples >= 1"),
+    ({"n_resamples": 1.5}, TypeError, "n_resamples: expected an integer"),
+    ({"seed": -1}, ValueError, "seed: expected .*at least 0"),
+    ({"seed": "x"}, TypeError, "seed: expected an integer"),
+):
+    row("evaluation.bootstrap_interval", error, phrase, SCORES, LABELS, np.dot, **options)
+row(
+    "evaluation.report",
+    ValueError,
+    "seed: expected .*at least 0, got -1",
+    SCORES,
+    LABELS,
+    0.5,
+    seed=-1,
+)
+row("evaluation.split_half", ValueError, "at least 2 pairs", 1)
+row("evaluation.split_half", TypeError, "n: expected an integer, got 2.5", 2.5)
+row("evaluation.split_half", TypeError, "n: expected an integer, got True", True)
+row("evaluation.split_half", ValueError, "seed: expected .*at least 0, got -1", 4, seed=-1)
+row("plots.scores.score_histogram", ValueError, "one label per score", SCORES, [1])
+row(
+    "plots.scores.score_histogram",
+    ValueError,
+    "threshold: expected a finite number",
+    SCORES,
+    LABELS,
+    threshold=INF,
+)
+row(
+    "plots.scores.score_histogram",
+    TypeError,
+    "ax: expected one matplotlib Axes, got str",
+    SCORES,
+    LABELS,
+    ax="here",
+)
+STEP = {"step": 1, "loss": 0.5}
+for history, error, phrase in (
+    ([], ValueError, "at least one row"),
+    ([1], TypeError, "list of dicts, got int at index 0"),
+    ([{"step": 1}], ValueError, "'step' and 'loss'"),
+    ([STEP, STEP], ValueError, "sort by step"),
+    ([{"step": 1, "loss": NAN}], ValueError, r"history\[0\]\['loss'\]: expected a finite"),
+    ([{"step": "1", "loss": 1}], TypeError, "expected a number, got '1'"),
+    (None, TypeError, "history: expected a list of dicts, got NoneType"),
+    (STEP, TypeError, "history: expected a list of dicts, got dict"),
+):
+    row("plots.scores.learning_curve", error, phrase, history)
+row(
+    "plots.scores.learning_curve",
+    ValueError,
+    "margin: expected a number above 0, got 0",
+    [STEP],
+    margin=0,
+)
+row(
+    "plots.scores.learning_curve",
+    TypeError,
+    "margin: expected a number, got 'x'",
+    [STEP],
+    margin="x",
+)
+row("plots.scores.axes_for", TypeError, "ax: expected one matplotlib Axes, got int", 3)
+row("plots.scores.finite", TypeError, "x: expected a number, got None", None, "x")
+row("plots.scores.finite", TypeError, "x: expected a number, got True", True, "x")
+for f in ("similarity_heatmap", "positives_and_negatives"):
+    row(f"plots.loss.{f}", ValueError, r"square matrix \(batch, batch\), got shape \(3, 4\)", WIDE)
+    row(f"plots.loss.{f}", ValueError, "expected finite numbers", SQUARE * NAN)
+    row(f"plots.loss.{f}", TypeError, "scores: expected real numbers", [["a"]])
+    row(f"plots.loss.{f}", TypeError, "ax: expected one matplotlib Axes", SQUARE, ax=3)
+row(
+    "plots.loss.similarity_heatmap",
+    ValueError,
+    "closest: expected 'semi-hard', 'hardest' or 'shifted', got 'x'",
+    SQUARE,
+    closest="x",
+)
+row(
+    "plots.loss.similarity_heatmap",
+    ValueError,
+    "margin: expected a number of at least 0, got -1",
+    SQUARE,
+    margin=-1,
+)
+row("plots.loss.stacked_batches", ValueError, r"one shape, got \(3, 2\) and \(3, 4\)", ONES, WIDE)
+row("plots.loss.stacked_batches", ValueError, "v1: expected a matrix, at least 1 by 1", [], [])
+row(
+    "plots.loss.stacked_batches",
+    ValueError,
+    "v1: expected a matrix.*rows of one length",
+    [[1], [1, 2]],
+    ONES,
+)
+row("plots.loss.hinge_curves", ValueError, "margin: expected a number or several, got none", [])
+row("plots.loss.hinge_curves", ValueError, "margin: expected a number of at least 0", -1)
+row("plots.loss.hinge_curves", TypeError, "margin: expected a number, got", "x")
+for f in ("explore", "Explorer"):
+    row(f"plots.explorer.{f}", ValueError, "at most 8 pairs", np.eye(9))
+    row(f"plots.explorer.{f}", ValueError, "square matrix", WIDE)
+    row(f"plots.explorer.{f}", ValueError, "closest: expected", SQUARE, closest="x")
+    row(f"plots.explorer.{f}", TypeError, "margin must be a number", SQUARE, "x")
+
+# --- course, checks
+# ---------------------------------------------------------------------------------------
+
+row("course.data_generator", ValueError, "at least one.*got 0 and 0", [], [], 2)
+row("course.data_generator", ValueError, "as many questions.*got 1 and 2", [[2]], [[2], [3]], 2)
+row("course.data_generator", ValueError, "batch_size 0", [[2]], [[2]], 0)
+row("course.data_generator", TypeError, "batch_size must be a whole number.*1.5", [[2]], [[2]], 1.5)
+row("course.data_generator", TypeError, "lists of word ids.*'how'", ["how"], [[2]], 1)
+row("course.data_generator", TypeError, "lists of word ids.*5", [5], [[2]], 1)
+
+
+def vectors_of(batch):
+    return [np.ones((len(side), 2)) for side in batch]
+
+
+CLASSIFY = ([[2]], [[2]], [1])
+row(
+    "course.classify",
+    ValueError,
+    "as many questions.*got 1, 1 and 2",
+    [[2]],
+    [[2]],
+    [1, 1],
+    0.7,
+    vectors_of,
+    {},
+)
+row(
+    "course.classify",
+    ValueError,
+    "batch_size must be .*at least 1.*0",
+    *CLASSIFY,
+    0.7,
+    vectors_of,
+    {},
+    batch_size=0,
+)
+row("course.classify", ValueError, "threshold must be .*nan", *CLASSIFY, NAN, vectors_of, {})
+row("course.classify", TypeError, "threshold must be .*'x'", *CLASSIFY, "x", vectors_of, {})
+row("course.classify", TypeError, "model must be .*None", *CLASSIFY, 0.7, None, {})
+row("course.classify", TypeError, "vocab must be .*None", *CLASSIFY, 0.7, vectors_of, None)
+row(
+    "course.predict",
+    TypeError,
+    "a question must be a str, got NoneType",
+    None,
+    "Why?",
+    0.7,
+    vectors_of,
+    {},
+)
+row("course.predict", ValueError, "threshold must be .*nan", "Why?", "Why?", NAN, vectors_of, {})
+row("course.predict", TypeError, "model must be .*None", "Why?", "Why?", 0.7, None, {})
+row(
+    "course.train_model",
+    TypeError,
+    "Siamese must be a function.*None",
+    None,
+    vectors_of,
+    iter([]),
+    iter([]),
+    FOLDER,
+)
+row(
+    "course.train_model",
+    TypeError,
+    "TripletLoss must be a function.*None",
+    vectors_of,
+    None,
+    iter([]),
+    iter([]),
+    FOLDER,
+)
+row(
+    "course.train_model",
+    TypeError,
+    "train_generator must be .*list",
+    vectors_of,
+    vectors_of,
+    [],
+    iter([]),
+    FOLDER,
+)
+row(
+    "checks.runner.check",
+    ValueError,
+    "no step is called 'x'; choose one of .*positives",
+    "x",
+    np.diag,
+)
+row("checks.runner.check", ValueError, r"no step is called \['x'\]; choose one of", ["x"], np.diag)
+row("checks.runner.check", TypeError, "takes the function itself", "positives", 3)

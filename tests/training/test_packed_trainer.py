@@ -1,0 +1,154 @@
+"""The packed step against Trax's own."""
+
+import numpy as np
+import pytest
+
+from trax_triplet.compat import fastmath
+from trax_triplet.data.stream import PADDING_PAIR
+from trax_triplet.kernels.lazy_adam import MOST_BEHIND, RowsBehind, caught_up
+from trax_triplet.kernels.packing import rung_sizes
+from trax_triplet.model.siamese import Siamese, get_weights, init_model
+from trax_triplet.training.loop import make_loop
+from trax_triplet.training.packed_trainer import PackedTrainer, pack_batch
+
+VOCAB, BUCKETS, BATCH = 300, 7, 8
+SETTINGS = {
+    "batch_size": BATCH,
+    "max_words": 8,
+    "margin": 0.4,
+    "closest": "semi-hard",
+    "anchor": "both",
+    "learning_rate": 0.01,
+    "warmup_steps": 5,
+    "steps": 300,
+    "seed": 3,
+    "word_dropout": 0.0,
+    "buckets": BUCKETS,
+}
+
+
+def batches(seed):
+    """Endless batches of random questions of 0 to 8 words, with padding anywhere and one filled
+    row."""
+    rng = np.random.default_rng(seed)
+    while True:
+        ids = rng.integers(2, VOCAB, (2, BATCH, 8))
+        ids = np.where(rng.random(ids.shape) < rng.random((2, BATCH, 1)), 1, ids).astype(np.int32)
+        ids[:, -1] = 1
+        groups = np.arange(BATCH, dtype=np.int32)
+        groups[-1] = PADDING_PAIR
+        groups[1] = groups[0]
+        yield (*ids, groups, groups)
+
+
+def loop_of(settings):
+    sizes = (VOCAB, 6)
+    shape = {"pooling": "last", "embedding_stddev": 0.1, "buckets": BUCKETS}
+    model = init_model(Siamese(*sizes, "train", **shape), 1)
+    return make_loop(
+        model, Siamese(*sizes, "eval", **shape), batches(5), [next(batches(6))], settings
+    )
+
+
+def test_two_hundred_steps_are_those_of_trax():
+    packed, dense = loop_of({**SETTINGS, "pooling": "last"}), loop_of(SETTINGS)
+    assert isinstance(packed._trainer, PackedTrainer) and not isinstance(
+        dense._trainer, PackedTrainer
+    )
+    for n_steps in (
+        1,
+        2,
+        30,
+        67,
+        100,
+    ):  # it settles after each, at steps that are no multiples of 16
+        packed.run_quietly(n_steps)
+        dense.run_quietly(n_steps)
+        np.testing.assert_allclose(packed.take_losses(), dense.take_losses(), rtol=1e-4, atol=1e-5)
+        for name, expected in get_weights(dense.model).items():
+            np.testing.assert_allclose(
+                get_weights(packed.model)[name], expected, rtol=0, atol=2e-4, err_msg=name
+            )
+        slots = (fastmath.tree_leaves(loop._trainer.slots) for loop in (packed, dense))
+        for found, expected in zip(*slots, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert packed.validation_loss() == pytest.approx(dense.validation_loss(), abs=1e-4)
+
+
+def test_packing_and_unpacking_gives_the_words_back():
+    ids1, ids2, *groups = next(batches(0))
+    batch = pack_batch((ids1, ids2, *groups), VOCAB, BUCKETS)
+    questions = [q[q != 1].tolist() for q in (*ids1, *ids2)]
+    rows, start = [[] for _ in questions], 0
+    for count in batch.packed.counts[batch.packed.counts > 0]:
+        for row, place in zip(batch.packed.order[:count], batch.packed.index[start:]):
+            rows[row].append(int(batch.words[place]))
+        start += min(size for size in rung_sizes(len(questions)) if size >= count)
+    assert rows == questions
+    assert batch.packed.order[batch.back].tolist() == list(range(len(questions)))
+    assert len(np.unique(batch.words[batch.words < VOCAB])) == (batch.words < VOCAB).sum()
+
+
+def words_read(batch, ids):
+    """What each of the ids reads as, by where the two batches put it."""
+    plain = pack_batch(batch, VOCAB, BUCKETS)
+    hidden = pack_batch(batch, VOCAB, BUCKETS, dropout=0.4, seed=(3, 4))
+    was, reads = (
+        b.words[b.packed.index[: batch[0].size * 2]] for b in (plain, hidden)
+    )  # all rows are full
+    return np.array([np.unique(reads[was == word]).item() for word in ids])
+
+
+@pytest.mark.parametrize("buckets", [BUCKETS, 0])
+def test_a_hidden_word_reads_as_one_unknown_word_wherever_it_stands(buckets, monkeypatch):
+    monkeypatch.setitem(globals(), "BUCKETS", buckets)
+    ids = np.arange(2, 258, dtype=np.int32)
+    batch = (ids.reshape(32, 8), ids[::-1].reshape(32, 8), np.arange(32), np.arange(32))
+    reads = words_read(batch, ids)
+    hidden = reads != ids
+    assert 0.3 < hidden.mean() < 0.5
+    unknown = set(range(VOCAB - buckets, VOCAB)) if buckets else {0}
+    assert set(reads[hidden]) == unknown
+    np.testing.assert_array_equal(reads, words_read(batch, ids))
+
+
+def test_rows_that_wait_take_the_steps_they_missed():
+    rng = np.random.default_rng(0)
+    options = {"learning_rate": 0.0, "weight_decay_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-5}
+    rates = rng.random(MOST_BEHIND)
+    for step in (5, 37):  # before and after the rates have gone round
+        at = rng.integers(max(step - MOST_BEHIND, 0), step + 1, 40)
+        arrays = [rng.normal(size=(40, 3)), rng.normal(size=(40, 3)), rng.random((40, 3))]
+        rows = RowsBehind(*(np.asarray(a, np.float32) for a in arrays), at.astype(np.int32))
+        found = caught_up(rows, step, rates.astype(np.float32), options)
+        for row in range(40):  # Adam in float64, one idle step after the other
+            weights, first, second = (a[row] for a in arrays)
+            for s in range(at[row], step):
+                first, second = 0.9 * first, 0.99 * second
+                unbiased = first / (1 - 0.9 ** (s + 1)), second / (1 - 0.99 ** (s + 1))
+                weights = 0.99 * weights - rates[s % MOST_BEHIND] * unbiased[0] / (
+                    np.sqrt(unbiased[1]) + 1e-5
+                )
+            for part, expected in zip(found, (weights, first, second)):
+                np.testing.assert_allclose(part[row], expected, rtol=1e-5, atol=2e-6)
+        assert (np.asarray(found.at) == step).all()
+
+
+def test_a_step_that_was_interrupted_leaves_what_was_settled():
+    loop = loop_of({**SETTINGS, "pooling": "last"})
+    loop.run_quietly(2)
+    settled, trainer = get_weights(loop.model), loop._trainer
+    one_step = trainer._step
+
+    def interrupted(*arguments):
+        one_step(*arguments)
+        raise KeyboardInterrupt
+
+    trainer._step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_quietly(1)
+    for name, weights in get_weights(loop.model).items():
+        np.testing.assert_array_equal(weights, settled[name])
+    trainer._step = one_step
+    loop.run_quietly(1)  # in a new room
+    assert np.isfinite(loop.take_losses()).all()

@@ -1,0 +1,156 @@
+"""Several processes that train one model, joined by JAX's own runtime (`jax.distributed`).
+
+Each process has its share of every batch; gradients are averaged and negatives come from all (see
+`loss`). One of them, the chief, writes. With one process all of this is as if it were not there.
+"""
+
+import contextlib
+import inspect
+import os
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from trax_triplet.distributed.launch import check_places
+
+_Error = getattr(jax.errors, "JaxRuntimeError", RuntimeError)  # its older name is private
+
+DEVICES = (
+    2  # of a process without a GPU: Trax averages gradients only where each process has two or more
+)
+
+
+def join(coordinator, processes, process_id, timeout=60):
+    """Makes this process one of several. To be called before JAX does anything else.
+
+    Args:
+        coordinator: "host:port" of process 0, the same for all.
+        processes: how many there are.
+        process_id: which this one is, from 0.
+        timeout: seconds to wait for the others at the start, and after which one that is silent
+            counts as dead.
+
+    Raises:
+        TypeError, ValueError: as `supervisor.check_places`.
+        TimeoutError: the others did not come.
+
+    Example:
+        >>> join("localhost", 2, 0)
+        Traceback (most recent call last):
+        ...
+        ValueError: the coordinator is host:port, such as localhost:1234, but it is 'localhost'
+    """
+    check_places(coordinator, processes, process_id, timeout)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "host_platform_device_count" not in flags:
+        os.environ["XLA_FLAGS"] = (
+            f"{flags} --xla_force_host_platform_device_count={DEVICES}".strip()
+        )
+    if hasattr(jax.config, "jax_cpu_collectives_implementation"):  # older ones have GPUs alone
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    known = inspect.signature(jax.distributed.initialize).parameters
+    limits = {
+        name: timeout
+        for name in (
+            "initialization_timeout",
+            "heartbeat_timeout_seconds",
+            "shutdown_timeout_seconds",
+        )
+        if name in known
+    }
+    try:
+        jax.distributed.initialize(coordinator, processes, process_id, **limits)
+    except _Error as error:
+        raise TimeoutError(
+            f"not all of the {processes} processes came to {coordinator} within {timeout} s: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+@contextlib.contextmanager
+def lost_told():
+    """Context: where another process was lost, the error says so.
+
+    Raises:
+        ConnectionError: instead of JAX's own error.
+
+    Example:
+        >>> with lost_told():
+        ...     pass
+    """
+    try:
+        yield
+    except _Error as error:
+        if jax.process_count() == 1:
+            raise
+        raise ConnectionError(
+            "another process of this training has ended, or cannot be reached "
+            f"({str(error).splitlines()[0]}). Start all of them again: they go on from the last "
+            "checkpoint"
+        ) from error
+
+
+def is_chief():
+    """Whether this process writes.
+
+    Example:
+        >>> is_chief()
+        True
+    """
+    return jax.process_index() == 0
+
+
+def own_share(batch):
+    """The rows of a batch that this process has to compute: arrays (rows, ...) of which each gives
+    as many.
+
+    Example:
+        >>> [part.tolist() for part in own_share((np.array([1, 2]), np.array([3, 4])))]
+        [[1, 2], [3, 4]]
+    """
+    count, index = jax.process_count(), jax.process_index()
+    return tuple(np.split(part, count)[index] for part in batch)
+
+
+def mean(x):
+    """The mean over the processes of an array that each of them has.
+
+    Example:
+        >>> mean(np.array([1.0, 2.0])).tolist()
+        [1.0, 2.0]
+    """
+    return (
+        x
+        if jax.process_count() == 1
+        else np.asarray(multihost_utils.process_allgather(x)).mean(axis=0)
+    )
+
+
+def of_chief(x):
+    """The chief's array of those that each process has.
+
+    Example:
+        >>> of_chief(np.array([1.0])).tolist()
+        [1.0]
+    """
+    return x if jax.process_count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(x))
+
+
+@contextlib.contextmanager
+def chief_first():
+    """Context: the chief goes through the block first, then the others: what it writes they can
+    read.
+
+    Example:
+        >>> with chief_first():
+        ...     pass
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    if not is_chief():
+        multihost_utils.sync_global_devices("the chief's turn")
+    yield
+    if is_chief():
+        multihost_utils.sync_global_devices("the chief's turn")

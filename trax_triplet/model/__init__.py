@@ -1,0 +1,5 @@
+"""The Siamese LSTM, its weights, and questions to vectors in bulk."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

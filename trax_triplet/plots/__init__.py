@@ -1,0 +1,5 @@
+"""Pictures: arrays in, matplotlib Axes out; and a similarity matrix to play with."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+from .run import train as train
