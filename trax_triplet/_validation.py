@@ -1,22 +1,89 @@
-"""Checks of what users pass that many rooms share."""
+"""All checks of arguments: one policy, and one form of message.
+
+A wrong type is a `TypeError`, a wrong value a `ValueError`. NumPy's integers and floats are numbers;
+bools are not. A message says the argument's name, what was expected, what came, and, where it is not
+plain, what to do:
+
+    batch_size must be an integer of at least 1, but it is 0
+    pairs must be trax_triplet.Pairs, but it is a list; make them with read_pairs(path)
+"""
 
 from __future__ import annotations
 
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping
 from operator import index
+from typing import Any
 
 import numpy as np
 
 
-def whole_number(name: str, value: int, least: int | None = 0) -> int:
-    """`value` as an int; an error that calls it `name` unless it is whole, and at least `least`
-    (unless None).
+def wrong_type(name: str, expected: str, value: object, advice: str = "") -> TypeError:
+    """The error for an argument of a wrong type.
 
-    Raises:
-        TypeError: no whole number; a bool is none.
-        ValueError: it is smaller.
+    Args:
+        name: of the argument, as the user knows it.
+        expected: what it must be, such as "an integer".
+        value: what came.
+        advice: what to do, where it is not plain.
+
+    Returns:
+        The error, to be raised.
 
     Example:
-        >>> whole_number("batch_size", np.int32(8), 1)
+        >>> raise wrong_type("words", "a list of strings", "how", "put it into a list")
+        Traceback (most recent call last):
+        ...
+        TypeError: words must be a list of strings, but it is 'how'; put it into a list
+    """
+    return TypeError(_message(name, expected, shown(value), advice))
+
+
+def wrong_value(name: str, expected: str, value: object, advice: str = "") -> ValueError:
+    """The error for an argument of the right type with a wrong value; as `wrong_type`.
+
+    Example:
+        >>> raise wrong_value("steps", "an integer of at least 1", 0)
+        Traceback (most recent call last):
+        ...
+        ValueError: steps must be an integer of at least 1, but it is 0
+    """
+    return ValueError(_message(name, expected, shown(value), advice))
+
+
+def _message(name: str, expected: str, came: str, advice: str) -> str:
+    return f"{name} must be {expected}, but it is {came}" + (f"; {advice}" if advice else "")
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: short, and an array by its dtype and shape.
+
+    Example:
+        >>> shown(np.zeros((2, 3), "float32")), shown(1.5), shown([1, 2])
+        ('float32 of shape (2, 3)', '1.5', '[1, 2]')
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype") and len(value.shape):
+        dtype = getattr(value.dtype, "name", value.dtype)
+        return f"{dtype} of shape {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def integer(name: str, value: Any, minimum: int | None = 0, maximum: int | None = None) -> int:
+    """`value` as an int, once it is known to be an integer within the bounds.
+
+    Args:
+        name: of the argument, as the user knows it.
+        value: any integer, NumPy's among them; a bool is not one.
+        minimum, maximum: bounds, both allowed themselves; None: no bound.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: outside the bounds.
+
+    Example:
+        >>> integer("batch_size", np.int32(8), 1)
         8
     """
     try:
@@ -24,24 +91,221 @@ def whole_number(name: str, value: int, least: int | None = 0) -> int:
     except TypeError:
         number = None
     if number is None:
-        raise TypeError(f"{name} must be a whole number, got {value!r:.60}")
-    if least is not None and number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
+        raise wrong_type(name, "an integer" + _bounds(minimum, maximum), value)
+    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
+        raise wrong_value(name, "an integer" + _bounds(minimum, maximum), number)
     return number
 
 
-def check_threshold(threshold: float) -> None:
-    """Refuses a threshold of similarities that is no single number.
+def _bounds(minimum: float | None, maximum: float | None) -> str:
+    if minimum is not None and maximum is not None:
+        return f" from {minimum:g} to {maximum:g}"
+    if minimum is not None:
+        return f" of at least {minimum:g}"
+    return "" if maximum is None else f" of at most {maximum:g}"
+
+
+def number(
+    name: str,
+    value: Any,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """`value` as a float, once it is known to be a finite number within the bounds.
+
+    Args:
+        name: of the argument, as the user knows it.
+        value: any real number, NumPy's and arrays of no dimension among them; a bool is not one.
+        minimum, maximum: bounds that are allowed themselves; None: no bound.
+        above, below: bounds that are not.
 
     Raises:
-        TypeError: no number, or an array of them.
+        TypeError: not a number.
+        ValueError: outside the bounds, infinite or NaN.
+
+    Example:
+        >>> number("margin", np.float32(0.25), 0)
+        0.25
+    """
+    expected = "a finite number" + _bounds(minimum, maximum)
+    if above is not None or below is not None:
+        limits = [f"above {above:g}"] * (above is not None) + [f"below {below:g}"] * (
+            below is not None
+        )
+        expected += " " + " and ".join(limits)
+    if isinstance(value, (str, bytes, bool, np.bool_)) or value is None:
+        raise wrong_type(name, expected, value)
+    if not isinstance(value, numbers.Real):
+        array = np.asarray(value)
+        if array.ndim or array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+            raise wrong_type(name, expected, value)
+    real = float(value)
+    if (
+        not math.isfinite(real)
+        or (minimum is not None and real < minimum)
+        or (maximum is not None and real > maximum)
+        or (above is not None and real <= above)
+        or (below is not None and real >= below)
+    ):
+        raise wrong_value(name, expected, real)
+    return real
+
+
+def boolean(name: str, value: Any) -> bool:
+    """`value` as a bool, once it is known to be True or False.
+
+    Raises:
+        TypeError: anything else.
+
+    Example:
+        >>> boolean("normalize", np.True_)
+        True
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise wrong_type(name, "True or False", value)
+    return bool(value)
+
+
+def one_of(name: str, value: Any, allowed: Iterable[Any]) -> Any:
+    """`value`, once it is known to be one of those allowed.
+
+    Raises:
+        TypeError: strings are allowed, and it is not one.
+        ValueError: not one of those allowed; the message lists them.
+
+    Example:
+        >>> one_of("closest", "hardest", ("semi-hard", "hardest"))
+        'hardest'
+    """
+    allowed = tuple(allowed)
+    expected = f"one of {', '.join(map(repr, allowed))}"
+    if all(isinstance(a, str) for a in allowed) and not isinstance(value, str):
+        raise wrong_type(name, expected, value)
+    if value not in allowed:
+        raise wrong_value(name, expected, value)
+    return value
+
+
+def instance(name: str, value: Any, kind: type | tuple[type, ...], expected: str, advice="") -> Any:
+    """`value`, once it is known to be of a class.
+
+    Args:
+        name: of the argument, as the user knows it.
+        value: what came.
+        kind: the class, or several.
+        expected: the class in words, such as "trax_triplet.Pairs".
+        advice: how to make one, where it is not plain.
+
+    Raises:
+        TypeError: it is of another class.
+
+    Example:
+        >>> instance("words", ["how"], (list, tuple), "a list of strings")
+        ['how']
+    """
+    if not isinstance(value, kind):
+        raise TypeError(_message(name, expected, f"{_article(type(value).__name__)}", advice))
+    return value
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def function(name: str, value: Any, expected: str = "a function") -> Callable:
+    """`value`, once it is known to be callable.
+
+    Raises:
+        TypeError: it cannot be called.
+
+    Example:
+        >>> function("vectors", len)
+        <built-in function len>
+    """
+    if not callable(value):
+        raise wrong_type(name, expected, value)
+    return value
+
+
+def strings(name: str, value: Any, advice: str = "") -> list[str]:
+    """`value` as a list, once it is known to hold nothing but strings.
+
+    Raises:
+        TypeError: not a list or other sequence of strings; a single string is not one.
+
+    Example:
+        >>> strings("questions", ("How old?", "Who?"))
+        ['How old?', 'Who?']
+    """
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise wrong_type(name, "a list of strings", value, advice)
+    items = list(value)
+    for position, item in enumerate(items):
+        if not isinstance(item, str):
+            raise wrong_type(f"{name}[{position}]", "a string", item, advice)
+    return items
+
+
+def threshold(value: Any, name: str = "threshold") -> float:
+    """A threshold of similarities as a float. Infinite ones are allowed: all, or none, lie above.
+
+    Raises:
+        TypeError: not a number, or an array of several.
         ValueError: NaN, which no similarity is above.
 
     Example:
-        >>> check_threshold(0.7)
+        >>> threshold(0.7)
+        0.7
     """
-    number = np.asarray(threshold)
-    if number.ndim != 0 or number.dtype.kind not in "iuf":
-        raise TypeError(f"threshold must be a number such as 0.7, but it is {threshold!r:.60}")
-    if np.isnan(number):
-        raise ValueError(f"threshold must be a number such as 0.7, but it is {threshold!r}")
+    expected = "a number such as 0.7"
+    array = np.asarray(value)
+    if array.ndim or array.dtype.kind not in "iuf":
+        raise wrong_type(name, expected, value)
+    if np.isnan(array):
+        raise wrong_value(name, expected, value)
+    return float(array)
+
+
+def margin(value: Any, name: str = "margin") -> float:
+    """A margin of the loss as a float.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: negative, infinite or NaN.
+
+    Example:
+        >>> margin(0.25)
+        0.25
+    """
+    return number(name, value, 0)
+
+
+def group_ids(name: str, value: Any, length: int) -> np.ndarray:
+    """Integer ids as an array (length,).
+
+    Raises:
+        TypeError: not integers.
+        ValueError: of another shape.
+
+    Example:
+        >>> group_ids("groups", [3, 3, 4], 3).tolist()
+        [3, 3, 4]
+    """
+    ids, expected = np.asarray(value), f"integers of shape ({length},)"
+    if ids.size and ids.dtype.kind not in "iu":
+        raise wrong_type(name, expected, value)
+    if ids.shape != (length,):
+        raise wrong_value(name, expected, ids)
+    return ids
+
+
+# Until every caller is converted.
+def whole_number(name, value, least=0):
+    return integer(name, value, least)
+
+
+def check_threshold(value):
+    threshold(value)
