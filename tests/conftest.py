@@ -22,6 +22,14 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A slow test is an integration test, too."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("integration")
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of real question pairs, beside the checkout; tests that ask for it are marked
