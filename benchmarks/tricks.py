@@ -28,8 +28,8 @@ import step as step_benchmark  # noqa: E402
 from trax_triplet.data.stream import BatchStream  # noqa: E402
 from trax_triplet.kernels import lstm as recurrence
 from trax_triplet.kernels import packing
-from trax_triplet.kernels.lazy_adam import MOST_BEHIND, RowsBehind, caught_up  # noqa: E402
-from trax_triplet.kernels.packing import CHUNK, Room  # noqa: E402
+from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, catch_up  # noqa: E402
+from trax_triplet.kernels.packing import CHUNK, Workspace  # noqa: E402
 from trax_triplet.training import packed_trainer as trainer  # noqa: E402
 from trax_triplet.training.run import train  # noqa: E402
 
@@ -38,7 +38,7 @@ DEFAULTS = {
     name: parameter.default for name, parameter in inspect.signature(train).parameters.items()
 }
 RULE = {name: DEFAULTS[name] for name in ("margin", "closest", "anchor")}
-ROOM = trainer.room_for(BATCH, DEFAULTS["max_words"])
+WORKSPACE_SIZE = trainer.workspace_size(BATCH, DEFAULTS["max_words"])
 ALL = "the step as it is"
 
 
@@ -91,10 +91,10 @@ def _packed(batch, vocab_size, seed=0):
     packed = trainer.pack_batch(
         batch, vocab_size, DEFAULTS["buckets"], dropout=DEFAULTS["word_dropout"], seed=seed
     )
-    return trainer.in_room(packed, *ROOM, vocab_size)
+    return trainer.pad_to_workspace(packed, *WORKSPACE_SIZE, vocab_size)
 
 
-def _steps(batches, vocab_size, fresh_room=False):
+def _steps(batches, vocab_size, new_workspace=False):
     """A function that takes one step on each of the batches, as `PackedTrainer` does."""
     rng = np.random.default_rng(0)
 
@@ -102,7 +102,7 @@ def _steps(batches, vocab_size, fresh_room=False):
         w = jnp.asarray(0.1 * rng.standard_normal(shape), "float32")
         return w, jnp.zeros_like(w), jnp.zeros_like(w)
 
-    rows = RowsBehind(*first(vocab_size, D), jnp.zeros(vocab_size, "int32"))
+    rows = LazyRows(*first(vocab_size, D), jnp.zeros(vocab_size, "int32"))
     rest = tuple((w, (m, v)) for w, m, v in (first(2 * D, 4 * D), first(4 * D)))
     options = {
         "learning_rate": 0.005,
@@ -113,28 +113,28 @@ def _steps(batches, vocab_size, fresh_room=False):
     }
     options, rates = (
         {k: np.float32(v) for k, v in options.items()},
-        np.full(MOST_BEHIND, 0.005, np.float32),
+        np.full(MAX_DELAY, 0.005, np.float32),
     )
 
-    room = ROOM[0], len(batches[0].words)
+    size = WORKSPACE_SIZE[0], len(batches[0].words)
 
-    def in_new_room(rows, rest, *others):
-        rows, rest, _, loss = trainer._step(rows, rest, Room.of(*room, D), *others, rule=RULE)
+    def in_new_workspace(rows, rest, *others):
+        rows, rest, _, loss = trainer._step(rows, rest, Workspace.of(*size, D), *others, rule=RULE)
         return rows, rest, loss
 
-    if fresh_room:
-        jitted = jax.jit(in_new_room, donate_argnums=(0, 1))
+    if new_workspace:
+        jitted = jax.jit(in_new_workspace, donate_argnums=(0, 1))
         state = [rows, rest]
     else:
         jitted = jax.jit(functools.partial(trainer._step, rule=RULE), donate_argnums=(0, 1, 2))
-        state = [rows, rest, Room.of(*room, D)]
-    catch_up, number = jax.jit(caught_up, donate_argnums=0), itertools.count()
+        state = [rows, rest, Workspace.of(*size, D)]
+    catch_up_jitted, number = jax.jit(catch_up, donate_argnums=0), itertools.count()
 
     def run():
         for batch in batches:
             step = next(number)
-            if step % MOST_BEHIND == 0:
-                state[0] = catch_up(state[0], step, rates, options)
+            if step % MAX_DELAY == 0:
+                state[0] = catch_up_jitted(state[0], step, rates, options)
             *state[:], loss = jitted(*state, step, rates, options, batch)
         jax.block_until_ready(state)
         return float(loss)
@@ -152,13 +152,13 @@ def as_it_is(batches, vocab_size):
 
 
 def new_memory(batches, vocab_size):
-    return _steps([_packed(batch, vocab_size) for batch in batches], vocab_size, fresh_room=True)
+    return _steps([_packed(batch, vocab_size) for batch in batches], vocab_size, new_workspace=True)
 
 
 def padding_computed(batches, vocab_size):
     with (
-        mock.patch.object(packing, "rung_sizes", lambda rows: (rows,)),
-        mock.patch.object(recurrence, "rung_sizes", lambda rows: (rows,)),
+        mock.patch.object(packing, "row_bucket_sizes", lambda rows: (rows,)),
+        mock.patch.object(recurrence, "row_bucket_sizes", lambda rows: (rows,)),
     ):
         return _steps([_packed(batch, vocab_size) for batch in batches], vocab_size)
 

@@ -106,8 +106,8 @@ LEFT_OUT = {
     ),
     **dict.fromkeys(
         (
-            "loss.similarity.widen",
-            "loss.similarity.widen_both",
+            "loss.similarity.upcast",
+            "loss.similarity.upcast_both",
             "loss.similarity.dtype_name",
             "loss.negatives.real_pairs",
             "plots.scores.two_histograms",

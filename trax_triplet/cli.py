@@ -137,15 +137,15 @@ def _join(options):
         raise ValueError(
             "--coordinator, --processes and --process-id come together: give all three, or none"
         )
-    from trax_triplet.distributed import launch as supervisor
+    from trax_triplet.distributed import launch
 
-    supervisor.check_places(*given, options.timeout)
-    supervisor.run_in_child(options.timeout)
+    launch.check_cluster(*given, options.timeout)
+    launch.continue_in_child(options.timeout)
     from trax_triplet.distributed import processes
 
     _say(f"waiting for {given[1]} processes at {given[0]} ...")
     processes.join(*given, timeout=options.timeout)
-    if not processes.is_chief():
+    if not processes.is_first_process():
         sys.stdout = open(os.devnull, "w")  # one of them tells the result
 
 

@@ -9,7 +9,7 @@ from jax import lax
 
 from trax_triplet.compat import fastmath, shapes, tl
 from trax_triplet.kernels.lstm import backward, forward, lstm
-from trax_triplet.kernels.packing import CHUNK, Room, pack, rung_sizes
+from trax_triplet.kernels.packing import CHUNK, Workspace, pack, row_bucket_sizes
 from trax_triplet.model.lstm import LSTM
 from trax_triplet.model.siamese import Siamese, init_model
 
@@ -136,7 +136,7 @@ def test_pack_keeps_the_words_of_each_step_together():
     tokens = np.zeros((18, 3), int)
     tokens[4, 0], tokens[9] = 5, (6, 7, 8)
     packed = pack(tokens, (tokens > 0).sum(axis=1))
-    assert rung_sizes(18) == (16, 18)
+    assert row_bucket_sizes(18) == (16, 18)
     assert packed.index.tolist() == [6, 5] + 14 * [0] + [7] + 15 * [0] + [8] + 15 * [0]
     assert packed.counts.tolist() == [2, 1, 1]
     assert packed.order.tolist()[:2] == [9, 4]
@@ -230,13 +230,13 @@ def test_the_course_s_model_can_have_either():
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-# --- with a room that is used again
+# --- with a workspace that is used again
 # -----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def walked():
-    """Last states and gradients of one ragged batch, in a room of so many chunks, filled with so
+    """Last states and gradients of one ragged batch, in a workspace of so many chunks, filled with so
     much before."""
     rng = np.random.default_rng(5)
     rows, steps, n, d_in, d = 110, 20, 9, 4, 3
@@ -250,11 +250,13 @@ def walked():
 
     def run(chunks, filled):
         size = chunks * CHUNK
-        room = Room(*(jnp.full_like(part, filled) for part in Room.of(size, size, d)))
+        workspace = Workspace(
+            *(jnp.full_like(part, filled) for part in Workspace.of(size, size, d))
+        )
         there = packed._replace(index=np.pad(packed.index, (0, size - len(packed.index))))
         longer = np.pad(table, ((0, size - n), (0, 0)))
-        last, cells, room = forward(longer, kernel, bias, there, room, n)
-        d_table, *others, _ = backward(longer, kernel, there, cells, room, d_last, n)
+        last, cells, workspace = forward(longer, kernel, bias, there, workspace, n)
+        d_table, *others, _ = backward(longer, kernel, there, cells, workspace, d_last, n)
         assert not d_table[n:].any()
         return last, d_table[:n], *others
 

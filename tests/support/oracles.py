@@ -50,11 +50,11 @@ def triplet_loss(
     groups=None,
 ):
     scores = scores_of(v1, v2, normalize)
-    turned = [list(column) for column in zip(*scores)]
+    transposed = [list(column) for column in zip(*scores)]
     ids1, ids2 = groups if groups is not None else (None, None)
     n = len(scores)
     first = [anchor_loss(scores, i, margin, closest, ids1, ids2) for i in range(n)]
-    second = [anchor_loss(turned, i, margin, closest, ids2, ids1) for i in range(n)]
+    second = [anchor_loss(transposed, i, margin, closest, ids2, ids1) for i in range(n)]
     losses = {
         "first": first,
         "second": second,

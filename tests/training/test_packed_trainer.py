@@ -5,8 +5,8 @@ import pytest
 
 from trax_triplet.compat import fastmath
 from trax_triplet.data.stream import PADDING_PAIR
-from trax_triplet.kernels.lazy_adam import MOST_BEHIND, RowsBehind, caught_up
-from trax_triplet.kernels.packing import rung_sizes
+from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, catch_up
+from trax_triplet.kernels.packing import row_bucket_sizes
 from trax_triplet.model.siamese import Siamese, get_weights, init_model
 from trax_triplet.training.loop import make_loop
 from trax_triplet.training.packed_trainer import PackedTrainer, pack_batch
@@ -83,7 +83,7 @@ def test_packing_and_unpacking_gives_the_words_back():
     for count in batch.packed.counts[batch.packed.counts > 0]:
         for row, place in zip(batch.packed.order[:count], batch.packed.index[start:]):
             rows[row].append(int(batch.words[place]))
-        start += min(size for size in rung_sizes(len(questions)) if size >= count)
+        start += min(size for size in row_bucket_sizes(len(questions)) if size >= count)
     assert rows == questions
     assert batch.packed.order[batch.back].tolist() == list(range(len(questions)))
     assert len(np.unique(batch.words[batch.words < VOCAB])) == (batch.words < VOCAB).sum()
@@ -115,18 +115,18 @@ def test_a_hidden_word_reads_as_one_unknown_word_wherever_it_stands(buckets, mon
 def test_rows_that_wait_take_the_steps_they_missed():
     rng = np.random.default_rng(0)
     options = {"learning_rate": 0.0, "weight_decay_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-5}
-    rates = rng.random(MOST_BEHIND)
+    rates = rng.random(MAX_DELAY)
     for step in (5, 37):  # before and after the rates have gone round
-        at = rng.integers(max(step - MOST_BEHIND, 0), step + 1, 40)
+        at = rng.integers(max(step - MAX_DELAY, 0), step + 1, 40)
         arrays = [rng.normal(size=(40, 3)), rng.normal(size=(40, 3)), rng.random((40, 3))]
-        rows = RowsBehind(*(np.asarray(a, np.float32) for a in arrays), at.astype(np.int32))
-        found = caught_up(rows, step, rates.astype(np.float32), options)
+        rows = LazyRows(*(np.asarray(a, np.float32) for a in arrays), at.astype(np.int32))
+        found = catch_up(rows, step, rates.astype(np.float32), options)
         for row in range(40):  # Adam in float64, one idle step after the other
             weights, first, second = (a[row] for a in arrays)
             for s in range(at[row], step):
                 first, second = 0.9 * first, 0.99 * second
                 unbiased = first / (1 - 0.9 ** (s + 1)), second / (1 - 0.99 ** (s + 1))
-                weights = 0.99 * weights - rates[s % MOST_BEHIND] * unbiased[0] / (
+                weights = 0.99 * weights - rates[s % MAX_DELAY] * unbiased[0] / (
                     np.sqrt(unbiased[1]) + 1e-5
                 )
             for part, expected in zip(found, (weights, first, second)):
@@ -150,5 +150,5 @@ def test_a_step_that_was_interrupted_leaves_what_was_settled():
     for name, weights in get_weights(loop.model).items():
         np.testing.assert_array_equal(weights, settled[name])
     trainer._step = one_step
-    loop.run_quietly(1)  # in a new room
+    loop.run_quietly(1)  # in a new workspace
     assert np.isfinite(loop.take_losses()).all()

@@ -121,7 +121,7 @@ def axis_size(axis):
         return None
 
 
-def own_rows_first(tree, axis):
+def all_gather_local_first(tree, axis):
     """The rows of all devices along a mapped axis, turned so that the device's own ones come first.
 
     Args:
@@ -132,7 +132,7 @@ def own_rows_first(tree, axis):
         Arrays (devices x rows, ...), differentiable.
 
     Example:
-        >>> pmap(lambda x: own_rows_first(x, "batch"), axis_name="batch")(np.ones((1, 2), np.float32)).tolist()
+        >>> pmap(lambda x: all_gather_local_first(x, "batch"), axis_name="batch")(np.ones((1, 2), np.float32)).tolist()
         [[1.0, 1.0]]
     """
     first = jax.lax.axis_index(axis)

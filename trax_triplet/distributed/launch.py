@@ -17,7 +17,7 @@ LOST = (
 )
 
 
-def check_places(coordinator, processes, process_id, timeout):
+def check_cluster(coordinator, processes, process_id, timeout):
     """Checks what `processes.join` takes.
 
     Raises:
@@ -25,7 +25,7 @@ def check_places(coordinator, processes, process_id, timeout):
         ValueError: numbers that do not fit each other, or a coordinator without a port.
 
     Example:
-        >>> check_places("localhost:1234", 2, 0, 60)
+        >>> check_cluster("localhost:1234", 2, 0, 60)
     """
     if not isinstance(coordinator, str):
         raise TypeError(f"the coordinator is a string host:port, but it is {coordinator!r}")
@@ -45,7 +45,7 @@ def check_places(coordinator, processes, process_id, timeout):
         raise ValueError(f"the timeout is a number of seconds, at least 1, but it is {timeout}")
 
 
-def run_in_child(timeout):
+def continue_in_child(timeout):
     """Returns in a child process; this one waits for it, ends as it ends, and says so if it was
     aborted.
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from trax_triplet.distributed.launch import check_places
+from trax_triplet.distributed.launch import check_cluster
 
 _Error = getattr(jax.errors, "JaxRuntimeError", RuntimeError)  # its older name is private
 
@@ -32,7 +32,7 @@ def join(coordinator, processes, process_id, timeout=60):
             counts as dead.
 
     Raises:
-        TypeError, ValueError: as `supervisor.check_places`.
+        TypeError, ValueError: as `launch.check_cluster`.
         TimeoutError: the others did not come.
 
     Example:
@@ -41,7 +41,7 @@ def join(coordinator, processes, process_id, timeout=60):
         ...
         ValueError: the coordinator is host:port, such as localhost:1234, but it is 'localhost'
     """
-    check_places(coordinator, processes, process_id, timeout)
+    check_cluster(coordinator, processes, process_id, timeout)
     flags = os.environ.get("XLA_FLAGS", "")
     if "host_platform_device_count" not in flags:
         os.environ["XLA_FLAGS"] = (
@@ -69,14 +69,14 @@ def join(coordinator, processes, process_id, timeout=60):
 
 
 @contextlib.contextmanager
-def lost_told():
+def report_lost_peers():
     """Context: where another process was lost, the error says so.
 
     Raises:
         ConnectionError: instead of JAX's own error.
 
     Example:
-        >>> with lost_told():
+        >>> with report_lost_peers():
         ...     pass
     """
     try:
@@ -91,33 +91,33 @@ def lost_told():
         ) from error
 
 
-def is_chief():
+def is_first_process():
     """Whether this process writes.
 
     Example:
-        >>> is_chief()
+        >>> is_first_process()
         True
     """
     return jax.process_index() == 0
 
 
-def own_share(batch):
+def local_shard(batch):
     """The rows of a batch that this process has to compute: arrays (rows, ...) of which each gives
     as many.
 
     Example:
-        >>> [part.tolist() for part in own_share((np.array([1, 2]), np.array([3, 4])))]
+        >>> [part.tolist() for part in local_shard((np.array([1, 2]), np.array([3, 4])))]
         [[1, 2], [3, 4]]
     """
     count, index = jax.process_count(), jax.process_index()
     return tuple(np.split(part, count)[index] for part in batch)
 
 
-def mean(x):
+def mean_over_processes(x):
     """The mean over the processes of an array that each of them has.
 
     Example:
-        >>> mean(np.array([1.0, 2.0])).tolist()
+        >>> mean_over_processes(np.array([1.0, 2.0])).tolist()
         [1.0, 2.0]
     """
     return (
@@ -127,30 +127,30 @@ def mean(x):
     )
 
 
-def of_chief(x):
+def broadcast_from_first(x):
     """The chief's array of those that each process has.
 
     Example:
-        >>> of_chief(np.array([1.0])).tolist()
+        >>> broadcast_from_first(np.array([1.0])).tolist()
         [1.0]
     """
     return x if jax.process_count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(x))
 
 
 @contextlib.contextmanager
-def chief_first():
+def first_process_first():
     """Context: the chief goes through the block first, then the others: what it writes they can
     read.
 
     Example:
-        >>> with chief_first():
+        >>> with first_process_first():
         ...     pass
     """
     if jax.process_count() == 1:
         yield
         return
-    if not is_chief():
+    if not is_first_process():
         multihost_utils.sync_global_devices("the chief's turn")
     yield
-    if is_chief():
+    if is_first_process():
         multihost_utils.sync_global_devices("the chief's turn")

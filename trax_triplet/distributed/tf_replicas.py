@@ -18,7 +18,7 @@ def n_replicas():
     return 1 if context is None else context.num_replicas_in_sync
 
 
-def own_rows_first(tree):
+def all_gather_local_first(tree):
     """The rows of all replicas, turned so that the replica's own ones come first; and how many
     replicas there are.
 
@@ -31,7 +31,7 @@ def own_rows_first(tree):
         they came, and 1.
 
     Example:
-        >>> own_rows_first((tf.ones((2, 3)), None))[1]
+        >>> all_gather_local_first((tf.ones((2, 3)), None))[1]
         1
     """
     n = n_replicas()
@@ -64,14 +64,14 @@ def sum_over_replicas(x):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
-def equal_share(total):
+def mean_over_replicas(total):
     """The replicas' totals, added up and shared out evenly: what Keras wants of a loss.
 
     It adds up the gradients that the replicas compute of their losses, and the loss that it reports
     is their mean, weighted by their numbers of rows: that is right where all have the same loss.
 
     Example:
-        >>> float(equal_share(tf.constant(2.0)))
+        >>> float(mean_over_replicas(tf.constant(2.0)))
         2.0
     """
     return sum_over_replicas(total) / n_replicas()

@@ -16,7 +16,7 @@ import numbers
 import numpy as np
 
 from trax_triplet._validation import check_threshold, whole_number
-from trax_triplet.distributed.tf_replicas import equal_share, n_replicas
+from trax_triplet.distributed.tf_replicas import mean_over_replicas, n_replicas
 from trax_triplet.keras.convert import export, from_keras, to_keras
 from trax_triplet.keras.dataset import pairs_dataset
 from trax_triplet.keras.layers import keras, tf, tower, two_towers
@@ -103,7 +103,9 @@ def TripletLossFn(v1, v2, margin=0.25):
         >>> float(TripletLossFn(tf.constant([[1.0, 0.0]] * 3), tf.constant([[1.0, 0.0]] * 3)))
         1.5
     """
-    return equal_share(triplet_loss_on_tensorflow(v1, v2, margin=margin, **_RULE) / n_replicas())
+    return mean_over_replicas(
+        triplet_loss_on_tensorflow(v1, v2, margin=margin, **_RULE) / n_replicas()
+    )
 
 
 @keras.saving.register_keras_serializable("trax_triplet")

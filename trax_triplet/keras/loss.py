@@ -141,7 +141,7 @@ class ModifiedTripletLoss(keras.losses.Loss):
             losses *= tf.cast(tf.reshape(sample_weight, (-1,)), losses.dtype)
         if self.reduction == "none":
             return losses
-        total = replicas.equal_share(tf.reduce_sum(losses))
+        total = replicas.mean_over_replicas(tf.reduce_sum(losses))
         if self.reduction == "sum":
             return total
         real = (

@@ -3,7 +3,7 @@ plain JAX.
 
 Adam moves every row at every step, also those without a gradient, by their decaying momentum. A row
 that waits is behind by such idle steps alone, and takes them, one by one, before it is read: the
-result is that of the dense form. `RowsBehind` says how far each row has come.
+result is that of the dense form. `LazyRows` says how far each row has come.
 """
 
 from typing import NamedTuple
@@ -11,10 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-MOST_BEHIND = 16  # steps after which all rows catch up: a row never has more to make up for
+MAX_DELAY = 16  # steps after which all rows catch up: a row never has more to make up for
 
 
-class RowsBehind(NamedTuple):
+class LazyRows(NamedTuple):
     """A table, its Adam moments, and the step up to which each row has them; all JAX arrays."""
 
     table: jax.Array  # (rows, d)
@@ -52,20 +52,20 @@ def adam(step, gradient, weights, moments, options):
     return (1 - options["weight_decay_rate"]) * weights - moved, (first, second)
 
 
-def caught_up(rows, step, rates, options):
+def catch_up(rows, step, rates, options):
     """`rows` after all steps before `step`, none of which had a gradient for them.
 
     Without a gradient the moments shrink by b1 and b2 a step, so that each step's move is known
     from those that the row has now: one pass over the rows takes all steps.
 
     Args:
-        rows: `RowsBehind`, each row at most MOST_BEHIND steps behind.
+        rows: `LazyRows`, each row at most MAX_DELAY steps behind.
         step: number of steps to have taken.
-        rates: float (MOST_BEHIND,): the learning rate of step s stands at s % MOST_BEHIND.
+        rates: float (MAX_DELAY,): the learning rate of step s stands at s % MAX_DELAY.
         options: as in `adam`; its learning_rate plays no part.
 
     Returns:
-        `RowsBehind`, all at `step`.
+        `LazyRows`, all at `step`.
     """
     b1, b2, eps, kept = (
         options["b1"],
@@ -73,39 +73,39 @@ def caught_up(rows, step, rates, options):
         options["eps"],
         1 - options["weight_decay_rate"],
     )
-    behind = jnp.clip(step - rows.at, 0, MOST_BEHIND)
+    behind = jnp.clip(step - rows.at, 0, MAX_DELAY)
 
     def to(base, exponents):  # few exponents occur: a table is quicker than as many powers
-        return (jnp.asarray(base) ** jnp.arange(MOST_BEHIND + 1))[exponents]
+        return (jnp.asarray(base) ** jnp.arange(MAX_DELAY + 1))[exponents]
 
-    ago = jnp.arange(MOST_BEHIND)  # steps before the last one
+    ago = jnp.arange(MAX_DELAY)  # steps before the last one
     at = jnp.maximum(step - 1 - ago, 0)
     idle = behind[:, None] - ago  # of each row and step: how many idle steps it is; at most 0: none
     up_to = jnp.maximum(idle, 0)
     rate = jnp.where(
         idle > 0,
-        to(b1, up_to) * (jnp.asarray(rates)[at % MOST_BEHIND] * kept**ago / (1 - b1 ** (at + 1))),
+        to(b1, up_to) * (jnp.asarray(rates)[at % MAX_DELAY] * kept**ago / (1 - b1 ** (at + 1))),
         0,
     )
     scale = jnp.sqrt(to(b2, up_to) / (1 - b2 ** (at + 1)))
     root, moved = jnp.sqrt(rows.second), jnp.zeros_like(rows.table)
-    for k in range(MOST_BEHIND):
+    for k in range(MAX_DELAY):
         moved += rate[:, k, None] * (rows.first / (root * scale[:, k, None] + eps))
     table, first, second = (to(base, behind)[:, None] * x for base, x in zip((kept, b1, b2), rows))
-    return RowsBehind(table - moved, first, second, jnp.full_like(rows.at, step))
+    return LazyRows(table - moved, first, second, jnp.full_like(rows.at, step))
 
 
 def take(rows, numbers):
     """The rows of these numbers; a number beyond the table gives its last row.
 
     Args:
-        rows: `RowsBehind`.
+        rows: `LazyRows`.
         numbers: int32 (n,).
 
     Returns:
-        `RowsBehind` of n rows.
+        `LazyRows` of n rows.
     """
-    return RowsBehind(*(array.at[numbers].get(mode="clip") for array in rows))
+    return LazyRows(*(array.at[numbers].get(mode="clip") for array in rows))
 
 
 def put(rows, numbers, new):
@@ -113,14 +113,14 @@ def put(rows, numbers, new):
     out.
 
     Args:
-        rows: `RowsBehind`.
+        rows: `LazyRows`.
         numbers: int32 (n,).
-        new: `RowsBehind` of n rows.
+        new: `LazyRows` of n rows.
 
     Returns:
-        `RowsBehind`.
+        `LazyRows`.
     """
-    return RowsBehind(
+    return LazyRows(
         *(
             array.at[numbers].set(part, mode="drop", unique_indices=True)
             for array, part in zip(rows, new)

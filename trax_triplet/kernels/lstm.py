@@ -2,7 +2,7 @@
 form; plain JAX.
 
 Rows are sorted, the longest first, so that at every step the rows that still read are the first
-ones. A step computes the next larger number of `rung_sizes`; what the steps computed lies in one
+ones. A step computes the next larger number of `row_bucket_sizes`; what the steps computed lies in one
 array, step behind step ("packed"). The gradient walks back once, through the gates that were kept;
 those of the kernel and of the inputs are formed behind the walk, in products over many steps.
 Autodiff of `lax.scan` would add up the kernel's gradient step by step, and read and write padding
@@ -16,35 +16,35 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from trax_triplet.kernels.packing import CHUNK, rung_sizes
+from trax_triplet.kernels.packing import CHUNK, row_bucket_sizes
 
 
-def forward(table, kernel, bias, packed, room, used):
+def forward(table, kernel, bias, packed, workspace, used):
     """Runs an LSTM over packed rows: c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o)
     tanh(c').
 
     A token meets its half of the kernel once, however often it stands in the rows.
 
     Args:
-        table: float (tokens, d_in): the tokens, embedded; as many as the room has.
+        table: float (tokens, d_in): the tokens, embedded; as many as the workspace has.
         kernel: float (d_in + d, 4 d), rows for the input, then for the state; gates i, g, f, o, as
         in Trax.
         bias: float (4 d,).
-        packed: `Packed`; `index` are rows of `table`, as long as the room.
-        room: `Room` for at least what the steps compute: the sum over steps of the smallest of
-            `rung_sizes` that holds their rows.
+        packed: `Packed`; `index` are rows of `table`, as long as the workspace.
+        workspace: `Workspace` for at least what the steps compute: the sum over steps of the smallest of
+            `row_bucket_sizes` that holds their rows.
         used: int scalar: tokens that occur; the table's rows behind them are not read.
 
     Returns:
         The last states (rows, d), in the order of `packed.order`: a row of length 0 has the state
-        0. The last cells, alike. And the room, filled.
+        0. The last cells, alike. And the workspace, filled.
 
     Example:
-        >>> from trax_triplet.kernels.packing import Room, pack
+        >>> from trax_triplet.kernels.packing import Workspace, pack
         >>> packed = pack(np.array([[0, 1], [1, 1]]), np.array([2, 1]))
         >>> packed = packed._replace(index=np.resize(packed.index, CHUNK))
-        >>> room = Room.of(CHUNK, CHUNK, 1)
-        >>> forward(jnp.zeros((CHUNK, 1)), jnp.zeros((2, 4)), jnp.zeros(4), packed, room, 2)[0].tolist()
+        >>> workspace = Workspace.of(CHUNK, CHUNK, 1)
+        >>> forward(jnp.zeros((CHUNK, 1)), jnp.zeros((2, 4)), jnp.zeros(4), packed, workspace, 2)[0].tolist()
         [[0.0], [0.0]]
     """
     # NumPy's arrays cannot be traced.
@@ -56,50 +56,50 @@ def forward(table, kernel, bias, packed, room, used):
     def project(chunk, projected):
         return _put(projected, _take(table, chunk * CHUNK, CHUNK) @ into + bias, chunk * CHUNK)
 
-    projected = lax.fori_loop(0, _chunks(used), project, room.projected)
+    projected = lax.fori_loop(0, _chunks(used), project, workspace.projected)
     last, cells, *kept = _walk(
-        projected, onward, index, counts, rung_sizes(packed.order.shape[0]), room[:3]
+        projected, onward, index, counts, row_bucket_sizes(packed.order.shape[0]), workspace[:3]
     )
     return (
         last,
         cells,
-        room._replace(gates=kept[0], before=kept[1], cells=kept[2], projected=projected),
+        workspace._replace(gates=kept[0], before=kept[1], cells=kept[2], projected=projected),
     )
 
 
-def backward(table, kernel, packed, last_cells, room, d_last, used):
+def backward(table, kernel, packed, last_cells, workspace, d_last, used):
     """The gradients of `forward`, walking back once.
 
     Sums run over chunks of CHUNK places or tokens, up to the last that holds something, so that
-    neither time nor rounding depends on how much room there is.
+    neither time nor rounding depends on how large the workspace is.
 
     Args:
         table, kernel, packed, used: as in `forward`.
-        last_cells, room: what `forward` gave.
+        last_cells, workspace: what `forward` gave.
         d_last: float (rows, d), gradient of the last states.
 
     Returns:
-        Gradients of table, kernel and bias, and the room.
+        Gradients of table, kernel and bias, and the workspace.
     """
     table, kernel, index, counts, d_last = map(
         jnp.asarray, (table, kernel, packed.index, packed.counts, d_last)
     )
     into, onward = kernel[: table.shape[1]], kernel[table.shape[1] :]
-    sizes = rung_sizes(packed.order.shape[0])
+    sizes = row_bucket_sizes(packed.order.shape[0])
     total = jnp.sum(_places(counts, sizes)[1])
-    # Behind the last place the room holds what an earlier batch left there: the last chunk must not
+    # Behind the last place the workspace holds what an earlier batch left there: the last chunk must not
     # add it.
-    empty = jnp.zeros((CHUNK, room.d_gates.shape[1]), room.d_gates.dtype)
-    d_gates = _put(room.d_gates, empty, total)
+    empty = jnp.zeros((CHUNK, workspace.d_gates.shape[1]), workspace.d_gates.dtype)
+    d_gates = _put(workspace.d_gates, empty, total)
     d_gates = _walk_back(
-        room.gates, room.cells, last_cells, onward, counts, d_last, None, sizes, d_gates
+        workspace.gates, workspace.cells, last_cells, onward, counts, d_last, None, sizes, d_gates
     )
 
     def from_places(chunk, sums):
         back = _take(d_gates, chunk * CHUNK, CHUNK)
         rows = _take(index, chunk * CHUNK, CHUNK)
         return sums[0].at[rows].add(back), sums[1] + _take(
-            room.before, chunk * CHUNK, CHUNK
+            workspace.before, chunk * CHUNK, CHUNK
         ).T @ back
 
     def from_tokens(chunk, sums):
@@ -112,14 +112,14 @@ def backward(table, kernel, packed, last_cells, room, d_last, used):
         )
 
     d_projected = lax.fori_loop(
-        0, _chunks(used), lambda chunk, x: _put(x, empty, chunk * CHUNK), room.d_projected
+        0, _chunks(used), lambda chunk, x: _put(x, empty, chunk * CHUNK), workspace.d_projected
     )
     start = d_projected, jnp.zeros_like(onward)
     d_projected, d_onward = lax.fori_loop(0, _chunks(total), from_places, start)
     start = jnp.zeros_like(table), jnp.zeros_like(into), jnp.zeros_like(kernel[0])
     d_table, d_into, d_bias = lax.fori_loop(0, _chunks(used), from_tokens, start)
-    room = room._replace(d_gates=d_gates, d_projected=d_projected)
-    return d_table, jnp.concatenate([d_into, d_onward]), d_bias, room
+    workspace = workspace._replace(d_gates=d_gates, d_projected=d_projected)
+    return d_table, jnp.concatenate([d_into, d_onward]), d_bias, workspace
 
 
 def _chunks(n):
@@ -171,12 +171,14 @@ def _ragged(projected, kernel, lengths, rows, steps):
     order = jnp.argsort(-lengths)
     step = jnp.arange(steps)
     counts = jnp.sum(lengths[None, :] > step[:, None], axis=1).astype(jnp.int32)
-    starts, sizes = _places(counts, rung_sizes(rows))
+    starts, sizes = _places(counts, row_bucket_sizes(rows))
     # Place p of the packed array belongs to the last step that starts at or before it.
     place = jnp.arange(rows * steps)
     at = jnp.clip(jnp.searchsorted(starts + sizes, place, side="right"), 0, steps - 1)
     index = at * rows + order[jnp.clip(place - starts[at], 0, rows - 1)]
-    last, entering = _lstm(projected, kernel, index.astype(jnp.int32), counts, rung_sizes(rows))
+    last, entering = _lstm(
+        projected, kernel, index.astype(jnp.int32), counts, row_bucket_sizes(rows)
+    )
     # The state after step t is the one that enters step t + 1, or the row's last.
     reads_on = step[:, None] + 1 < lengths[order][None, :]
     following = jnp.append(starts[1:], starts[-1])[:, None] + jnp.arange(rows)[None, :]

@@ -1,5 +1,4 @@
-"""Rows of many lengths, step behind step without padding, and the room in which `recurrence` works;
-plain JAX."""
+"""Rows of many lengths, step by step without padding, and the workspace of `lstm`; plain JAX."""
 
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ class Packed(NamedTuple):
     order: np.ndarray  # int32 (rows,): the rows, the longest first
 
 
-def rung_sizes(rows):
+def row_bucket_sizes(rows):
     """The numbers of rows that a step may compute, in whole sixteens: few rows cost as much as 16.
 
     Each is compiled on its own, so they are eight. Their places are those that leave least padding
@@ -33,9 +32,9 @@ def rung_sizes(rows):
         Ascending tuple of int; the last is `rows`.
 
     Example:
-        >>> rung_sizes(512)
+        >>> row_bucket_sizes(512)
         (16, 48, 112, 192, 304, 384, 448, 512)
-        >>> rung_sizes(40)
+        >>> row_bucket_sizes(40)
         (16, 32, 40)
     """
     parts = (1, 3, 7, 12, 19, 24, 28, 32)
@@ -50,7 +49,7 @@ def pack(tokens, lengths):
         lengths: int (rows,).
 
     Returns:
-        `Packed`, of NumPy arrays, without spare room.
+        `Packed`, of NumPy arrays, without spare places.
 
     Example:
         >>> packed = pack(np.array([[7, 0], [8, 9]]), np.array([1, 2]))
@@ -61,19 +60,19 @@ def pack(tokens, lengths):
     order = np.argsort(-lengths, kind="stable").astype(np.int32)
     steps = int(lengths.max(initial=0))
     counts = (lengths[None, :] > np.arange(steps)[:, None]).sum(axis=1).astype(np.int32)
-    sizes = np.array(rung_sizes(len(lengths)))
+    sizes = np.array(row_bucket_sizes(len(lengths)))
     computed = sizes[np.searchsorted(sizes, counts)]
     words = np.where(np.arange(steps) < lengths[order][:, None], tokens[order, :steps], 0)
     index = words.T[np.arange(len(lengths)) < computed[:, None]].astype(np.int32)
     return Packed(index, counts, order)
 
 
-class Room(NamedTuple):
+class Workspace(NamedTuple):
     """What `forward` keeps for `backward`, and what both fill; JAX arrays that a jitted caller may
     donate and reuse.
 
     The system hands out the pages of new memory one by one, which can take as long as the
-    arithmetic: a training step that brings its room with it needs none.
+    arithmetic: a training step that brings its workspace with it needs none.
     """
 
     gates: jax.Array  # (places, 4 d): input, new, forget, output
@@ -85,11 +84,11 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, places, tokens, d, dtype=jnp.float32):
-        """Room for so many places and tokens, multiples of CHUNK, and states of width d.
+        """Workspace for so many places and tokens, multiples of CHUNK, and states of width d.
 
         Example:
-            >>> room = Room.of(CHUNK, 2 * CHUNK, 3)
-            >>> room.gates.shape, room.projected.shape
+            >>> workspace = Workspace.of(CHUNK, 2 * CHUNK, 3)
+            >>> workspace.gates.shape, workspace.projected.shape
             ((1024, 12), (2048, 12))
         """
         return cls(

@@ -212,11 +212,11 @@ def _best(rule, scores, positive, anchors, others, want_index):
     columns = jnp.arange(block)
     inside = scores.reshape(-1, size, block)[window, :, columns]
     there = window[:, None] * size + jnp.arange(size, dtype=jnp.int32)
-    turned = _Rows(None, *(None if x is None else x[there] for x in others[1:]))
+    near = _Rows(None, *(None if x is None else x[there] for x in others[1:]))
     ids = None if anchors.ids is None else anchors.ids[:, None]
-    inside = _candidates(rule, inside, positive[:, None], anchors.numbers[:, None], ids, turned)
+    inside = _candidates(rule, inside, positive[:, None], anchors.numbers[:, None], ids, near)
     hits = inside == value[:, None]
-    index = jnp.take_along_axis(turned.numbers, _first(hits, 1)[:, None], axis=1)[:, 0]
+    index = jnp.take_along_axis(near.numbers, _first(hits, 1)[:, None], axis=1)[:, 0]
     return value, index, hits.sum(axis=1) + in_window.sum(axis=0) > 2
 
 

@@ -47,7 +47,7 @@ def l2_normalize(x):
             "l2_normalize takes vectors (..., d) of at least one entry, but x's shape is "
             f"{tuple(x.shape)}"
         )
-    wide = widen(x)
+    wide = upcast(x)
     largest = jnp.max(jnp.abs(wide), axis=-1, keepdims=True)
     is_zero = largest < ZERO_LENGTH
     scaled = wide / jnp.where(is_zero, jnp.ones_like(largest), largest)
@@ -82,7 +82,7 @@ def cosine_similarity(a, b):
             f"cosine_similarity compares vectors of one shape, but a is {tuple(a.shape)} and b is "
             f"{tuple(b.shape)}; for all pairs of two batches use similarity_matrix"
         )
-    wide_a, wide_b, dtype = widen_both(a, b)
+    wide_a, wide_b, dtype = upcast_both(a, b)
     return jnp.asarray(jnp.sum(l2_normalize(wide_a) * l2_normalize(wide_b), axis=-1), dtype)
 
 
@@ -112,7 +112,7 @@ def similarity_matrix(v1, v2, *, normalize=True):
             "similarity_matrix takes two batches of vectors of one width, (n1, d) and (n2, d), but "
             f"v1 is {tuple(v1.shape)} and v2 is {tuple(v2.shape)}"
         )
-    wide1, wide2, dtype = widen_both(v1, v2)
+    wide1, wide2, dtype = upcast_both(v1, v2)
     if normalize:
         wide1, wide2 = l2_normalize(wide1), l2_normalize(wide2)
     return jnp.asarray(jnp.matmul(wide1, jnp.transpose(wide2)), dtype)
@@ -161,18 +161,18 @@ def _array(x, name):
         raise TypeError(f"{expected}, with rows of one length, but it is {x!r:.60}") from None
 
 
-def widen(x):
+def upcast(x):
     """`x` in the precision to compute in: float32 for half precision, else as it is.
 
     Example:
         >>> import numpy as np
-        >>> str(widen(as_float(np.zeros(2, "float16"), "x")).dtype)
+        >>> str(upcast(as_float(np.zeros(2, "float16"), "x")).dtype)
         'float32'
     """
     return jnp.asarray(x, "float32") if dtype_name(x) in ("float16", "bfloat16") else x
 
 
-def widen_both(a, b):
+def upcast_both(a, b):
     """Both arrays in one precision to compute in, and the dtype of the result.
 
     The result has the inputs' dtype if they share one, else the wider precision computed in.
@@ -180,10 +180,10 @@ def widen_both(a, b):
     Example:
         >>> import numpy as np
         >>> a, b = as_float(np.zeros(2, "float16"), "a"), as_float(np.zeros(2, "float32"), "b")
-        >>> str(np.dtype(widen_both(a, b)[2]))
+        >>> str(np.dtype(upcast_both(a, b)[2]))
         'float32'
     """
-    wide_a, wide_b = widen(a), widen(b)
+    wide_a, wide_b = upcast(a), upcast(b)
     if dtype_name(wide_a) != dtype_name(wide_b):
         wide_a, wide_b = jnp.asarray(wide_a, "float64"), jnp.asarray(wide_b, "float64")
     return wide_a, wide_b, a.dtype if a.dtype == b.dtype else wide_a.dtype

@@ -12,7 +12,7 @@ import numpy as np
 
 from trax_triplet.compat import jnp
 from trax_triplet.loss.negatives import negative_mask
-from trax_triplet.loss.similarity import as_float, widen, widen_both
+from trax_triplet.loss.similarity import as_float, upcast, upcast_both
 
 NO_NEGATIVE = -2.0  # below every cosine; what the lecture writes where no negative qualifies
 CLOSEST = ("semi-hard", "shifted", "hardest")
@@ -57,7 +57,7 @@ def mean_negative(scores, *, groups=None):
         [-0.25, 0.0]
     """
     scores = _square(scores)
-    return jnp.asarray(_mean(widen(scores), groups), scores.dtype)
+    return jnp.asarray(_mean(upcast(scores), groups), scores.dtype)
 
 
 def _mean(wide, groups):
@@ -95,7 +95,7 @@ def closest_negative(scores, *, closest="semi-hard", groups=None):
     """
     one_of("closest", closest, CLOSEST)
     scores = _square(scores)
-    return jnp.asarray(_closest(widen(scores), closest, groups), scores.dtype)
+    return jnp.asarray(_closest(upcast(scores), closest, groups), scores.dtype)
 
 
 def _closest(wide, closest, groups):
@@ -141,7 +141,7 @@ def hinge(positive, negative, *, margin=0.25):
             "hinge compares similarities of one shape (batch,), but positive is "
             f"{tuple(positive.shape)} and negative is {tuple(negative.shape)}"
         )
-    wide_positive, wide_negative, dtype = widen_both(positive, negative)
+    wide_positive, wide_negative, dtype = upcast_both(positive, negative)
     behind = wide_negative - wide_positive + margin
     return jnp.asarray(jnp.where(behind > 0, behind, jnp.zeros_like(behind)), dtype)
 
@@ -169,7 +169,7 @@ def hinges(scores, *, margin=0.25, closest="semi-hard", groups=None):
     """
     one_of("closest", closest, CLOSEST)
     scores = _square(scores)
-    both = anchor_hinges(widen(scores), margin=margin, closest=closest, groups=groups)
+    both = anchor_hinges(upcast(scores), margin=margin, closest=closest, groups=groups)
     return tuple(jnp.asarray(losses, scores.dtype) for losses in both)
 
 

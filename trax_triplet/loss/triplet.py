@@ -14,7 +14,7 @@ from trax_triplet.distributed import jax_devices as devices
 from trax_triplet.distributed import tf_replicas as replicas
 from trax_triplet.kernels.blockwise import blockwise_losses
 from trax_triplet.loss.negatives import group_ids, real_pairs
-from trax_triplet.loss.similarity import as_float, l2_normalize, similarity_matrix, widen_both
+from trax_triplet.loss.similarity import as_float, l2_normalize, similarity_matrix, upcast_both
 from trax_triplet.loss.steps import CLOSEST, anchor_hinges, check_margin, one_of
 
 ANCHORS = ("first", "second", "both")
@@ -129,7 +129,7 @@ def triplet_loss(
         )
     if not normalize:
         _warn_unless_unit(v1, v2)
-    wide1, wide2, dtype = widen_both(v1, v2)
+    wide1, wide2, dtype = upcast_both(v1, v2)
     if normalize:
         wide1, wide2 = l2_normalize(wide1), l2_normalize(wide2)
     groups = None if groups is None else group_ids(groups, v1.shape[0])
@@ -250,18 +250,22 @@ def _of_all_devices(rows, axis_name):
         return rows, 1
     if not _on_jax():
         return (
-            replicas.own_rows_first(rows) if axis_name is None and _on_tensorflow() else (rows, 1)
+            replicas.all_gather_local_first(rows)
+            if axis_name is None and _on_tensorflow()
+            else (rows, 1)
         )
     axis = TRAX_AXIS if axis_name is None else axis_name
     n_devices = devices.axis_size(axis)
-    return (rows, 1) if n_devices is None else (devices.own_rows_first(rows, axis), n_devices)
+    return (
+        (rows, 1) if n_devices is None else (devices.all_gather_local_first(rows, axis), n_devices)
+    )
 
 
 def _plain_losses(first, second, anchor, groups, **rule):
     """Loss of each own pair from the similarity matrix; a side is (own rows, all rows with the own
     ones first)."""
     (v1, whole1), (v2, whole2) = first, second
-    turned = None if groups is None else groups[::-1]
+    transposed = None if groups is None else groups[::-1]
     scores = (
         similarity_matrix(v1, whole2, normalize=False)
         if anchor != "second" or whole1 is v1
@@ -276,7 +280,7 @@ def _plain_losses(first, second, anchor, groups, **rule):
             if whole1 is v1
             else similarity_matrix(v2, whole1, normalize=False)
         )
-        losses.append(sum(anchor_hinges(scores, groups=turned, **rule)))
+        losses.append(sum(anchor_hinges(scores, groups=transposed, **rule)))
     return sum(losses) / len(losses)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from trax_triplet.compat import fastmath, optimizers, training
 from trax_triplet.data.stream import STEP
 from trax_triplet.data.vocabulary import PAD_ID
-from trax_triplet.distributed.processes import mean, own_share
+from trax_triplet.distributed.processes import local_shard, mean_over_processes
 from trax_triplet.loss.triplet import TripletLoss
 from trax_triplet.model.siamese import get_weights, set_weights
 from trax_triplet.training.packed_trainer import PackedTrainer
@@ -50,13 +50,15 @@ class QuietLoop(training.Loop):
     def take_losses(self):
         """Training losses of the steps since the last call, one float each."""
         losses, self._losses = np.array([np.mean(loss) for loss in self._losses], np.float64), []
-        return mean(losses).tolist()
+        return mean_over_processes(losses).tolist()
 
     def validation_loss(self):
         """Mean loss over the validation batches, with the weights of now."""
         with contextlib.redirect_stdout(io.StringIO()):
             self.run_evals()
-        return float(mean(np.float64(self.history.get("eval", "metrics/TripletLoss")[-1][1])))
+        return float(
+            mean_over_processes(np.float64(self.history.get("eval", "metrics/TripletLoss")[-1][1]))
+        )
 
     @property
     def _trainer(self):
@@ -104,7 +106,7 @@ def make_loop(model, eval_model, stream, judged, settings):
     rule = {name: settings[name] for name in ("margin", "closest", "anchor")}
     loss = TripletLoss(**rule, normalize=False, with_groups=True)
     ids = np.full((settings["batch_size"], STEP), PAD_ID, np.int32)
-    empty = own_share((ids, ids, ids[:, 0], ids[:, 0]))
+    empty = local_shard((ids, ids, ids[:, 0], ids[:, 0]))
 
     def schedule(step):
         """Linear warm-up, then half a cosine down to nothing at the last step."""
@@ -117,14 +119,14 @@ def make_loop(model, eval_model, stream, judged, settings):
         )
 
     task = training.TrainTask(
-        map(own_share, stream),
+        map(local_shard, stream),
         loss,
         optimizers.Adam(settings["learning_rate"]),
         lr_schedule=schedule,
         sample_batch=empty,
     )
     judge = training.EvalTask(
-        itertools.cycle(list(map(own_share, judged))),
+        itertools.cycle(list(map(local_shard, judged))),
         [loss],
         n_eval_batches=len(judged),
         sample_batch=empty,

@@ -11,9 +11,9 @@ import numpy as np
 
 from trax_triplet.compat import fastmath, optimizers
 from trax_triplet.data.vocabulary import OOV_ID, PAD_ID
-from trax_triplet.kernels.lazy_adam import MOST_BEHIND, RowsBehind, adam, caught_up, put, take
+from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, adam, catch_up, put, take
 from trax_triplet.kernels.lstm import backward, forward
-from trax_triplet.kernels.packing import CHUNK, Packed, Room, pack
+from trax_triplet.kernels.packing import CHUNK, Packed, Workspace, pack
 from trax_triplet.loss.similarity import l2_normalize
 from trax_triplet.loss.triplet import triplet_loss
 from trax_triplet.model.siamese import WEIGHT_NAMES, get_weights, set_weights
@@ -70,12 +70,12 @@ def pack_batch(batch, vocab_size, buckets, *, dropout=0.0, seed=0):
     words = _occurring(index, vocab_size)
     place = np.zeros(vocab_size, np.int32)
     place[words] = np.arange(len(words))
-    filled = np.full(_room_for(len(words)), vocab_size, np.int32)
+    filled = np.full(_power_of_two(len(words)), vocab_size, np.int32)
     filled[: len(words)] = words
     back = np.empty_like(packed.order)
     back[packed.order] = np.arange(len(back))
     packed = Packed(
-        _longer(place[index], _room_for(len(index))),
+        _longer(place[index], _power_of_two(len(index))),
         _longer(packed.counts, -(-width // 32) * 32),
         packed.order,
     )
@@ -100,28 +100,27 @@ def _hide(words, vocab_size, buckets, dropout, seed):
     return reads_as
 
 
-def room_for(batch_size, max_words):
-    """Places and distinct words that a training has room for at first; more is made when a batch
-    needs it.
+def workspace_size(batch_size, max_words):
+    """The places and distinct words of the first workspace; a batch that needs more gets a larger one.
 
     Returns:
         Places of a full batch of questions of at most 32 words, and a quarter of that.
 
     Example:
-        >>> room_for(256, 32)
+        >>> workspace_size(256, 32)
         (16384, 4096)
     """
-    places = _room_for(2 * batch_size * min(max_words, 32))
+    places = _power_of_two(2 * batch_size * min(max_words, 32))
     return places, max(places // 4, CHUNK)
 
 
-def in_room(batch, places, tokens, vocab_size):
+def pad_to_workspace(batch, places, tokens, vocab_size):
     """The `PackedBatch`, lengthened to so many places and words."""
     packed = batch.packed._replace(index=_longer(batch.packed.index, places))
     return batch._replace(words=_longer(batch.words, tokens, vocab_size), packed=packed)
 
 
-def _room_for(n):
+def _power_of_two(n):
     """The least power of two that holds n, CHUNK or more: few shapes to compile."""
     return max(CHUNK, 1 << max(n - 1, 0).bit_length())
 
@@ -145,14 +144,17 @@ class PackedTrainer(optimizers.Trainer):
     def __init__(self, model_with_loss, optimizer, model, settings):
         super().__init__(model_with_loss, optimizer, n_devices=1)
         self._model, self._settings, self._own = model, settings, None
-        self._room, self._size = None, room_for(settings["batch_size"], settings["max_words"])
-        self._rates = np.zeros(MOST_BEHIND, np.float32)
+        self._workspace, self._size = (
+            None,
+            workspace_size(settings["batch_size"], settings["max_words"]),
+        )
+        self._rates = np.zeros(MAX_DELAY, np.float32)
         self._vocab_size, self._d_model = get_weights(model)["embedding"].shape
         self._step = jax.jit(
             functools.partial(_step, rule={name: settings[name] for name in _RULE}),
             donate_argnums=(0, 1, 2),
         )
-        self._catch_up = jax.jit(caught_up, donate_argnums=(0,))
+        self._catch_up = jax.jit(catch_up, donate_argnums=(0,))
 
     def one_step(self, batch, rng, step=0, learning_rate=None):
         """As Trax's: trains on one batch and returns (loss, statistics)."""
@@ -163,10 +165,10 @@ class PackedTrainer(optimizers.Trainer):
         }
         if learning_rate is not None:
             options["learning_rate"] = np.float32(learning_rate)
-        if step % MOST_BEHIND == 0:
+        if step % MAX_DELAY == 0:
             self._own = (self._catch_up(self._own[0], step, self._rates, options), *self._own[1:])
         self._rates = self._rates.copy()
-        self._rates[step % MOST_BEHIND] = options["learning_rate"]
+        self._rates[step % MAX_DELAY] = options["learning_rate"]
         packed = pack_batch(
             batch,
             self._vocab_size,
@@ -175,12 +177,12 @@ class PackedTrainer(optimizers.Trainer):
             dropout=self._settings["word_dropout"],
         )
         needed = len(packed.packed.index), len(packed.words)
-        if self._room is None or any(n > size for n, size in zip(needed, self._size)):
+        if self._workspace is None or any(n > size for n, size in zip(needed, self._size)):
             self._size = tuple(map(max, needed, self._size))
-            self._room = Room.of(*self._size, self._d_model)
-        packed = in_room(packed, *self._size, self._vocab_size)
-        rows, rest, self._room, loss = self._step(
-            *self._own, self._room, step, self._rates, options, packed
+            self._workspace = Workspace.of(*self._size, self._d_model)
+        packed = pad_to_workspace(packed, *self._size, self._vocab_size)
+        rows, rest, self._workspace, loss = self._step(
+            *self._own, self._workspace, step, self._rates, options, packed
         )
         self._own, self._done = (rows, rest), step + 1
         self._last_options = options
@@ -191,7 +193,7 @@ class PackedTrainer(optimizers.Trainer):
         table, kernel, bias = (jnp.array(w) for w in get_weights(self._model).values())
         slots = iter([jnp.array(slot) for slot in fastmath.tree_leaves(self._optimizer.slots)])
         moments = [(next(slots), next(slots)) for _ in WEIGHT_NAMES]
-        rows = RowsBehind(table, *moments[0], jnp.full(table.shape[:1], step, jnp.int32))
+        rows = LazyRows(table, *moments[0], jnp.full(table.shape[:1], step, jnp.int32))
         self._own = rows, ((kernel, moments[1]), (bias, moments[2]))
 
     def settle(self):
@@ -199,8 +201,8 @@ class PackedTrainer(optimizers.Trainer):
         if self._own is None:
             return
         own, self._own = self._own, None
-        if self._room is not None and self._room.gates.is_deleted():
-            self._room = None
+        if self._workspace is not None and self._workspace.gates.is_deleted():
+            self._workspace = None
         if any(array.is_deleted() for array in fastmath.tree_leaves(own)):
             return  # interrupted in the middle of a step: what was settled last stands
         rows = self._catch_up(own[0], self._done, self._rates, self._last_options)
@@ -210,40 +212,44 @@ class PackedTrainer(optimizers.Trainer):
         self.slots = fastmath.nested_map(lambda _: next(leaves), self._optimizer.slots)
 
 
-def _step(rows, rest, room, step, rates, options, batch, *, rule):
+def _step(rows, rest, workspace, step, rates, options, batch, *, rule):
     """One step: the batch's rows catch up, and move; `rest` is ((kernel, moments), (bias,
     moments))."""
-    touched = caught_up(take(rows, batch.words), step, rates, options)
+    touched = catch_up(take(rows, batch.words), step, rates, options)
     (kernel, kernel_moments), (bias, bias_moments) = rest
-    loss, gradients, room = loss_and_gradients(touched.table, kernel, bias, batch, room, rule)
+    loss, gradients, workspace = loss_and_gradients(
+        touched.table, kernel, bias, batch, workspace, rule
+    )
     table, moments = adam(step, gradients[0], touched.table, touched[1:3], options)
-    rows = put(rows, batch.words, RowsBehind(table, *moments, touched.at + 1))
+    rows = put(rows, batch.words, LazyRows(table, *moments, touched.at + 1))
     rest = (
         adam(step, gradients[1], kernel, kernel_moments, options),
         adam(step, gradients[2], bias, bias_moments, options),
     )
-    return rows, rest, room, loss
+    return rows, rest, workspace, loss
 
 
-def loss_and_gradients(table, kernel, bias, batch, room, rule):
+def loss_and_gradients(table, kernel, bias, batch, workspace, rule):
     """The triplet loss of a packed batch, and its gradients.
 
     Args:
         table: embeddings (n, d) of `batch.words`.
         kernel, bias: as in `get_weights`.
-        batch: `PackedBatch`, its index as long as the room.
-        room: `Room`.
+        batch: `PackedBatch`, its index as long as the workspace.
+        workspace: `Workspace`.
         rule: dict with margin, closest and anchor.
 
     Returns:
-        A scalar, the gradients of table, kernel and bias, and the room.
+        A scalar, the gradients of table, kernel and bias, and the workspace.
     """
 
     def of_states(last):
         v1, v2 = jnp.split(l2_normalize(last[batch.back]), 2)
         return triplet_loss(v1, v2, groups=batch.groups, normalize=False, **rule)
 
-    last, cells, room = forward(table, kernel, bias, batch.packed, room, batch.used)
+    last, cells, workspace = forward(table, kernel, bias, batch.packed, workspace, batch.used)
     loss, d_last = jax.value_and_grad(of_states)(last)
-    *gradients, room = backward(table, kernel, batch.packed, cells, room, d_last, batch.used)
-    return loss, gradients, room
+    *gradients, workspace = backward(
+        table, kernel, batch.packed, cells, workspace, d_last, batch.used
+    )
+    return loss, gradients, workspace

@@ -123,7 +123,7 @@ def train(
         if name not in ("pairs", "output_dir", "validation", "progress")
     }
     _check(settings)
-    progress = progress and processes.is_chief()
+    progress = progress and processes.is_first_process()
     say = (lambda text: tqdm.tqdm.write(text, file=sys.stderr)) if progress else (lambda text: None)
     (duplicates, sources), validation = (
         _duplicates(pairs, settings, say),
@@ -144,9 +144,11 @@ def train(
         output_dir,
         say,
     )
-    alone = files.only_writer(output_dir) if processes.is_chief() else contextlib.nullcontext()
-    with alone, processes.lost_told():
-        with processes.chief_first():
+    alone = (
+        files.only_writer(output_dir) if processes.is_first_process() else contextlib.nullcontext()
+    )
+    with alone, processes.report_lost_peers():
+        with processes.first_process_first():
             run.resume()
         with contextlib.closing(_bar(steps, run.loop.step, progress)) as bar:
             run.loop.bar = bar
@@ -156,7 +158,7 @@ def train(
             except KeyboardInterrupt:
                 run.rescue()
                 raise
-        with processes.chief_first():
+        with processes.first_process_first():
             return storage.load_model(output_dir / "model")
 
 
@@ -209,7 +211,7 @@ class _Run:
     def _vectors(self, ids):
         """Unit vectors of questions, by the model as it is."""
         self._eval_model.weights = self.loop.model.weights
-        return processes.of_chief(
+        return processes.broadcast_from_first(
             self._encode(ids)
         )  # batches of similar pairs must be the same on all
 
@@ -251,7 +253,7 @@ class _Run:
         )
         self._tell_of_collapse(row)
         self._tell_of_waiting()
-        if processes.is_chief():
+        if processes.is_first_process():
             if row["validation_auc"] > best:
                 self._save_model(scores, labels)
             if checkpoint:
@@ -367,7 +369,7 @@ class _Run:
             {k.removeprefix("stream/"): v for k, v in arrays.items() if k.startswith("stream/")}
         )
         self._history = state["history"]
-        if processes.is_chief():
+        if processes.is_first_process():
             self._write_history()  # the run may have been killed between the two
         self._say(f"going on from step {state['step']} of {self._settings['steps']} ({folder})")
 
