@@ -9,7 +9,7 @@ from trax_triplet import cli
 from trax_triplet.data import sample
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.model.siamese import Siamese, init_model
-from trax_triplet.storage.folders import TrainedModel, save_model
+from trax_triplet.inference.trained_model import TrainedModel, save_model
 
 FILES = {
     "empty.csv": b"",
@@ -111,7 +111,7 @@ ROWS = [  # the arguments, and a phrase of the error
     ("evaluate {at}/pairs.csv --model {at}/text.csv", "no model.json in .*text.csv"),
     (
         "evaluate {at}/pairs.csv --model {at}/damaged",
-        "damaged is not a whole folder.*weights.safetensors should have",
+        "damaged is not a valid folder.*weights.safetensors should have",
     ),
     ("evaluate {at}/zeros.csv --model {at}/model --threshold 0.5", "needs pairs labelled 1"),
     (EVALUATE, "saved without a threshold; give one with --threshold"),
@@ -137,7 +137,7 @@ ROWS = [  # the arguments, and a phrase of the error
     ),
     (PREDICT + " --output {at}/x.csv Why? Who?", "--output .*--csv"),
     ("export {at}/nowhere {at}/served", "no model.json in .*nowhere"),
-    ("export {at}/damaged {at}/served", "damaged is not a whole folder"),
+    ("export {at}/damaged {at}/served", "damaged is not a valid folder"),
     ("export {at}/model {at}/folder", "folder is there already and is no SavedModel"),
     ("export {at}/model {at}/text.csv", "text.csv is there already and is no SavedModel"),
     ("export {at}/model {at}/nowhere/x.keras", "the folder .*nowhere does not exist"),

@@ -3,6 +3,10 @@ from .data.pairs import Pairs as Pairs
 from .data.pairs import split_pairs as split_pairs
 from .data.reader import read_pairs as read_pairs
 from .data.vocabulary import Vocabulary as Vocabulary
+from .inference.trained_model import TrainedModel as TrainedModel
+from .inference.trained_model import load_model as load_model
+from .inference.trained_model import save_model as save_model
+from .inference.trax_model import load_trax_model as load_trax_model
 from .loss.similarity import cosine_similarity as cosine_similarity
 from .loss.similarity import l2_normalize as l2_normalize
 from .loss.similarity import similarity_matrix as similarity_matrix
@@ -14,10 +18,6 @@ from .loss.steps import positives as positives
 from .loss.triplet import TripletLoss as TripletLoss
 from .loss.triplet import triplet_loss as triplet_loss
 from .model.siamese import Siamese as Siamese
-from .storage.folders import TrainedModel as TrainedModel
-from .storage.folders import load_model as load_model
-from .storage.folders import save_model as save_model
-from .storage.trax_files import load_trax_model as load_trax_model
 from .training.run import train as train
 
 __version__: str

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Callable, Iterable, Mapping
 from operator import index
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -228,6 +230,21 @@ def function(name: str, value: Any, expected: str = "a function") -> Callable:
     if not callable(value):
         raise wrong_type(name, expected, value)
     return value
+
+
+def path(name: str, value: Any) -> Path:
+    """`value` as a `Path`, once it is known to be the path of a file or a folder.
+
+    Raises:
+        TypeError: not a string or another path.
+
+    Example:
+        >>> path("folder", "run/model").name
+        'model'
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise wrong_type(name, "a path", value)
+    return Path(value)
 
 
 def strings(name: str, value: Any, advice: str = "") -> list[str]:

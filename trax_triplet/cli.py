@@ -373,11 +373,10 @@ def _read(path, **columns):
 def _load(folder):
     inside = Path(folder, "model")
     _say("loading Trax (some seconds) ...")
-    from trax_triplet.storage import folders as storage
+    from trax_triplet import _files
+    from trax_triplet.inference.trained_model import load_model
 
-    return storage.load_model(
-        inside if inside.is_dir() or storage.files.previous(inside).is_dir() else folder
-    )
+    return load_model(inside if inside.is_dir() or _files.previous(inside).is_dir() else folder)
 
 
 def _threshold(options, trained):

@@ -36,15 +36,16 @@ import mutations
 import numpy as np
 
 from trax_triplet.data import reader, sample, vocabulary
+from trax_triplet.inference import trained_model as saved
 from trax_triplet.model.siamese import Siamese, get_weights, init_model
 from trax_triplet.storage import folders as storage
 from trax_triplet.storage import trax_files as pickles
 
 PACKED = mutations.BYTES + tuple(map(mutations.gzipped, mutations.BYTES)) * 2
 STRUCTURE = {
-    storage.MODEL: (mutations.change_json_text,),
+    saved.MANIFEST: (mutations.change_json_text,),
     storage.CHECKPOINT: (mutations.change_json_text,),
-    storage.WEIGHTS: (mutations.change_safetensors,),
+    storage.ARRAYS: (mutations.change_safetensors,),
 }
 MAX_SECONDS, MAX_BYTES = 1, 500 * 10**6
 BLOCKED_SECONDS = (
@@ -96,16 +97,16 @@ def _of_tables(folder):
     quoted = b'question1,"question2",is_duplicate\r\n"a ""b"", c\nd",e,1\r\n\r\n"f",g,0\r\n'
     tabs = b"Question1\tQUESTION2\tis_duplicate\na\tb\t1.0\n"
     seeds = [text, quoted, b"\xef\xbb\xbf" + text.replace(b",", b";"), tabs]
-    saved = []
+    written = []
     for built in (["how", "old", "ça", "\u2028"], 0), (["a"], 9):
         vocabulary.Vocabulary(built[0], buckets=built[1]).save(words)
-        saved.append(words.read_bytes())
+        written.append(words.read_bytes())
     packed = [gzip.compress(seed, mtime=0) for seed in seeds]
     return [
         Target("csv", 50, read_pairs("is_duplicate"), seeds, mutations.BYTES, str(path)),
         Target("csv.gz", 20, read_pairs("is_duplicate"), packed, PACKED, str(path)),
         Target("csv, no labels", 20, read_pairs(None), seeds, mutations.BYTES, str(path)),
-        Target("vocabulary", 30, read_words, saved, mutations.BYTES, str(words)),
+        Target("vocabulary", 30, read_words, written, mutations.BYTES, str(words)),
     ]
 
 
@@ -118,8 +119,8 @@ def _of_folders(folder):
     words = vocabulary.Vocabulary("how old are you ?".split(), buckets=2)
     folders = [folder / "model", folder / "model of the mean", folder / "model of the course"]
     for where, layer, pooling in zip(folders, layers, poolings):
-        storage.save_model(
-            where, storage.TrainedModel(layer, words, {"pooling": pooling, "threshold": 0.5})
+        saved.save_model(
+            where, saved.TrainedModel(layer, words, {"pooling": pooling, "threshold": 0.5})
         )
     model, checkpoint = folders[0], folder / "checkpoints" / "00000005"
     state = {"step": 5, "history": [{"loss": 0.5}], "stream": [1, 2**70]}
@@ -128,7 +129,7 @@ def _of_folders(folder):
     )
 
     def load_model():
-        loaded = storage.load_model(model)
+        loaded = saved.load_model(model)
         assert len(loaded.vocabulary) == loaded.settings["vocab_size"]
 
     def load_checkpoint():
@@ -143,8 +144,8 @@ def _of_folders(folder):
             "model",
             load_model,
             model,
-            storage.MODEL,
-            (storage.MODEL, storage.WEIGHTS, storage.VOCABULARY),
+            saved.MANIFEST,
+            (saved.MANIFEST, storage.ARRAYS, saved.VOCABULARY),
             5,
         ),
         (
@@ -152,7 +153,7 @@ def _of_folders(folder):
             load_checkpoint,
             checkpoint,
             storage.CHECKPOINT,
-            (storage.CHECKPOINT, storage.WEIGHTS),
+            (storage.CHECKPOINT, storage.ARRAYS),
             4,
         ),
     ):
@@ -189,7 +190,7 @@ def _in_folder(folder, manifest, name, load, ready, sealed):
             (folder / file).write_bytes(content)
         try:
             with mock.patch.object(
-                storage, "set_weights", _mostly_checked(storage.set_weights, ready, data)
+                saved, "set_weights", _mostly_checked(saved.set_weights, ready, data)
             ):
                 load()
             assert sealed or _same(data, whole[name]), (

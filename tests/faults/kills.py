@@ -98,7 +98,7 @@ def result(output):
     """What a run ends with: all arrays of its last checkpoint and of its model, and its history
     without speeds."""
     arrays, state, _ = storage.load_checkpoint(output / "checkpoints")
-    model = (output / "model" / storage.WEIGHTS).read_bytes()
+    model = (output / "model" / storage.ARRAYS).read_bytes()
     history = [
         {k: v for k, v in row.items() if k != "pairs_per_second"} for row in state["history"]
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from trax_triplet import cli
+from trax_triplet import cli, load_model
 from trax_triplet.storage import folders as storage
 
 SETTINGS = [
@@ -80,7 +80,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(csv, tmp_pat
     )
     arrays, state, path = storage.load_checkpoint(output / "checkpoints")
     assert state["step"] == 2 and sorted(os.listdir(output / "checkpoints")) == ["00000002"]
-    storage.load_model(output / "model")
+    load_model(output / "model")
     if limit:
         return  # that a run goes on with the same weights is tested by kills.py, too
     done = train(csv, output)

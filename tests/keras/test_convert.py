@@ -17,7 +17,7 @@ from trax_triplet.keras import Siamese as KerasSiamese
 from trax_triplet.keras.convert import export, from_keras, to_keras
 from trax_triplet.keras.layers import exchange_padding, unit_rows
 from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
-from trax_triplet.storage.folders import TrainedModel, save_model
+from trax_triplet.inference.trained_model import TrainedModel, save_model
 
 POOLINGS = ("last", "mean", "course")
 QUESTIONS = [

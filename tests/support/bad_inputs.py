@@ -291,70 +291,59 @@ row("encoder", ValueError, "question 0 .*from 0 to 3.*-1", [[-1]])
 row("encoder", TypeError, r"question 0 .*\(1, 1\)", [[[2]]])
 row("encoder", TypeError, "list of questions.*'how old'", "how old")
 row("encoder", TypeError, "list of questions.*None", None)
-for f in ("embed", "similarity"):
-    two = f == "similarity"
-    row(
-        f"storage.TrainedModel.{f}",
-        TypeError,
-        "lists? of questions.*one string",
-        TRAINED,
-        *["How old?"] * (1 + two),
-    )
-    row(f"storage.TrainedModel.{f}", TypeError, "lists? of .*None", TRAINED, *[None] * (1 + two))
-    row(f"storage.TrainedModel.{f}", TypeError, "lists? of .*bytes", TRAINED, *[b"How"] * (1 + two))
-    row(f"storage.TrainedModel.{f}", TypeError, "number 0 is a int", TRAINED, *[[3]] * (1 + two))
-    row(
-        f"storage.TrainedModel.{f}",
-        TypeError,
-        "number 0 is a NoneType",
-        TRAINED,
-        *[[None]] * (1 + two),
-    )
+MODEL_FILE = "inference.trained_model"
+for bad in ("How old?", None, b"How", [3], [None]):
+    row(f"{MODEL_FILE}.TrainedModel.embed", TypeError, "questions", TRAINED, bad)
+    row(f"{MODEL_FILE}.TrainedModel.similarity", TypeError, "questions1", TRAINED, bad, TEXTS)
+    row(f"{MODEL_FILE}.TrainedModel.predict", TypeError, "questions2", TRAINED, TEXTS, bad)
 row(
-    "storage.folders.TrainedModel.similarity",
+    f"{MODEL_FILE}.TrainedModel.similarity",
     ValueError,
-    "2 first and 1 second",
+    "questions2.* 2 and 1",
     TRAINED,
-    ["a", "b"],
-    ["c"],
+    TEXTS * 2,
+    TEXTS,
 )
 row(
-    "storage.folders.TrainedModel",
+    f"{MODEL_FILE}.TrainedModel.predict",
     TypeError,
-    "a model from Siamese, but it is None",
-    None,
-    WORDS,
-    {"pooling": "last"},
+    "threshold",
+    TRAINED,
+    TEXTS,
+    TEXTS,
+    threshold="high",
 )
 row(
-    "storage.folders.TrainedModel",
-    TypeError,
-    "vocabulary must be a Vocabulary.*list",
-    LAYER,
-    ["how"],
-    {"pooling": "last"},
-)
-row("storage.folders.TrainedModel", TypeError, "settings must be a dict.*None", LAYER, WORDS, None)
-row(
-    "storage.folders.TrainedModel",
+    f"{MODEL_FILE}.TrainedModel.predict",
     ValueError,
-    "vocabulary has 3 ids.*model has 4",
+    "threshold",
+    TRAINED,
+    TEXTS,
+    TEXTS,
+    threshold=NAN,
+)
+row(f"{MODEL_FILE}.TrainedModel.save", TypeError, "folder", TRAINED, None)
+row(f"{MODEL_FILE}.TrainedModel", TypeError, "model", None, WORDS, {"pooling": "last"})
+row(f"{MODEL_FILE}.TrainedModel", TypeError, "vocabulary", LAYER, ["how"], {"pooling": "last"})
+row(f"{MODEL_FILE}.TrainedModel", TypeError, "settings", LAYER, WORDS, None)
+row(f"{MODEL_FILE}.TrainedModel", TypeError, "threshold", LAYER, WORDS, {"threshold": "high"})
+row(f"{MODEL_FILE}.TrainedModel", ValueError, "threshold", LAYER, WORDS, {"threshold": NAN})
+row(
+    f"{MODEL_FILE}.TrainedModel",
+    ValueError,
+    "vocabulary must have 4 ids.* 3;",
     LAYER,
     Vocabulary(["how"]),
-    {"pooling": "last"},
+    {},
 )
-row("storage.folders.save_model", TypeError, "a TrainedModel.*None", FOLDER, None)
-row("storage.folders.save_model", FileExistsError, "holds no model.json", FOLDER, TRAINED)
-row("storage.folders.save_model", FileExistsError, "holds no model.json", TEXT, TRAINED)
-row("storage.folders.save_model", TypeError, "folder must be a path.*None", None, TRAINED)
-row(
-    "storage.folders.load_model",
-    FileNotFoundError,
-    "there is no model.json in .*trax-triplet train",
-    FOLDER,
-)
-row("storage.folders.load_model", FileNotFoundError, "there is no model.json", TEXT)
-row("storage.folders.load_model", FileNotFoundError, "there is no model.json", "no such folder")
+row(f"{MODEL_FILE}.save_model", TypeError, "trained", FOLDER, None)
+row(f"{MODEL_FILE}.save_model", TypeError, "folder", None, TRAINED)
+row(f"{MODEL_FILE}.save_model", FileExistsError, "has no model.json", FOLDER, TRAINED)
+row(f"{MODEL_FILE}.save_model", FileExistsError, "has no model.json", TEXT, TRAINED)
+row(f"{MODEL_FILE}.load_model", TypeError, "folder", None)
+row(f"{MODEL_FILE}.load_model", FileNotFoundError, "there is no model.json in .*train", FOLDER)
+row(f"{MODEL_FILE}.load_model", FileNotFoundError, "there is no model.json", TEXT)
+row(f"{MODEL_FILE}.load_model", FileNotFoundError, "there is no model.json", "no such folder")
 row("storage.folders.load_checkpoint", FileNotFoundError, "there is no checkpoint.json", FOLDER)
 row(
     "storage.folders.load_checkpoint",
@@ -370,17 +359,17 @@ row("distributed.processes.join", ValueError, "host:port.*'localhost'", "localho
 row("distributed.processes.join", ValueError, "number 2 of 2", "localhost:1", 2, 2)
 row("distributed.processes.join", ValueError, "at least 1.*0", "localhost:1", 2, 0, timeout=0)
 row(
-    "storage.trax_files.load_trax_model",
+    "inference.trax_model.load_trax_model",
     FileNotFoundError,
     "no such file",
     "no such file",
     vocab_size=10,
 )
 row(
-    "storage.trax_files.load_trax_model",
+    "inference.trax_model.load_trax_model",
     ValueError,
     "vocab_size must be a whole number",
     TEXT,
     vocab_size=None,
 )
-row("storage.trax_files.load_trax_model", ValueError, "text", TEXT, vocab_size=10)
+row("inference.trax_model.load_trax_model", ValueError, "text", TEXT, vocab_size=10)

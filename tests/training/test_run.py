@@ -15,6 +15,7 @@ from trax_triplet.data import pairs as data
 from trax_triplet.data import sample
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.model.siamese import get_weights, set_weights
+from trax_triplet.inference.trained_model import load_model
 from trax_triplet.storage import folders as storage
 from trax_triplet.training import loop
 from trax_triplet.training import run as training
@@ -65,7 +66,7 @@ def test_leaves_a_model_a_checkpoint_and_a_history(whole, parts):
         set(row) >= {"loss", "validation_loss", "validation_auc", "pairs_per_second"}
         for row in rows
     )
-    again = storage.load_model(folder / "model")
+    again = load_model(folder / "model")
     np.testing.assert_array_equal(again.embed(["How are you?"]), trained.embed(["How are you?"]))
 
 
@@ -136,7 +137,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(whole, parts, tm
 def test_ctrl_c_leaves_a_usable_model(tmp_path):
     done = killed(tmp_path, 2, "SIGINT")  # before the first evaluation has written anything
     assert "KeyboardInterrupt" in done.stderr
-    trained = storage.load_model(tmp_path / "model")
+    trained = load_model(tmp_path / "model")
     assert np.isfinite(trained.similarity(["How are you?"], ["Who are you?"])).all()
 
 

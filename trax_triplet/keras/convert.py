@@ -48,12 +48,12 @@ def to_keras(source):
         >>> model([tf.constant([[2, 3, 1]]), tf.constant([[2, 1, 1]])]).shape
         TensorShape([1, 8])
     """
+    from trax_triplet.inference.trained_model import TrainedModel, load_model
     from trax_triplet.model import siamese as model
-    from trax_triplet.storage import folders as storage
 
     if isinstance(source, (str, os.PathLike)):
-        source = storage.load_model(source)
-    trained = source if isinstance(source, storage.TrainedModel) else None
+        source = load_model(source)
+    trained = source if isinstance(source, TrainedModel) else None
     layer = source if trained is None else trained.model
     weights, pooling = model.get_weights(layer), model.pooling_of(layer)
     stage = (
@@ -106,8 +106,8 @@ def from_keras(model):
     stage, (embedding, lstm, *pool, out) = _parted(tower_of(model))
     pooling = _pooling(embedding, lstm, pool)
     _check_out(out, embedding.output_dim)
+    from trax_triplet.inference.trained_model import TrainedModel
     from trax_triplet.model.siamese import Siamese, set_weights
-    from trax_triplet.storage.folders import TrainedModel
 
     weights = _trax_arrays(*embedding.get_weights(), *lstm.get_weights())
     layer = set_weights(Siamese(embedding.input_dim, lstm.units, "eval", pooling=pooling), weights)

@@ -22,6 +22,7 @@ from trax_triplet.data.mining import draw_negatives, implied_duplicates
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.distributed import processes
+from trax_triplet.inference.trained_model import TrainedModel, load_model, save_model
 from trax_triplet.loss.steps import check_margin
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
@@ -159,7 +160,7 @@ def train(
                 run.rescue()
                 raise
         with processes.first_process_first():
-            return storage.load_model(output_dir / "model")
+            return load_model(output_dir / "model")
 
 
 class _Run:
@@ -330,9 +331,9 @@ class _Run:
             "threshold_source": source,
             "training": {**self._settings, **self._history[-1]},
         }
-        storage.save_model(
+        save_model(
             self._output_dir / "model",
-            storage.TrainedModel(self._eval_model, self._vocabulary, settings),
+            TrainedModel(self._eval_model, self._vocabulary, settings),
         )
 
     def _save_checkpoint(self):

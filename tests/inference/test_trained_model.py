@@ -1,0 +1,165 @@
+"""A trained model answers as its vectors say; its folder is read as it was written, or refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from trax_triplet import TrainedModel, load_model, save_model
+from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
+from trax_triplet.data.vocabulary import Vocabulary
+from trax_triplet.model.siamese import Siamese, get_weights, init_model
+from trax_triplet.storage import folders as storage
+
+
+@pytest.fixture(scope="module")
+def trained():
+    vocabulary = Vocabulary.build(["How old are you?", "Where is the station?"])
+    layer = init_model(Siamese(len(vocabulary), 4, "eval", pooling="last"), seed=1)
+    settings = {"pooling": "last", "threshold": 0.5, "threshold_source": "a guess"}
+    return TrainedModel(layer, vocabulary, settings)
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    trained.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_similarity_is_the_dot_product_of_the_vectors(trained):
+    first, second = ["How old are you?", ""], ["Where are you?", "Where?"]
+    expected = (trained.embed(first) * trained.embed(second)).sum(axis=1)
+    np.testing.assert_allclose(trained.similarity(first, second), expected, atol=1e-6)
+    assert trained.similarity(first, second)[1] == 0.0
+    assert trained.similarity([], []).shape == trained.predict([], []).shape == (0,)
+
+
+def test_predict_compares_with_the_threshold(trained):
+    first, second = ["How old are you?", "Are you old?", ""], ["Where?", "are you OLD", "Where?"]
+    scores = trained.similarity(first, second)
+    assert scores[2] == 0 and trained.threshold == 0.5
+    for threshold in (-1.0, 0, 0.5, float(scores[0]), np.float32(2)):
+        found = trained.predict(first, second, threshold=threshold)
+        assert found.dtype == np.bool_ and found.tolist() == (scores > threshold).tolist()
+    assert trained.predict(first, second).tolist() == (scores > 0.5).tolist()
+    without = TrainedModel(trained.model, trained.vocabulary, {"pooling": "last"})
+    assert without.threshold is None
+    with pytest.raises(ValueError, match="threshold must be given, .*best_threshold"):
+        without.predict(first, second)
+    assert without.predict(first, second, threshold=0.5).tolist() == (scores > 0.5).tolist()
+
+
+def test_what_is_read_is_what_was_written(trained, folder):
+    again = load_model(folder)
+    for name, weights in get_weights(trained.model).items():
+        np.testing.assert_array_equal(get_weights(again.model)[name], weights)
+    assert again.vocabulary == trained.vocabulary
+    assert again.settings == {
+        **trained.settings,
+        "training": {},
+        "vocab_size": len(trained.vocabulary),
+        "d_model": 4,
+        "tokenizer": "words",
+        "tokenizer_version": TOKENIZER_VERSIONS["words"],
+    }
+    questions = ["How old is the station?", "", "?"]
+    np.testing.assert_array_equal(again.embed(questions), trained.embed(questions))
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("threshold", [1, np.float32(0.25), None])
+def test_any_number_is_a_threshold_that_comes_back(trained, tmp_path, threshold):
+    settings = {"pooling": "last", "threshold": threshold}
+    TrainedModel(trained.model, trained.vocabulary, settings).save(tmp_path / "model")
+    assert load_model(tmp_path / "model").threshold == threshold
+
+
+def test_a_new_model_takes_the_place_of_the_old_one(trained, folder):
+    layer = init_model(Siamese(len(trained.vocabulary), 4, "eval", pooling="mean"), seed=2)
+    save_model(folder, TrainedModel(layer, trained.vocabulary, {"pooling": "mean"}))
+    assert load_model(folder).settings["pooling"] == "mean"
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_failed_write_leaves_the_old_model(trained, folder, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(storage.safetensors.numpy, "save", fail)
+    with pytest.raises(OSError, match="no space"):
+        save_model(folder, trained)
+    assert load_model(folder).threshold == 0.5
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+
+def test_killed_between_the_two_renames_the_old_model_is_found(trained, folder):
+    folder.rename(folder.with_name("model.old"))
+    shutil.copytree(folder.with_name("model.old"), folder.with_name("model.new"))
+    assert load_model(folder).threshold == 0.5
+    save_model(folder, trained)
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_folder_of_something_else_is_not_replaced(trained, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match="has no model.json, so it is not replaced"):
+        save_model(tmp_path / "thesis", trained)
+    assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "years of work"
+
+
+def forge(**settings):
+    """Changes settings and signs them again: what a careful forger would do."""
+
+    def change(folder):
+        content = json.loads((folder / "model.json").read_text())
+        content.pop("sha256")
+        content["settings"].update(settings)
+        content["sha256"] = storage._digest(content)
+        (folder / "model.json").write_text(json.dumps(content))
+
+    return change
+
+
+def rewrite(name, value):
+    """Writes the folder anew with other arrays or another vocabulary, signed."""
+
+    def change(folder):
+        settings, arrays = storage.read_folder(folder, "model.json")
+        (folder / "model.json").unlink()
+        if name == "vocabulary":
+            value.save(folder / "vocabulary.txt")
+        else:
+            arrays[name] = value(arrays[name])
+        storage.write_folder(folder, "model.json", settings, arrays)
+
+    return change
+
+
+MISFITS = {
+    "vocabulary missing": (lambda f: (f / "vocabulary.txt").unlink(), "vocabulary.txt is missing"),
+    "vocabulary truncated": (
+        lambda f: (f / "vocabulary.txt").write_bytes((f / "vocabulary.txt").read_bytes()[:-3]),
+        "vocabulary.txt should have",
+    ),
+    "other d_model": (forge(d_model=5), "the weights should be"),
+    "other vocab_size": (forge(vocab_size=3), "the weights should be"),
+    "other tokenizer": (forge(tokenizer="course"), "'course', but vocabulary.txt holds"),
+    "other vocabulary": (rewrite("vocabulary", Vocabulary(["how"])), "holds 3 by 'words'"),
+    "no pooling": (forge(pooling="max"), "no usable pooling"),
+    "text for a number": (forge(d_model="4"), "no usable d_model"),
+    "threshold NaN": (forge(threshold=float("nan")), "no usable threshold"),
+    "a weight NaN": (rewrite("lstm/bias", lambda w: w * np.float32("nan")), "not finite float32"),
+    "weights float64": (rewrite("lstm/bias", np.float64), "not finite float32"),
+    "weights transposed": (rewrite("lstm/kernel", np.transpose), "the weights should be"),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_what_does_not_fit_together_is_one_clear_error(folder, misfit):
+    change, message = MISFITS[misfit]
+    change(folder)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_model(folder)
+    assert str(folder) in str(caught.value)

@@ -1,0 +1,5 @@
+"""A trained model with its vocabulary: questions to vectors, similarities and answers."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
