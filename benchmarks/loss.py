@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
-from measure import interleaved, median, ratio, report  # noqa: E402
+import numpy as np
+from measure import interleaved, median, ratio, report
 
 D = 128
 SIDES = ("ours", "autodiff", "floor", "metric-learning")

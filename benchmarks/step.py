@@ -21,16 +21,16 @@ import measure
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
-import sides  # noqa: E402
+import numpy as np
+import sides
 
 from trax_triplet import course
 from trax_triplet.data import pairs as data
-from trax_triplet.data import reader  # noqa: E402
-from trax_triplet.data.mining import implied_duplicates  # noqa: E402
-from trax_triplet.data.stream import BatchStream  # noqa: E402
-from trax_triplet.data.vocabulary import Vocabulary  # noqa: E402
-from trax_triplet.keras.dataset import pairs_dataset  # noqa: E402
+from trax_triplet.data import reader
+from trax_triplet.data.mining import implied_duplicates
+from trax_triplet.data.stream import BatchStream
+from trax_triplet.data.vocabulary import Vocabulary
+from trax_triplet.keras.dataset import pairs_dataset
 
 VOCABULARY, D_MODEL, BATCH = 41_699, 128, 256
 OURS, IN_KERAS, ADAM = "ours", "ours in Keras", "Adam over the table"

@@ -20,18 +20,18 @@ import measure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-import step as step_benchmark  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
+import step as step_benchmark
 
-from trax_triplet.data.stream import BatchStream  # noqa: E402
+from trax_triplet.data.stream import BatchStream
 from trax_triplet.kernels import lstm as recurrence
 from trax_triplet.kernels import packing
-from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, catch_up  # noqa: E402
-from trax_triplet.kernels.packing import CHUNK, Workspace  # noqa: E402
-from trax_triplet.training import packed_trainer as trainer  # noqa: E402
-from trax_triplet.training.run import train  # noqa: E402
+from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, catch_up
+from trax_triplet.kernels.packing import CHUNK, Workspace
+from trax_triplet.training import packed_trainer as trainer
+from trax_triplet.training.run import train
 
 D, BATCH = 128, 256
 DEFAULTS = {

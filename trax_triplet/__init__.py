@@ -6,6 +6,6 @@ is quick and loads no framework. CONTRIBUTING.md has the map of the packages.
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,12 +1,4 @@
-from .runner import (
-    STEPS as STEPS,
-)
-from .runner import (
-    CaseResult as CaseResult,
-)
-from .runner import (
-    CheckResult as CheckResult,
-)
-from .runner import (
-    check as check,
-)
+from .runner import STEPS as STEPS
+from .runner import CaseResult as CaseResult
+from .runner import CheckResult as CheckResult
+from .runner import check as check

@@ -1,19 +1,7 @@
 from .explorer import explore as explore
-from .loss import (
-    hinge_curves as hinge_curves,
-)
-from .loss import (
-    positives_and_negatives as positives_and_negatives,
-)
-from .loss import (
-    similarity_heatmap as similarity_heatmap,
-)
-from .loss import (
-    stacked_batches as stacked_batches,
-)
-from .scores import (
-    learning_curve as learning_curve,
-)
-from .scores import (
-    score_histogram as score_histogram,
-)
+from .loss import hinge_curves as hinge_curves
+from .loss import positives_and_negatives as positives_and_negatives
+from .loss import similarity_heatmap as similarity_heatmap
+from .loss import stacked_batches as stacked_batches
+from .scores import learning_curve as learning_curve
+from .scores import score_histogram as score_histogram
