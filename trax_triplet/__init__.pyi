@@ -1,8 +1,10 @@
+from .checks.runner import check as check
 from .data import sample as sample
 from .data.pairs import Pairs as Pairs
 from .data.pairs import split_pairs as split_pairs
 from .data.reader import read_pairs as read_pairs
 from .data.vocabulary import Vocabulary as Vocabulary
+from .evaluation import evaluate as evaluate
 from .inference.trained_model import TrainedModel as TrainedModel
 from .inference.trained_model import load_model as load_model
 from .inference.trained_model import save_model as save_model

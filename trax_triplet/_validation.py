@@ -58,7 +58,7 @@ def _message(name: str, expected: str, came: str, advice: str) -> str:
     return f"{name} must be {expected}, but it is {came}" + (f"; {advice}" if advice else "")
 
 
-def shown(value: object) -> str:
+def shown(value: Any) -> str:
     """A value as messages show it: short, and an array by its dtype and shape.
 
     Example:
@@ -284,6 +284,24 @@ def threshold(value: Any, name: str = "threshold") -> float:
     if np.isnan(array):
         raise wrong_value(name, expected, value)
     return float(array)
+
+
+def threshold_or_own(value: Any, own: float | None) -> float:
+    """The threshold that was given, else the model's own.
+
+    Raises:
+        TypeError, ValueError: as `threshold`; also no threshold where the model has none.
+
+    Example:
+        >>> threshold_or_own(None, 0.5)
+        0.5
+    """
+    if value is None and own is None:
+        raise ValueError(
+            "threshold must be given, because the model has none; choose it on validation pairs "
+            "with trax_triplet.evaluation.best_threshold"
+        )
+    return threshold(own if value is None else value)
 
 
 def margin(value: Any, name: str = "margin") -> float:

@@ -19,7 +19,6 @@ DEMO_SETTINGS = {
     "word_dropout": 0.15,
     "hard_from": 250,
 }
-COURSE_THRESHOLD = 0.7
 
 
 def main(arguments=None):
@@ -116,7 +115,7 @@ def _train(options):
     result = {
         "model": str(Path(options.output, "model")),
         "seconds": round(seconds, 1),
-        "threshold": trained.settings["threshold"],
+        "threshold": trained.threshold,
         **{
             k: trained.settings["training"][k]
             for k in ("step", "validation_auc", "validation_loss")
@@ -173,15 +172,6 @@ def _evaluate(options):
     scores = trained.similarity(pairs.question1, pairs.question2)
     labels = pairs.is_duplicate
     result = evaluation.report(scores, labels, threshold, seed=options.seed)
-    result["accuracy_at_0.7"] = evaluation.accuracy(scores, labels, COURSE_THRESHOLD)
-    chosen_on, applied_to = evaluation.split_half(len(scores), seed=options.seed)
-    chosen = evaluation.best_threshold(scores[chosen_on], labels[chosen_on])
-    result["half"] = {
-        "threshold": float(chosen.threshold),
-        "chosen_on": len(chosen_on),
-        "applied_to": len(applied_to),
-        "accuracy": evaluation.accuracy(scores[applied_to], labels[applied_to], chosen.threshold),
-    }
     if options.plot:
         _plot(options.plot, "score_histogram", scores, labels, threshold=threshold)
         result["plot"] = options.plot
@@ -302,7 +292,7 @@ def _demo(options):
         f"{len(test)} to test"
     )
     trained, seconds = _train_on(train, validation, output, {**DEMO_SETTINGS, "seed": options.seed})
-    threshold = trained.settings["threshold"]
+    threshold = trained.threshold
     scores = trained.similarity(test.question1, test.question2)
     result = evaluation.report(scores, test.is_duplicate, threshold, seed=options.seed)
     _plot(output / "scores.png", "score_histogram", scores, test.is_duplicate, threshold=threshold)
@@ -344,7 +334,7 @@ def _export(options):
     result = {
         "output": options.output,
         "format": format,
-        "threshold": trained.settings.get("threshold"),
+        "threshold": trained.threshold,
     }
     if not options.json:
         print(
@@ -380,9 +370,7 @@ def _load(folder):
 
 
 def _threshold(options, trained):
-    threshold = (
-        options.threshold if options.threshold is not None else trained.settings.get("threshold")
-    )
+    threshold = options.threshold if options.threshold is not None else trained.threshold
     if threshold is None:
         raise ValueError("this model was saved without a threshold; give one with --threshold")
     if not math.isfinite(threshold):

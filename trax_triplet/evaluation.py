@@ -1,29 +1,51 @@
-"""How well similarities tell duplicates from other pairs: metrics, their uncertainty, and a
-threshold.
+"""How well similarities separate duplicates from other pairs: metrics, intervals, a threshold.
 
-Everything here takes `scores`, one similarity a pair, and `labels`, 1 for a duplicate pair, 0 for
-another; `check_scores` says what is accepted. A pair is called a duplicate where `score >
-threshold`. Plain NumPy.
+All but `evaluate` take `scores`, one similarity a pair, and `labels`, 1 for a duplicate pair, 0 for
+another (see `check_scores`). A pair is called a duplicate where `score > threshold`. NumPy only.
 
-Choose the threshold on validation pairs (`best_threshold`), apply it to test pairs (`report`). A
-metric at a threshold chosen on the same pairs is too good: never report it without saying so. With
-one labelled file, `split_half` gives one half to choose on and another to apply it to.
+Choose a threshold on validation pairs (`best_threshold`), apply it to test pairs (`report`): a
+metric at a threshold chosen on the same pairs is too good, so never report it without saying so.
+With one labelled file, `split_half` gives one half to choose on and another to apply it to.
 
-The comparison is done in the scores' own precision: float32 scores meet the threshold rounded to
-float32, as in `scores > threshold` with a NumPy array and a Python float. All else is in float64 or
-whole numbers.
+Scores are compared in their own precision: float32 scores meet the threshold rounded to float32, as
+in `scores > threshold` with a NumPy array and a Python float. All else is in float64 or integers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from numbers import Real
-from operator import index
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from trax_triplet import _validation as check
+
+if TYPE_CHECKING:
+    from trax_triplet import Pairs, TrainedModel
+
+__all__ = [
+    "COURSE_THRESHOLD",
+    "Confusion",
+    "Threshold",
+    "accuracy",
+    "average_precision",
+    "balanced_accuracy",
+    "best_threshold",
+    "bootstrap_interval",
+    "check_scores",
+    "confusion",
+    "evaluate",
+    "f1",
+    "precision",
+    "recall",
+    "report",
+    "roc_auc",
+    "split_half",
+]
+
+COURSE_THRESHOLD = 0.7
 
 
 class Confusion(NamedTuple):
@@ -36,64 +58,84 @@ class Confusion(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """A chosen threshold, the value of the metric there on the pairs it was chosen on, the metric's
-    name."""
+    """A chosen threshold, the metric's value there on the pairs it was chosen on, and its name."""
 
     threshold: float
     value: float
     metric: str
 
 
+def evaluate(
+    trained: TrainedModel, pairs: Pairs, *, threshold: float | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """How well a trained model tells duplicates among labelled pairs, in numbers ready for JSON.
+
+    Args:
+        trained: a `TrainedModel`.
+        pairs: `Pairs` with labels, of both classes.
+        threshold: similarity above which a pair is called a duplicate; None for the model's own.
+        seed: of the two bootstrap intervals and of the split into halves.
+
+    Returns:
+        The dict of `report`.
+
+    Raises:
+        TypeError: an argument of another type.
+        ValueError: pairs without labels or of one class only, a threshold that is not finite, a
+            negative seed, or no `threshold` where the model has none.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from trax_triplet import Pairs
+        >>> trained = SimpleNamespace(threshold=0.5, similarity=lambda q1, q2: np.array([0.9, 0.2]))
+        >>> numbers = evaluate(trained, Pairs(["How old?", "Who?"], ["What age?", "Why?"], [1, 0]))
+        >>> numbers["n"], numbers["threshold"], numbers["accuracy"]
+        (2, 0.5, 1.0)
+    """
+    if not hasattr(trained, "similarity"):
+        raise check.wrong_type("trained", "a TrainedModel", trained, "load one by load_model(path)")
+    if not hasattr(pairs, "is_duplicate"):
+        raise check.wrong_type("pairs", "trax_triplet.Pairs", pairs, "see read_pairs(path)")
+    if pairs.is_duplicate is None:
+        raise ValueError("pairs must have labels, but these do not; read them with their labels")
+    limit = check.threshold_or_own(threshold, trained.threshold)
+    scores = trained.similarity(pairs.question1, pairs.question2)
+    return report(scores, pairs.is_duplicate, limit, seed=seed)
+
+
 def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Scores and labels as arrays, once they are known to be fit for use.
 
     Args:
-      scores: similarities (n,), finite floats or integers, n >= 1; a list, a NumPy or a JAX array.
-      labels: (n,), 1 or True for a duplicate pair, 0 or False for another.
+        scores: similarities (n,), n >= 1, finite floats or integers, in a list or an array.
+        labels: (n,), 1 or True for a duplicate pair, 0 or False for another.
 
     Returns:
-      (scores, labels): floats (n,) in the precision that came (integers become float64), bools
-      (n,).
+        (scores, labels): floats (n,) as precise as they came (integers: float64), bools (n,).
 
     Raises:
-      TypeError: something other than numbers, or floats that are not float16, float32 or float64.
-      ValueError: another shape, no pairs, different lengths, a score not finite, a label not 0 or
-          1.
+        TypeError: not numbers, or floats other than float16, float32 and float64.
+        ValueError: another shape, no pairs, different lengths, a score not finite, a label not 0 or
+            1.
 
-    >>> check_scores([0.9, 0.2], [1, 0])[1].tolist()
-    [True, False]
+    Example:
+        >>> check_scores([0.9, 0.2], [1, 0])[1].tolist()
+        [True, False]
     """
-    scores, labels = _array("scores", scores), _array("labels", labels)
-    for name, array in (("scores", scores), ("labels", labels)):
-        if array.ndim != 1 or array.size == 0:
-            raise ValueError(
-                f"{name}: expected shape (n,), n >= 1, got {array.shape}; one number per pair"
-            )
+    scores, labels = _column("scores", scores, "iuf"), _column("labels", labels, "biuf")
     if scores.size != labels.size:
-        raise ValueError(
-            f"expected one label per score, got {scores.size} scores, {labels.size} labels"
-        )
+        raise check.wrong_value("labels", f"{scores.size} numbers, one per score", labels)
     if scores.dtype.kind in "iu":
         scores = scores.astype(np.float64)
     if scores.dtype.type not in (np.float16, np.float32, np.float64):
-        raise TypeError(
-            f"scores: expected float16, float32 or float64, got {scores.dtype}; convert first"
-        )
-    if labels.dtype.kind not in "biuf":
-        raise TypeError(
-            f"labels: expected numbers 0, 1 or booleans, got {labels.dtype}; convert first"
-        )
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if bad.size:
-        raise ValueError(
-            f"scores: expected finite numbers, got {scores[bad[0]]} at index {bad[0]} "
-            f"({bad.size} in all); look at the embeddings of these pairs"
-        )
-    bad = np.flatnonzero((labels != 0) & (labels != 1))
-    if bad.size:
-        raise ValueError(
-            f"labels: expected 0 or 1, got {labels[bad[0]]} at index {bad[0]}; 1 is a duplicate"
-        )
+        raise check.wrong_type("scores", "float16, float32 or float64", scores, "convert them")
+    for name, array, bad, expected, advice in (
+        ("scores", scores, ~np.isfinite(scores), "finite", "look at the vectors of this pair"),
+        ("labels", labels, (labels != 0) & (labels != 1), "0 or 1", "1 is a duplicate"),
+    ):
+        if bad.any():
+            first = int(bad.argmax())
+            raise check.wrong_value(f"{name}[{first}]", expected, array[first].item(), advice)
     return scores, labels.astype(bool)
 
 
@@ -101,36 +143,29 @@ def confusion(scores: ArrayLike, labels: ArrayLike, threshold: float) -> Confusi
     """Counts of right and wrong answers where a pair is called a duplicate at `score > threshold`.
 
     Args:
-      scores, labels: (n,) each, as for `check_scores`.
-      threshold: a finite number, on the scale of the scores.
+        scores, labels: (n,) each, as for `check_scores`.
+        threshold: a finite number, on the scale of the scores.
 
-    Raises TypeError and ValueError as `check_scores`; also for a threshold that is not one finite
-    number.
+    Returns:
+        The four counts.
 
-    >>> confusion([0.9, 0.8, 0.7, 0.1], [1, 0, 1, 0], 0.7)
-    Confusion(true_positives=1, false_positives=1, false_negatives=1, true_negatives=1)
+    Raises:
+        TypeError, ValueError: as `check_scores`; also a threshold that is not one finite number.
+
+    Example:
+        >>> confusion([0.9, 0.8, 0.7, 0.1], [1, 0, 1, 0], 0.7)
+        Confusion(true_positives=1, false_positives=1, false_negatives=1, true_negatives=1)
     """
     scores, labels = check_scores(scores, labels)
-    cut = np.asarray(threshold)
-    if cut.ndim != 0 or cut.dtype.kind not in "iuf":
-        raise TypeError(
-            f"threshold: expected one number, got {threshold!r}; pass a float such as 0.7"
-        )
-    if not np.isfinite(cut):
-        raise ValueError(
-            f"threshold: expected a finite number, got {cut}; pass a float such as 0.7"
-        )
-    with np.errstate(
-        over="ignore"
-    ):  # a threshold beyond float16's range becomes infinite, compares right
-        called = scores > scores.dtype.type(float(cut))
+    limit = check.number("threshold", threshold)
+    with np.errstate(over="ignore"):  # beyond float16's range it becomes infinite, compares right
+        called = scores > scores.dtype.type(limit)
     tn, fn, fp, tp = np.bincount(2 * called + labels, minlength=4).tolist()
     return Confusion(tp, fp, fn, tn)
 
 
-# (numerator, denominator) in whole numbers: the quotient is rounded once, so equally good
-# thresholds tie.
-_RATIOS: dict[str, Callable] = {
+# Numerator and denominator in integers: the quotient is rounded once, so equal thresholds tie.
+_RATIOS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "accuracy": lambda tp, fp, fn, tn: (tp + tn, tp + fp + fn + tn),
     "precision": lambda tp, fp, fn, tn: (tp, tp + fp),
     "recall": lambda tp, fp, fn, tn: (tp, tp + fn),
@@ -148,84 +183,83 @@ def _at_threshold(metric: str, scores: ArrayLike, labels: ArrayLike, threshold: 
 
 
 def accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
-    """Share of pairs answered right. Arguments and errors: `confusion`.
+    """Share of pairs answered right. Arguments: `confusion`.
 
-    >>> accuracy([0.9, 0.8, 0.7, 0.1], [1, 1, 1, 0], 0.7)
-    0.75
+    Example:
+        >>> accuracy([0.9, 0.8, 0.7, 0.1], [1, 1, 1, 0], 0.7)
+        0.75
     """
     return _at_threshold("accuracy", scores, labels, threshold)
 
 
 def balanced_accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
-    """Mean share answered right of duplicates and of others; ValueError without either. Else as
-    `confusion`.
+    """Mean share answered right of duplicates and of others, both needed. Arguments: `confusion`.
 
-    >>> balanced_accuracy([0.9, 0.8, 0.7, 0.1], [1, 1, 0, 0], 0.85)
-    0.75
+    Example:
+        >>> balanced_accuracy([0.9, 0.8, 0.7, 0.1], [1, 1, 0, 0], 0.85)
+        0.75
     """
     _need("balanced accuracy", check_scores(scores, labels)[1])
     return _at_threshold("balanced_accuracy", scores, labels, threshold)
 
 
 def precision(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
-    """Share of duplicates among the pairs called so; 0.0 where none is. Arguments and errors:
-    `confusion`.
+    """Share of duplicates among the pairs called so; 0.0 where none is. Arguments: `confusion`.
 
-    >>> precision([0.9, 0.8, 0.7, 0.1], [1, 0, 1, 0], 0.7)
-    0.5
+    Example:
+        >>> precision([0.9, 0.8, 0.7, 0.1], [1, 0, 1, 0], 0.7)
+        0.5
     """
     return _at_threshold("precision", scores, labels, threshold)
 
 
 def recall(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
-    """Share of the duplicates that are called so; 0.0 where none exist. Arguments and errors:
-    `confusion`.
+    """Share of the duplicates that are called so; 0.0 where there are none. Arguments: `confusion`.
 
-    >>> recall([0.9, 0.8, 0.7, 0.1], [1, 1, 1, 1], 0.7)
-    0.5
+    Example:
+        >>> recall([0.9, 0.8, 0.7, 0.1], [1, 1, 1, 1], 0.7)
+        0.5
     """
     return _at_threshold("recall", scores, labels, threshold)
 
 
 def f1(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
-    """Harmonic mean of precision and recall, 2 tp / (2 tp + fp + fn), 0.0 where 0/0. Else as
-    `confusion`.
+    """Harmonic mean of precision and recall, 2 tp / (2 tp + fp + fn) or 0. Arguments: `confusion`.
 
-    >>> f1([0.9, 0.8, 0.7, 0.1], [1, 0, 1, 0], 0.7)
-    0.5
+    Example:
+        >>> f1([0.9, 0.8, 0.7, 0.1], [1, 0, 1, 0], 0.7)
+        0.5
     """
     return _at_threshold("f1", scores, labels, threshold)
 
 
 def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Chance that a duplicate scores above another pair, a tie counting half: the area under the
-    ROC curve.
+    """Area under the ROC curve: the chance that a duplicate scores above another pair.
 
-    From 0 to 1; scores without meaning give about 0.5. From ranks, in O(n log n). Source: Hanley
-    and McNeil, Radiology 143 (1982). Arguments and errors: `check_scores`; also ValueError where a
-    class is missing.
+    A tie counts half; scores without meaning give about 0.5. From ranks, in O(n log n); see Hanley
+    and McNeil, Radiology 143 (1982). As `check_scores`; also ValueError where a class is missing.
 
-    >>> roc_auc([0.9, 0.5, 0.5, 0.1], [1, 1, 0, 0])  # (1 + 1 + 0.5 + 1) / 4
-    0.875
+    Example:
+        >>> roc_auc([0.9, 0.5, 0.5, 0.1], [1, 1, 0, 0])  # (1 + 1 + 0.5 + 1) / 4
+        0.875
     """
     scores, labels = check_scores(scores, labels)
     _need("ROC AUC", labels)
     _, duplicates, others = _counts_below(scores, labels)
-    twice = np.sum(
-        np.diff(duplicates) * (others[:-1] + others[1:])
-    )  # twice: half a tie stays whole
+    # Twice the sum, so that half a tie stays an integer.
+    twice = np.sum(np.diff(duplicates) * (others[:-1] + others[1:]))
     return int(twice) / (2 * int(duplicates[-1]) * int(others[-1]))
 
 
 def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
     """Precision at each distinct score, from the highest down, averaged by the recall gained there.
 
-    The sum of (R_k - R_(k-1)) P_k, equal scores entering together; up to 1, about the share of
-    duplicates for scores without meaning. Arguments and errors: `check_scores`; also ValueError
-    without duplicates.
+    The sum of (R_k - R_(k-1)) P_k, equal scores entering together; about the share of duplicates
+    for scores without meaning. As `check_scores`; also ValueError without duplicates.
 
-    >>> round(average_precision([0.9, 0.8, 0.7, 0.1], [1, 0, 1, 0]), 4)  # 1/2 * 1/1 + 1/2 * 2/3
-    0.8333
+    Example:
+        >>> round(average_precision([0.9, 0.8, 0.7, 0.1], [1, 0, 1, 0]), 4)  # 1/2 * 1/1 + 1/2 * 2/3
+        0.8333
     """
     scores, labels = check_scores(scores, labels)
     _need("average precision", labels, (1,))
@@ -236,44 +270,43 @@ def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def best_threshold(scores: ArrayLike, labels: ArrayLike, *, metric: str = "accuracy") -> Threshold:
-    """The threshold at which `metric` is highest on these pairs; choose on validation, apply
-    elsewhere.
+    """The threshold at which `metric` is highest on these pairs; choose on validation pairs.
 
-    One candidate for each cut through the sorted scores: halfway between neighbouring distinct
-    scores; the largest score ("none are duplicates"); the next number below the smallest ("all
-    are"), if it is finite. Among equally good ones the widest gap wins, then the lowest threshold;
-    "none" and "all" lie in no gap, so they win only where no cut between scores is as good. The
-    threshold is a finite number of the scores' own
-    precision: it cuts the same way whether scores are compared as they came or as Python floats.
-    Where halfway rounds onto the upper neighbour, it is the lower one. The value is recomputed with
-    the threshold.
+    There is one candidate for each cut through the sorted scores: halfway between neighbouring
+    distinct scores; the largest score ("none are duplicates"); the next number below the smallest
+    ("all are"), if it is finite. Among equally good ones the widest gap wins, then the lowest
+    threshold; "none" and "all" lie in no gap, so they win only where no cut between scores is as
+    good. The threshold is a finite number of the scores' own precision: it cuts the same way
+    whether scores are compared as they came or as Python floats. Where halfway rounds onto the
+    upper neighbour, it is the lower one. The value is recomputed with the threshold.
 
     Args:
-      scores, labels: (n,) each, as for `check_scores`.
-      metric: "accuracy", "balanced_accuracy" or "f1".
+        scores, labels: (n,) each, as for `check_scores`.
+        metric: "accuracy", "balanced_accuracy" or "f1".
 
-    Raises TypeError and ValueError as `check_scores`; also ValueError for another metric, for "f1"
-    without duplicates (it would be 0 throughout), for "balanced_accuracy" where a class is missing.
+    Returns:
+        The threshold, the value of the metric there, and the metric's name.
 
-    >>> best_threshold([0.875, 0.75, 0.25, 0.125], [1, 1, 0, 0])
-    Threshold(threshold=0.5, value=1.0, metric='accuracy')
+    Raises:
+        TypeError, ValueError: as `check_scores`; also another metric, "f1" without duplicates,
+            "balanced_accuracy" where a class is missing.
+
+    Example:
+        >>> best_threshold([0.875, 0.75, 0.25, 0.125], [1, 1, 0, 0])
+        Threshold(threshold=0.5, value=1.0, metric='accuracy')
     """
     needed = {"accuracy": (), "f1": (1,), "balanced_accuracy": (1, 0)}
-    if not isinstance(metric, str) or metric not in needed:
-        raise ValueError(f"metric: expected one of {', '.join(needed)}, got {metric!r}")
+    check.one_of("metric", metric, needed)
     scores, labels = check_scores(scores, labels)
     _need(metric, labels, needed[metric])
     distinct, duplicates, others = _counts_below(scores, labels)
-    candidates, gaps = _candidates(
-        distinct
-    )  # candidate k calls a duplicate what is at or above distinct[k]
+    candidates, gaps = _candidates(distinct)  # the k-th calls distinct[k] and above duplicates
     called = duplicates[-1] - duplicates, others[-1] - others
     numerator, denominator = _RATIOS[metric](*called, duplicates, others)
     values = np.where(np.isfinite(candidates), numerator / denominator, -1.0)
     best = np.flatnonzero(values == values.max())
-    threshold = float(
-        candidates[best[np.argmax(gaps[best])]]
-    )  # argmax takes the first, so the lowest
+    # argmax takes the first, so the lowest.
+    threshold = float(candidates[best[np.argmax(gaps[best])]])
     return Threshold(threshold, _at_threshold(metric, scores, labels, threshold), metric)
 
 
@@ -286,8 +319,7 @@ def bootstrap_interval(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """An interval that says how far a metric moves with the choice of pairs: the percentile
-    bootstrap.
+    """How far a metric moves with the choice of pairs: an interval by the percentile bootstrap.
 
     n pairs are drawn with replacement, the metric is taken, and again; the interval holds the
     middle `level` of the values (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch.
@@ -295,33 +327,31 @@ def bootstrap_interval(
     independent, the model as given.
 
     Args:
-      scores, labels: (n,) each, as for `check_scores`.
-      metric: (scores, labels) -> number, blind to the order of the pairs (resamples come sorted by
-        score, quick for ranks): `roc_auc`, or `functools.partial(accuracy, threshold=0.7)`.
-      level: share of the values inside, between 0 and 1.
-      n_resamples: at least 1; a 95 % interval wants 1000 or more.
-      seed: the same seed gives the same two floats, (low, high).
+        scores, labels: (n,) each, as for `check_scores`.
+        metric: (scores, labels) -> number, blind to the order of the pairs (resamples come sorted
+            by score, quick for ranks): `roc_auc`, or `functools.partial(accuracy, threshold=0.7)`.
+        level: share of the values inside, between 0 and 1.
+        n_resamples: at least 1; a 95 % interval wants 1000 or more.
+        seed: the same seed gives the same interval.
 
-    Raises TypeError and ValueError as `check_scores`; also for a metric that is no function or
-    gives NaN or infinity, a level outside (0, 1), fewer than one resample, a bad seed. What
-    `metric` raises comes through.
+    Returns:
+        (low, high), two floats.
 
-    >>> low, high = bootstrap_interval([0.9, 0.6, 0.7, 0.1], [1, 1, 0, 0], roc_auc)
-    >>> 0 <= low < high <= 1
-    True
+    Raises:
+        TypeError, ValueError: as `check_scores`; also a metric that is not a function or gives NaN
+            or infinity, a level outside (0, 1), fewer than one resample, a bad seed. What `metric`
+            raises comes through.
+
+    Example:
+        >>> low, high = bootstrap_interval([0.9, 0.6, 0.7, 0.1], [1, 1, 0, 0], roc_auc)
+        >>> 0 <= low < high <= 1
+        True
     """
     scores, labels = check_scores(scores, labels)
-    if not callable(metric):
-        raise TypeError(
-            f"metric: expected a function of (scores, labels), got {metric!r}; pass e.g. roc_auc"
-        )
-    if isinstance(level, bool) or not isinstance(level, Real):
-        raise TypeError(f"level: expected a number such as 0.95, got {level!r}")
-    _integer("seed", seed)
-    if not 0 < level < 1 or _integer("n_resamples", n_resamples, None) < 1:
-        raise ValueError(
-            f"expected 0 < level < 1 and n_resamples >= 1, got {level!r} and {n_resamples!r}"
-        )
+    check.function("metric", metric, "a function of (scores, labels), such as roc_auc")
+    level = check.number("level", level, above=0, below=1)
+    n_resamples = check.integer("n_resamples", n_resamples, 1)
+    seed = check.integer("seed", seed)
     generator = np.random.default_rng(seed)
     order = np.argsort(scores, kind="stable")
     scores, labels = scores[order], labels[order]
@@ -336,32 +366,36 @@ def bootstrap_interval(
             values.append(metric(np.repeat(scores, times), drawn))
     if not np.isfinite(values).all():
         raise ValueError(
-            "metric: expected finite numbers, got NaN or infinity for at least one resample"
+            "metric must return finite numbers, but it returned NaN or infinity for a resample"
         )
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def report(scores: ArrayLike, labels: ArrayLike, threshold: float, *, seed: int = 0) -> dict:
-    """The numbers a reader asks for about these pairs, at a threshold chosen elsewhere, ready for
-    JSON.
+def report(
+    scores: ArrayLike, labels: ArrayLike, threshold: float, *, seed: int = 0
+) -> dict[str, Any]:
+    """The numbers a reader asks for about these pairs, at a threshold chosen elsewhere.
 
     Args:
-      scores, labels, threshold: as for `confusion`; both classes must occur.
-      seed: of the two bootstrap intervals.
+        scores, labels, threshold: as for `confusion`; both classes must occur.
+        seed: of the two bootstrap intervals and of the split into halves.
 
     Returns:
-      A dict of ints and floats: n, duplicates (their count), share (of duplicates), threshold,
-      accuracy, accuracy_interval ([low, high], 95 %), majority_accuracy (of giving every pair the
-      commoner answer), precision, recall, f1, confusion (a dict), roc_auc, roc_auc_interval,
-      average_precision.
+        A dict ready for JSON: n, duplicates (their count), share (of duplicates), threshold,
+        accuracy, accuracy_interval ([low, high], 95 %), majority_accuracy (of giving every pair the
+        commoner answer), precision, recall, f1, confusion (a dict), roc_auc, roc_auc_interval,
+        average_precision, accuracy_at_0.7 (the course's threshold), and half (a dict: the accuracy
+        on one half of the pairs at the threshold that was best on the other; how many pairs it was
+        chosen_on and applied_to).
 
-    Raises TypeError and ValueError as `confusion`; also for a bad seed, and ValueError where a
-    class is missing.
+    Raises:
+        TypeError, ValueError: as `confusion`; also a bad seed, and a missing class.
 
-    >>> numbers = report([0.9, 0.8, 0.7, 0.1, 0.2], [1, 0, 1, 0, 0], 0.5)
-    >>> numbers["accuracy"], numbers["majority_accuracy"], numbers["confusion"]["false_positives"]
-    (0.8, 0.6, 1)
+    Example:
+        >>> numbers = report([0.9, 0.8, 0.7, 0.1, 0.2], [1, 0, 1, 0, 0], 0.5)
+        >>> numbers["accuracy"], numbers["majority_accuracy"], numbers["half"]["chosen_on"]
+        (0.8, 0.6, 2)
     """
     scores, labels = check_scores(scores, labels)
     _need("a report", labels)
@@ -370,6 +404,8 @@ def report(scores: ArrayLike, labels: ArrayLike, threshold: float, *, seed: int 
         rate.__name__: rate(scores, labels, threshold) for rate in (accuracy, precision, recall, f1)
     }
     interval = partial(bootstrap_interval, scores, labels, seed=seed)
+    chosen_on, applied_to = split_half(n, seed=seed)
+    chosen = best_threshold(scores[chosen_on], labels[chosen_on]).threshold
     return {
         "n": n,
         "duplicates": duplicates,
@@ -382,64 +418,69 @@ def report(scores: ArrayLike, labels: ArrayLike, threshold: float, *, seed: int 
         "roc_auc": roc_auc(scores, labels),
         "roc_auc_interval": list(interval(roc_auc)),
         "average_precision": average_precision(scores, labels),
+        f"accuracy_at_{COURSE_THRESHOLD}": accuracy(scores, labels, COURSE_THRESHOLD),
+        "half": {
+            "threshold": chosen,
+            "chosen_on": len(chosen_on),
+            "applied_to": len(applied_to),
+            "accuracy": accuracy(scores[applied_to], labels[applied_to], chosen),
+        },
     }
 
 
 def split_half(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Two random halves of n pairs: choose the threshold on the first, apply it to the second.
 
-    Returns (first, second): ascending int64 indices (n // 2,) and (n - n // 2,), each of 0..n-1 in
-    one of them. Raises TypeError where n or seed is not a whole number, ValueError where n is below
-    2 or seed below 0.
+    Args:
+        n: number of pairs, at least 2.
+        seed: the same seed gives the same halves.
 
-    >>> first, second = split_half(5)
-    >>> sorted(first.tolist() + second.tolist())
-    [0, 1, 2, 3, 4]
+    Returns:
+        (first, second): ascending int64 indices (n // 2,) and (n - n // 2,), each of 0..n-1 in one
+        of them.
+
+    Raises:
+        TypeError: n or seed is not an integer.
+        ValueError: n below 2 or seed below 0.
+
+    Example:
+        >>> first, second = split_half(5)
+        >>> sorted(first.tolist() + second.tolist())
+        [0, 1, 2, 3, 4]
     """
-    _integer("seed", seed)
-    if _integer("n", n, None) < 2:
-        raise ValueError(f"n: expected at least 2 pairs, one for each half, got {n}")
+    n, seed = check.integer("n", n, 2), check.integer("seed", seed)
     shuffled = np.random.default_rng(seed).permutation(np.arange(n, dtype=np.int64))
     return np.sort(shuffled[: n // 2]), np.sort(shuffled[n // 2 :])
 
 
-def _array(name: str, values: ArrayLike) -> np.ndarray:
+def _column(name: str, values: ArrayLike, kinds: str) -> np.ndarray:
+    expected = "numbers of shape (n,), n >= 1, one per pair"
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError:  # NumPy makes no array of rows of different lengths
-        raise ValueError(
-            f"{name}: expected shape (n,), one number per pair, got rows of different lengths"
-        ) from None
-
-
-def _integer(name: str, value: int, least: int | None = 0) -> int:
-    try:
-        number = None if isinstance(value, bool) else index(value)
-    except TypeError:
-        number = None
-    if number is None:
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
-    if least is not None and number < least:
-        raise ValueError(f"{name}: expected an integer of at least {least}, got {number}")
-    return number
+        raise check.wrong_value(name, expected, values) from None
+    if array.dtype.kind not in kinds:
+        raise check.wrong_type(name, expected, values)
+    if array.ndim != 1 or array.size == 0:
+        raise check.wrong_value(name, expected, array)
+    return array
 
 
 def _need(what: str, labels: np.ndarray, classes: tuple[int, ...] = (1, 0)) -> None:
     for wanted in classes:
         if not (labels == wanted).any():
             raise ValueError(
-                f"{what} needs pairs labelled {wanted}, got none among {labels.size}; add some"
+                f"labels must include {wanted} for {what}, but none of the {labels.size} is; add "
+                f"pairs labelled {wanted}"
             )
 
 
 def _counts_below(
     scores: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct scores, ascending (m,); duplicates and others below each, then all of them (m +
-    1,)."""
-    order = np.argsort(
-        scores, kind="stable"
-    )  # linear where the scores come sorted, as in the bootstrap
+    """Distinct scores, ascending (m,); duplicates and others below each, then in all (m + 1,)."""
+    # Linear where the scores come sorted, as in the bootstrap.
+    order = np.argsort(scores, kind="stable")
     scores, labels = scores[order], labels[order]
     starts = np.flatnonzero(np.append(True, scores[1:] != scores[:-1]))
     bounds = np.append(starts, scores.size).astype(np.int64)
@@ -448,8 +489,7 @@ def _counts_below(
 
 
 def _candidates(distinct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A threshold for each cut and its gap (m + 1,): below all, between neighbours, at the
-    largest."""
+    """A threshold for each cut, and its gap (m + 1,): below all, between two, at the largest."""
     lower, upper = distinct[:-1].astype(np.float64), distinct[1:].astype(np.float64)
     halfway = (lower / 2 + upper / 2).astype(distinct.dtype)
     halfway = np.where((lower <= halfway) & (halfway < upper), halfway, distinct[:-1])

@@ -115,12 +115,12 @@ class TrainedModel:
         *,
         threshold: float | None = None,
     ) -> np.ndarray:
-        """Whether each pair of questions is a duplicate: whether its similarity exceeds a threshold.
+        """Whether each pair of questions is a duplicate: its similarity is above a threshold.
 
         Args:
             questions1: n strings.
             questions2: n strings.
-            threshold: the similarity to exceed; None for the model's own.
+            threshold: the similarity to be above; None for the model's own.
 
         Returns:
             NumPy bool array (n,).
@@ -129,12 +129,7 @@ class TrainedModel:
             TypeError: as `similarity`; also a `threshold` that is not a number.
             ValueError: as `similarity`; also no `threshold` where the model has none, or NaN.
         """
-        if threshold is None and self.threshold is None:
-            raise ValueError(
-                "threshold must be given, because this model was saved without one; choose it on "
-                "validation pairs with trax_triplet.evaluation.best_threshold"
-            )
-        limit = check.threshold(self.threshold if threshold is None else threshold)
+        limit = check.threshold_or_own(threshold, self.threshold)
         return self.similarity(questions1, questions2) > limit
 
     def save(self, folder: str | os.PathLike[str]) -> None:
