@@ -243,7 +243,7 @@ def _read(args):
     ids = [vocabulary.encode_all(side) for side in (pairs.question1, pairs.question2)]
     return {
         "ids": ids,
-        "groups": data.question_groups(pairs),
+        "groups": data.question_groups(pairs)[0],
         "vocabulary": len(vocabulary),
         "words": vocabulary,
         "pairs": pairs,
@@ -348,7 +348,7 @@ def _real_sides(args, pairs):
             for _ in range(3)
         ]
         for stream in streams if hard else ():
-            stream.harden()
+            stream.start_hard_mining()
         epoch = streams[0].rest_of_epoch()  # compiles what the encoder needs
         shapes = {tuple(array.shape for array in batch): batch for batch in epoch}
         _warm_up(feed, our_steps, list(shapes.values()))

@@ -86,7 +86,7 @@ LEFT_OUT = {
             "plots.explorer.Explorer.numbers",
             "plots.explorer.Explorer.table",
             "plots.explorer.Explorer.picture",
-            "data.stream.BatchStream.harden",
+            "data.stream.BatchStream.start_hard_mining",
             "data.stream.BatchStream.take_rows",
             "data.stream.BatchStream.state",
             "data.stream.BatchStream.rest_of_epoch",
@@ -107,6 +107,9 @@ LEFT_OUT = {
     ),
     **dict.fromkeys(
         (
+            "data.padding.course_length",
+            "data.padding.pad",
+            "data.padding.rounded_length",
             "loss.similarity.upcast",
             "loss.similarity.upcast_both",
             "loss.similarity.dtype_name",

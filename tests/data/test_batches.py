@@ -1,177 +1,155 @@
-"""Padding, and the guarantees of an epoch's batches."""
+"""The guarantees of an epoch's batches, whatever the groups and the order; and padding."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trax_triplet.data.batches import epoch_batches, neighbour_batches, pad
+from trax_triplet.data.batches import epoch_batches
+from trax_triplet.data.padding import course_length, pad, rounded_length
 from trax_triplet.data.pairs import question_groups
 from trax_triplet.data.reader import read_pairs
 from trax_triplet.data.vocabulary import PAD_ID, Vocabulary
 
-
-@pytest.mark.parametrize(
-    "lengths, multiple, common",
-    [
-        ([3, 1], 8, 8),
-        ([8], 8, 8),
-        ([9, 2], 8, 16),
-        ([0, 0], 8, 8),
-        ([], 4, 4),
-        ([3, 5], 1, 5),
-        ([0], 1, 1),
-    ],
-)
-def test_pad_rounds_the_longest_row_up(lengths, multiple, common):
-    rows = [np.arange(2, 2 + length) for length in lengths]
-    padded = pad(rows, multiple=multiple)
-    assert padded.shape == (len(rows), common) and padded.dtype == np.int32
-    for row, out in zip(rows, padded.tolist()):
-        assert out == row.tolist() + [PAD_ID] * (common - len(row))
+ORDERS = ("random", "lengths", "vectors")
 
 
-def test_pad_to_a_length_and_cut():
-    rows = [[5, 6, 7], [8]]
-    assert pad(rows, length=4).tolist() == [[5, 6, 7, 1], [8, 1, 1, 1]]
-    assert pad(rows, max_length=2, multiple=2).tolist() == [[5, 6], [8, 1]]
-    assert pad(rows, length=2, max_length=2).tolist() == [[5, 6], [8, 1]]
-    with pytest.raises(
-        ValueError, match="a row of 3 ids does not fit into length=2; cut it by max_length="
-    ):
-        pad(rows, length=2)
+def planned(groups, batch_size, order="random", **options):
+    """`epoch_batches` in one of the three orders, with lengths or vectors drawn for it."""
+    rng = np.random.default_rng(len(groups))
+    if order == "lengths":
+        options["lengths"] = rng.integers(0, 30, len(groups))
+    if order == "vectors":
+        options["vectors"] = rng.normal(size=(len(groups), 3))
+    return epoch_batches(groups, batch_size, **{"seed": 0, "neighbours": 3, **options})
 
 
-@pytest.mark.parametrize("options", [{"multiple": 0}, {"length": 0}, {"max_length": 0}])
-def test_pad_refuses_lengths_below_one(options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))} must be at least 1, got 0"):
-        pad([[5]], **options)
+def as_lists(batches):
+    return [batch.tolist() for batch in batches]
 
 
-@pytest.mark.parametrize("row", [[1.5], 3, [[1]], ["a"]])
-def test_pad_refuses_what_is_no_row_of_ids(row):
-    with pytest.raises((TypeError, ValueError, IndexError), match="row 1 is|too many indices"):
-        pad([[5], row])
-
-
-def check_guarantees(batches, groups1, groups2, batch_size):
-    """Every pair once; no group twice in a batch; full batches but for the last; sizes fall."""
-    assert sorted(pair for batch in batches for pair in batch.tolist()) == list(range(len(groups1)))
+def check_guarantees(batches, groups, batch_size):
+    """No pair and no group of a batch comes twice; the full batches come first; sizes fall."""
+    came = [pair for batch in batches for pair in batch.tolist()]
+    assert len(set(came)) == len(came)
     for batch in batches:
-        seen = set()
-        for pair in batch.tolist():
-            sides = {int(groups1[pair]), int(groups2[pair])}
-            assert not sides & seen
-            seen |= sides
+        assert batch.dtype == np.int64 and len(np.unique(groups[batch])) == len(batch)
     sizes = [len(batch) for batch in batches]
     assert sizes == sorted(sizes, reverse=True) and all(1 <= size <= batch_size for size in sizes)
-    assert all(batch.dtype == np.int64 for batch in batches)
+    # A batch that is not full holds a pair of every group left.
+    partial = [set(groups[batch].tolist()) for batch in batches if len(batch) < batch_size]
+    assert all(later <= earlier for earlier, later in zip(partial, partial[1:]))
 
 
-GROUPS = st.lists(
-    st.tuples(st.integers(0, 12), st.integers(0, 12), st.booleans()), max_size=60
-).map(
-    lambda sides: (
-        np.array([(a, a if same else b) for a, b, same in sides], np.int64).reshape(-1, 2).T
-    )
-)
+GROUPS = st.lists(st.integers(0, 9), max_size=60).map(lambda groups: np.array(groups, np.int64))
 
 
-@settings(deadline=None, max_examples=200)
-@given(GROUPS, st.integers(1, 9), st.booleans(), st.integers(0, 2), st.integers(0, 99))
-def test_epoch_guarantees_whatever_the_groups(groups, batch_size, bucketed, epoch, seed):
-    lengths = np.random.default_rng(seed).integers(0, 30, groups.shape[1])
-    options = {"seed": seed, "epoch": epoch, "bucketed": bucketed}
-    batches = epoch_batches(lengths, *groups, batch_size, **options)
-    check_guarantees(batches, *groups, batch_size)
-    again = epoch_batches(lengths, *groups, batch_size, **options)
-    assert [batch.tolist() for batch in again] == [batch.tolist() for batch in batches]
+@settings(deadline=None, max_examples=100)
+@given(GROUPS, st.integers(1, 9), st.sampled_from(ORDERS), st.integers(0, 5))
+def test_guarantees_and_turns_whatever_the_groups(groups, batch_size, order, seed):
+    epochs = [planned(groups, batch_size, order, seed=seed, epoch=epoch) for epoch in range(12)]
+    n_batches = len(epochs[0])
+    for batches in epochs:
+        check_guarantees(batches, groups, batch_size)
+        assert len(batches) == n_batches == -(-sum(map(len, batches)) // batch_size)
+    came = [set().union(*as_lists(batches)) for batches in epochs]
+    for group, size in zip(*np.unique(groups, return_counts=True)):
+        members = set(np.flatnonzero(groups == group).tolist())
+        assert {len(pairs & members) for pairs in came} == {min(size, n_batches)}
+        turns = -(-size // n_batches)
+        for start in range(len(epochs) - turns + 1):  # any ceil(m / k) epochs have every pair
+            assert members <= set().union(*came[start : start + turns])
 
 
-@settings(deadline=None, max_examples=200)
-@given(GROUPS, st.integers(1, 9), st.integers(0, 2), st.integers(0, 99), st.data())
-def test_neighbour_guarantees_whatever_the_groups(groups, batch_size, epoch, seed, drawn):
-    vectors = np.random.default_rng(seed).normal(size=(groups.shape[1], 3))
-    options = {"seed": seed, "epoch": epoch, "neighbours": drawn.draw(st.integers(1, batch_size))}
-    batches = neighbour_batches(vectors, *groups, batch_size, **options)
-    check_guarantees(batches, *groups, batch_size)
-    again = neighbour_batches(vectors, *groups, batch_size, **options)
-    assert [batch.tolist() for batch in again] == [batch.tolist() for batch in batches]
+@settings(deadline=None, max_examples=60)
+@given(GROUPS, st.integers(1, 9), st.sampled_from(ORDERS), st.randoms())
+def test_chosen_rows_come_all_and_no_others(groups, batch_size, order, random):
+    rows = [row for row in range(len(groups)) if random.random() < 0.5]
+    batches = planned(groups, batch_size, order, rows=rows)
+    check_guarantees(batches, groups, batch_size)
+    assert sorted(pair for batch in as_lists(batches) for pair in batch) == rows
+    largest = np.unique(groups[rows], return_counts=True)[1].max(initial=0)
+    assert len(batches) == max(largest, -(-len(rows) // batch_size))
 
 
-@pytest.mark.parametrize("make", ["epoch", "neighbour"])
-def test_another_epoch_or_seed_gives_other_batches(make):
-    groups = np.arange(64)
-    vectors = np.random.default_rng(0).normal(size=(64, 4))
-
+@pytest.mark.parametrize("order", ORDERS)
+def test_seed_and_epoch_decide(order):
     def batches(seed, epoch):
-        if make == "epoch":
-            found = epoch_batches(np.full(64, 5), groups, groups, 8, seed=seed, epoch=epoch)
-        else:
-            found = neighbour_batches(
-                vectors, groups, groups, 8, neighbours=4, seed=seed, epoch=epoch
-            )
-        return [batch.tolist() for batch in found]
+        return as_lists(planned(np.arange(64), 8, order, seed=seed, epoch=epoch))
 
     assert batches(0, 0) == batches(0, 0)
     assert batches(0, 0) != batches(0, 1) and batches(0, 0) != batches(1, 0)
 
 
-def test_without_clashes_one_batch_is_smaller():
-    groups = np.arange(103)
-    sizes = [len(b) for b in epoch_batches(np.full(103, 5), groups, groups, 10, seed=0)]
-    assert sizes == [10] * 10 + [3]
-    vectors = np.eye(103)
-    assert [
-        len(b) for b in neighbour_batches(vectors, groups, groups, 10, neighbours=5, seed=0)
-    ] == sizes
+@pytest.mark.parametrize("order", ORDERS)
+def test_without_clashes_one_batch_is_smaller(order):
+    batches = planned(np.arange(103), 10, order)
+    assert [len(batch) for batch in batches] == [10] * 10 + [3]
 
 
-def test_exchange_keeps_the_tail_short():
-    # 400 pairs, batches of 10; ten groups of 35 pairs and 50 single pairs: 40 batches can hold them
-    # all, though the first batches of any greedy order use up too few of the large groups.
+def test_as_many_of_a_group_come_as_there_are_batches():
+    # 6 pairs of one group and 4 others, batches of 2. With 4 of the group: 8 pairs, 4 batches. With
+    # 5: 9 pairs, 5 batches. With 6: 10 pairs, still 5 batches, of which one would need two of them.
+    groups = np.array([0] * 6 + [1, 2, 3, 4])
+    for epoch in range(3):
+        batches = as_lists(epoch_batches(groups, 2, seed=0, epoch=epoch))
+        assert [len(batch) for batch in batches] == [2, 2, 2, 2, 1]
+        assert {6, 7, 8, 9} <= set().union(*batches)
+
+
+def test_large_groups_leave_no_tail():
+    # 400 pairs, batches of 10; ten groups of 35 pairs and 50 single pairs: 40 batches hold them
+    # all, if the large groups are used from the start.
     groups = np.concatenate([np.repeat(np.arange(10), 35), np.arange(100, 150)])
-    for seed in range(5):
-        batches = epoch_batches(np.full(400, 5), groups, groups, 10, seed=seed)
-        check_guarantees(batches, groups, groups, 10)
-        assert len(batches) <= 42
-
-
-def test_one_large_group_leaves_a_tail_of_its_own():
-    # A group of 30 pairs needs 30 batches; 40 others fill some of them up to 7.
-    groups = np.concatenate([np.zeros(30, int), np.arange(1, 41)])
-    batches = epoch_batches(np.full(70, 5), groups, groups, 7, seed=0)
-    check_guarantees(batches, groups, groups, 7)
-    assert len(batches) == 30
+    for order in ORDERS:
+        batches = planned(groups, 10, order, rows=np.arange(400))
+        assert [len(batch) for batch in batches] == [10] * 40
 
 
 def padding_share(batches, lengths):
     steps = sum(len(batch) * max(lengths[batch]) for batch in batches)
-    return 1 - lengths.sum() / steps
+    return 1 - sum(lengths[batch].sum() for batch in batches) / steps
 
 
-def test_bucketed_batches_need_little_padding_and_are_not_in_order_of_length():
+def test_similar_lengths_need_little_padding_and_are_not_in_order():
     rng = np.random.default_rng(0)
     lengths, groups = rng.integers(5, 45, 20_000), rng.integers(0, 9_000, 20_000)
-    by_length = epoch_batches(lengths, groups, groups, 64, seed=0)
-    any_length = epoch_batches(lengths, groups, groups, 64, seed=0, bucketed=False)
-    check_guarantees(by_length, groups, groups, 64)
-    # 50 batches share 40 lengths, so a batch spans one or two of them; unbucketed all 40 (mean 24.5
-    # of 44).
-    assert padding_share(by_length, lengths) < 0.05
-    assert 0.4 < padding_share(any_length, lengths) < 0.5
-    longest = [int(max(lengths[batch])) for batch in by_length[:200]]
-    assert abs(np.corrcoef(longest, np.arange(200))[0, 1]) < 0.3
+    by_length = epoch_batches(groups, 64, seed=0, lengths=lengths)
+    # 312 batches share 40 lengths, so most have one; otherwise all 40 (mean 24.5 of 44).
+    assert padding_share(by_length, lengths) < 0.03
+    assert 0.4 < padding_share(epoch_batches(groups, 64, seed=0), lengths) < 0.5
+    longest = [int(max(lengths[batch])) for batch in by_length[:300]]
+    assert abs(np.corrcoef(longest, np.arange(300))[0, 1]) < 0.3
 
 
 def test_neighbours_share_a_batch():
-    # 16 clusters of 16 pairs in 16 directions: each batch of 32 must be two whole clusters.
+    # 16 clusters of 16 pairs in 16 directions: each batch of 32 must be two complete clusters.
     rng = np.random.default_rng(0)
     cluster = rng.permutation(np.repeat(np.arange(16), 16))
     vectors = np.eye(16)[cluster] + 0.01 * rng.normal(size=(256, 16))
-    batches = neighbour_batches(vectors, np.arange(256), np.arange(256), 32, neighbours=16, seed=3)
+    batches = epoch_batches(np.arange(256), 32, vectors=vectors, neighbours=16, seed=3)
     assert len(batches) == 8
     assert all(len(set(cluster[batch].tolist())) == 2 for batch in batches)
+
+
+def test_neighbours_are_the_nearest_of_other_groups():
+    # Pairs lie on a line, two of each group beside each other: a batch of one block of 3 is a pair
+    # and its two nearest ones that are not of its own group, nor of one another's.
+    angles = np.arange(12) * 0.1 + np.tile([0.0, -0.09], 6)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    groups = np.arange(12) // 2
+    first = epoch_batches(groups, 3, vectors=vectors, neighbours=3, seed=0)
+    assert sorted(pair for batch in as_lists(first) for pair in batch) == list(range(12))
+    used = set()
+    order = as_lists(epoch_batches(groups, 12, vectors=vectors, neighbours=3, seed=0))[0]
+    seed, *near = order[:3]
+    others = [i for i in range(12) if groups[i] != groups[seed]]
+    expected = []
+    for i in sorted(others, key=lambda i: -float(vectors[i] @ vectors[seed])):
+        if groups[i] not in used and len(expected) < 2:
+            expected.append(i)
+            used.add(groups[i])
+    assert near == expected
 
 
 def test_neighbours_of_the_seeds_own_group_are_passed_over():
@@ -179,44 +157,41 @@ def test_neighbours_of_the_seeds_own_group_are_passed_over():
     # elsewhere.
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(40), 20)
-    vectors = (rng.normal(size=(40, 8)))[groups] + 1e-4 * rng.normal(size=(800, 8))
+    vectors = rng.normal(size=(40, 8))[groups] + 1e-4 * rng.normal(size=(800, 8))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    batches = neighbour_batches(vectors, groups, groups, 20, neighbours=5, seed=0)
-    check_guarantees(batches, groups, groups, 20)
-    assert [len(batch) for batch in batches[:30]] == [20] * 30
-
-
-def test_wrong_arguments():
-    good = [np.zeros(3, int), np.arange(3), np.arange(3), 2]
-    for position, wrong, phrase in [
-        (0, np.zeros((3, 1), int), "lengths must be int"),
-        (0, np.zeros(3), "lengths must be int"),
-        (1, np.arange(2), r"groups1 must be int \(3,\)"),
-        (2, np.zeros(3), r"groups2 must be int \(3,\), got float64"),
-        (3, 0, "batch_size must be at least 1"),
-    ]:
-        arguments = good[:position] + [wrong] + good[position + 1 :]
-        with pytest.raises(ValueError, match=phrase):
-            epoch_batches(*arguments, seed=0)
-    for numbers in ({"seed": -1}, {"seed": 0, "epoch": -1}):
-        with pytest.raises(ValueError, match="seed and epoch at least 0"):
-            epoch_batches(*good, **numbers)
-    for vectors in (np.zeros(3), [[np.nan], [0], [0]]):
-        with pytest.raises(ValueError, match="vectors must be finite"):
-            neighbour_batches(vectors, *good[1:], seed=0, neighbours=1)
-    with pytest.raises(ValueError, match="neighbours must be from 1 to batch_size=2, got 16"):
-        neighbour_batches(np.zeros((3, 2)), *good[1:], seed=0)
+    batches = epoch_batches(groups, 20, vectors=vectors, neighbours=5, seed=0)
+    check_guarantees(batches, groups, 20)
+    assert [len(batch) for batch in batches] == [20] * 40
 
 
 @pytest.mark.real_data
 def test_real_pairs(real_data):
     pairs = read_pairs(real_data / "quora_duplicates.csv")
     questions = pairs.question1 + pairs.question2
-    ids = Vocabulary.build(questions).encode_all(questions)
+    _, ids = Vocabulary.build_encoded(questions)
     lengths = np.array([len(row) for row in ids]).reshape(2, -1).max(axis=0)
-    groups = question_groups(pairs)
-    batches = epoch_batches(lengths, *groups, 256, seed=0)
-    check_guarantees(batches, *groups, 256)
-    largest_group = int(np.bincount(groups[0]).max())
-    assert len(batches) == max(largest_group, -(-len(pairs) // 256))
-    assert padding_share(batches, lengths) < 0.1
+    groups = question_groups(pairs)[0]
+    batches = epoch_batches(groups, 256, seed=0, lengths=lengths)
+    check_guarantees(batches, groups, 256)
+    assert 0.98 * len(pairs) < sum(map(len, batches)) <= 256 * len(batches)
+    # Six groups are in every batch, whatever its length; without order the share is 0.6.
+    assert padding_share(batches, lengths) < 0.45
+
+
+@pytest.mark.parametrize("n_words, rounded, course", [(0, 8, 8), (8, 8, 8), (9, 16, 16)])
+def test_lengths_are_rounded_up(n_words, rounded, course):
+    assert (rounded_length(n_words), course_length(n_words)) == (rounded, course)
+
+
+def test_long_questions_of_a_course_model_go_up_to_a_power_of_two():
+    assert [course_length(n) for n in (63, 64, 65, 128, 129)] == [64, 64, 128, 128, 256]
+
+
+@pytest.mark.parametrize("lengths", [(3, 1), (4,), (0, 0), (), (0, 4, 2)])
+def test_pad_fills_up_rows_and_columns(lengths):
+    rows = [np.arange(2, 2 + length) for length in lengths]
+    padded = pad(rows, 4, len(rows) + 1)
+    assert padded.dtype == np.int32
+    expected = [row.tolist() + [PAD_ID] * (4 - len(row)) for row in rows]
+    assert padded.tolist() == [*expected, [PAD_ID] * 4]
+    assert pad(rows, 4).tolist() == expected

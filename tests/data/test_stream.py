@@ -2,16 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
-from trax_triplet.data.stream import BatchStream, whose_turn
+from trax_triplet.data.stream import BatchStream
 
 
 def stream(n=10, batch_size=4, **settings):
-    ids = [[np.array([2 + i] * (1 + i % 3), np.int32)] for i in range(n)]
-    ids = [i[0] for i in ids]
+    """Pair i has the word 2 + i, on both sides, one to three times."""
+    ids = [np.array([2 + i] * (1 + i % 3), np.int32) for i in range(n)]
     groups = np.arange(n) // 2 * 2  # pairs 2k and 2k + 1 ask the same
     settings = {
         "seed": 0,
@@ -20,7 +17,7 @@ def stream(n=10, batch_size=4, **settings):
         "vectors": lambda: np.eye(n, 4, dtype=np.float32) + 0.1,
         **settings,
     }
-    return BatchStream(ids, ids, (groups, groups), batch_size=batch_size, **settings)
+    return BatchStream(ids, ids, groups, batch_size=batch_size, **settings)
 
 
 def rows_of(batch):
@@ -31,7 +28,7 @@ def rows_of(batch):
 def test_every_pair_once_an_epoch_and_one_shape(hard):
     s = stream()
     if hard:
-        s.harden()
+        s.start_hard_mining()
     for epoch in range(2):
         batches = s.rest_of_epoch()
         assert s.epoch == epoch
@@ -47,7 +44,7 @@ def test_every_pair_once_an_epoch_and_one_shape(hard):
 @pytest.mark.parametrize("steps", [0, 1, 2, 5, 9])
 def test_a_restored_stream_goes_on_where_it_stood(steps):
     one, other = stream(), stream()
-    one.harden() if steps > 4 else None
+    one.start_hard_mining() if steps > 4 else None
     for _ in range(steps):
         next(one)
     other.restore(one.state())
@@ -58,14 +55,14 @@ def test_a_restored_stream_goes_on_where_it_stood(steps):
 
 def test_a_batch_smaller_than_the_groups_is_one_group():
     s = stream(batch_size=4, neighbours=16)
-    s.harden()
+    s.start_hard_mining()
     assert sorted(row for batch in s.rest_of_epoch() for row in rows_of(batch)) == list(range(10))
 
 
-def test_hardening_inside_an_epoch_keeps_the_rest_of_it():
+def test_hard_mining_inside_an_epoch_keeps_the_rest_of_it():
     s = stream()
     seen = rows_of(next(s))
-    s.harden()
+    s.start_hard_mining()
     seen += [row for batch in s.rest_of_epoch() for row in rows_of(batch)]
     assert sorted(seen) == list(range(10))
 
@@ -75,35 +72,36 @@ def test_long_questions_are_cut_in_training():
     assert all((batch[0][:, 2:] == 1).all() for batch in s.rest_of_epoch())
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 9), st.integers(0, 5))
-def test_pairs_of_large_groups_take_turns(groups, batch_size, seed):
-    groups = np.array(groups)
-    epochs = [whose_turn(groups, batch_size, seed=seed, epoch=epoch) for epoch in range(60)]
-    for group, size in zip(*np.unique(groups, return_counts=True)):
-        k = -(-len(epochs[0]) // batch_size)  # batches an epoch
-        members = [set(pairs[groups[pairs] == group].tolist()) for pairs in epochs]
-        assert {len(m) for m in members} == {min(size, k)}
-        for start in range(
-            len(epochs) - -(-size // k) + 1
-        ):  # any ceil(size / k) epochs have every pair
-            assert len(set().union(*members[start : start + -(-size // k)])) == size
+def test_the_two_sides_are_padded_to_one_length():
+    one, other = [np.array([5] * 3), np.array([6] * 9)], [np.array([7] * 17), np.array([8])]
+    batch = next(BatchStream(one, other, [3, 4], batch_size=3, seed=0, max_words=20))
+    rows = np.argsort(batch[2][:2])
+    assert batch[0][rows].tolist() == [[5] * 3 + [1] * 21, [6] * 9 + [1] * 15]
+    assert batch[1][rows].tolist() == [[7] * 17 + [1] * 7, [8] + [1] * 23]
+    assert batch[2].tolist() == batch[3].tolist() == [*batch[2][:2].tolist(), -1]
 
 
-def test_room_for_as_many_of_a_group_as_there_are_batches():
-    # 6 pairs of one group and 4 others, batches of 2. Room for 4: 8 pairs, 4 batches. For 5: 9
-    # pairs, 5 batches. For 6: 10 pairs, still 5 batches, of which one would need two of the group.
-    groups = np.array([0] * 6 + [1, 2, 3, 4])
-    assert [len(whose_turn(groups, 2, seed=0, epoch=epoch)) for epoch in range(3)] == [9, 9, 9]
-
-
-def test_a_group_larger_than_the_epoch_is_told_and_nothing_else_waits():
+def test_pairs_whose_turn_is_in_another_epoch_are_counted():
     groups = np.array([0] * 6 + [1, 2, 3, 4])
     ids = [np.array([2 + i], np.int32) for i in range(10)]
-    s = BatchStream(
-        ids, ids, (groups, groups), batch_size=2, seed=0, max_words=8, neighbours=2, vectors=None
-    )
+    s = BatchStream(ids, ids, groups, batch_size=2, seed=0, max_words=8)
     seen = [sorted(row for batch in s.rest_of_epoch() for row in rows_of(batch)) for _ in range(2)]
-    assert s.waiting == 1
+    assert s.n_deferred == 1
     assert all(len(set(rows)) == 9 and set(rows) >= {6, 7, 8, 9} for rows in seen)
     assert set(seen[0]) | set(seen[1]) == set(range(10))
+
+
+def test_the_rows_of_the_batches_given_are_handed_out_once():
+    s = stream()
+    given = [rows_of(next(s)) for _ in range(2)]
+    assert [rows.tolist() for rows in s.take_rows()] == given and s.take_rows() == []
+
+
+def test_hard_batches_are_made_of_neighbours():
+    # Pairs 2k and 2k + 5 point the same way: a block of two is such a couple.
+    way = np.arange(10) % 5
+    s = stream(batch_size=2, vectors=lambda: np.eye(5, dtype=np.float32)[way])
+    s.start_hard_mining()
+    assert all(way[a] == way[b] for a, b in map(rows_of, s.rest_of_epoch()))
+    with pytest.raises(ValueError, match="vectors"):
+        stream(vectors=None).start_hard_mining()

@@ -73,12 +73,10 @@ def test_ids_are_the_trax_sides_batches(pairs):
     vocabulary = Vocabulary.build(pairs.question1 + pairs.question2)
     stream = BatchStream(
         *map(vocabulary.encode_all, (duplicates.question1, duplicates.question2)),
-        question_groups(duplicates),
+        question_groups(duplicates)[0],
         batch_size=64,
         seed=5,
         max_words=6,
-        neighbours=1,
-        vectors=None,
     )
     dataset = pairs_dataset(pairs, 64, seed=5, vocabulary=vocabulary, max_words=6)
     for (ids1, ids2), groups in epoch(dataset) + epoch(dataset):

@@ -76,12 +76,10 @@ def pairs_dataset(pairs, batch_size=256, *, seed=0, vocabulary=None, max_words=N
     ]
     stream = BatchStream(
         *ids,
-        question_groups(pairs),
+        question_groups(pairs)[0],
         batch_size=batch_size,
         seed=seed,
         max_words=max_words or max(1, *map(len, ids[0] + ids[1])),
-        neighbours=1,
-        vectors=None,
     )
     groups, n_batches = tf.TensorSpec((None, 2), tf.int32), -(-len(pairs) // batch_size)
     if vocabulary is None:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from trax_triplet.compat import fastmath, optimizers, training
-from trax_triplet.data.stream import STEP
+from trax_triplet.data.padding import LENGTH_MULTIPLE
 from trax_triplet.data.vocabulary import PAD_ID
 from trax_triplet.distributed.processes import local_shard, mean_over_processes
 from trax_triplet.loss.triplet import TripletLoss
@@ -105,7 +105,7 @@ def make_loop(model, eval_model, stream, judged, settings):
     """
     rule = {name: settings[name] for name in ("margin", "closest", "anchor")}
     loss = TripletLoss(**rule, normalize=False, with_groups=True)
-    ids = np.full((settings["batch_size"], STEP), PAD_ID, np.int32)
+    ids = np.full((settings["batch_size"], LENGTH_MULTIPLE), PAD_ID, np.int32)
     empty = local_shard((ids, ids, ids[:, 0], ids[:, 0]))
 
     def schedule(step):

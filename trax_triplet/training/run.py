@@ -204,7 +204,7 @@ class _Run:
         names = ("batch_size", "seed", "max_words", "neighbours")
         return BatchStream(
             *ids,
-            data.question_groups(pairs),
+            data.question_groups(pairs)[0],
             vectors=vectors,
             **{name: self._settings[name] for name in names},
         )
@@ -225,7 +225,7 @@ class _Run:
             until_hard = hard_from - self.loop.step if hard_from is not None else 0
             if until_hard <= 0 and hard_from is not None and not self._stream.hard:
                 self._say(f"step {self.loop.step}: from here on batches are made of similar pairs")
-                self._stream.harden()
+                self._stream.start_hard_mining()
             self.loop.run_quietly(
                 min(target - self.loop.step, until_hard if until_hard > 0 else target)
             )
@@ -315,10 +315,10 @@ class _Run:
             )
 
     def _tell_of_waiting(self):
-        if self._stream.waiting and not self._waiting_told:
+        if self._stream.n_deferred and not self._waiting_told:
             self._waiting_told = True
             self._say(
-                f"{self._stream.waiting} pairs sit out this epoch: no batch takes two pairs of a duplicate "
+                f"{self._stream.n_deferred} pairs sit out this epoch: no batch takes two pairs of a duplicate "
                 "group, and theirs are larger than the number of batches. They take turns"
             )
 
