@@ -62,7 +62,7 @@ ROOMS_LEFT_OUT = {
             "distributed.processes",
             "distributed.launch",
             "storage.folders",
-            "storage.instructions",
+            "storage.arrays",
             "storage.trax_files",
             "storage.unpickler",
             "keras.dataset",

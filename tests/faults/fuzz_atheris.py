@@ -20,7 +20,7 @@ with atheris.instrument_imports(
         "trax_triplet.storage.folders",
         "trax_triplet.storage.trax_files",
         "trax_triplet.storage.unpickler",
-        "trax_triplet.storage.instructions",
+        "trax_triplet.storage.arrays",
     ]
 ):
     import fuzz

@@ -1,10 +1,7 @@
-"""Trax's weight files: what is read is what was written; what a stranger wrote never runs, and
-takes little memory."""
+"""Trax's weight files: read as they were written; nothing a stranger wrote runs or takes much."""
 
 import contextlib
-import functools
 import gzip
-import itertools
 import os
 import pickle
 import re
@@ -19,24 +16,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from paths import ROOT
 
-from trax_triplet import load_trax_model
-from trax_triplet.compat import lr_schedules, optimizers, shapes, training
-from trax_triplet.loss.triplet import TripletLoss
-from trax_triplet.model.siamese import Siamese, get_weights, init_model
+from trax_triplet.storage import unpickler
 from trax_triplet.storage.trax_files import read_pickle, read_trax_weights
-
-VOCAB, WIDTH = 11, 4
-SHAPES = [(11, 4), (8, 16), (16,)]  # embedding, kernel, bias
-
-
-@pytest.fixture(scope="module")
-def model():
-    return init_model(Siamese(VOCAB, WIDTH, "eval"), seed=1)
 
 
 def written(path, content, protocol=4):
     path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content, protocol))
     return path
+
+
+SHAPES = [(44, (11, 4)), (128, (8, 16)), (16, (16,))]
 
 
 def same(first, second):
@@ -46,39 +35,17 @@ def same(first, second):
     )
 
 
-# --- what is read is what was written
-# -------------------------------------------------------------------------
-
-
-def test_a_model_that_trax_saved_comes_back(model, tmp_path):
-    signature = (
-        shapes.ShapeDtype((1, 8), np.int32),
-        shapes.ShapeDtype([1, None], np.dtype("int32")),
-    )
-    model.save_to_file(str(tmp_path / "model.pkl.gz"), input_signature=signature)
-    content = read_pickle(tmp_path / "model.pkl.gz")
-    assert content["input_signature"] == (
-        ((1, 8), np.dtype("int32")),
-        ((1, None), np.dtype("int32")),
-    )
-    assert content["flat_state"] == []
-    again = load_trax_model(tmp_path / "model.pkl.gz", vocab_size=VOCAB, d_model=WIDTH)
-    assert same([*get_weights(again).values()], [*get_weights(model).values()])
-    ids = np.array([[2, 3, 1], [4, 10, 5]])
-    np.testing.assert_array_equal(again((ids, ids[::-1])), model((ids, ids[::-1])))
+# What is read is what was written
 
 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("as_type", [np.asarray, jax.numpy.asarray, np.asfortranarray])
-def test_a_file_by_trax_without_our_repair_comes_back(model, tmp_path, protocol, as_type):
-    arrays = [as_type(array) for array in get_weights(model).values()]
-    path = written(tmp_path / "model.pkl", {"flat_weights": arrays, "flat_state": []}, protocol)
-    again = read_trax_weights(path)
-    assert same(again, [*get_weights(model).values()])
+def test_arrays_of_numpy_and_jax_come_back(tmp_path, protocol, as_type):
+    weights = [np.arange(n, dtype=np.float32).reshape(shape) for n, shape in SHAPES]
+    content = {"flat_weights": [as_type(array) for array in weights], "flat_state": []}
+    again = read_trax_weights(written(tmp_path / "model.pkl", content, protocol))
+    assert same(again, weights)
     assert all(array.flags.writeable for array in again)
-    assert same(
-        [*get_weights(load_trax_model(path, vocab_size=VOCAB, d_model=WIDTH)).values()], again
-    )
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
@@ -125,47 +92,6 @@ def test_bfloat16_comes_as_float32(tmp_path, protocol):
     assert {array.dtype for array in again} == {np.dtype("float32")}
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A Loop's folder after two steps, and the weights of its model."""
-    folder = tmp_path_factory.mktemp("loop")
-    batch = (np.full((4, 3), 2, np.int32), np.full((4, 3), 3, np.int32))
-    task = training.TrainTask(
-        itertools.repeat(batch),
-        TripletLoss(),
-        optimizers.Adam(0.01),
-        lr_schedule=lr_schedules.constant(0.01),
-        n_steps_per_checkpoint=2,
-    )
-    evaluation = training.EvalTask(itertools.repeat(batch), [TripletLoss()])
-    loop = training.Loop(
-        Siamese(VOCAB, WIDTH), task, eval_tasks=[evaluation], output_dir=str(folder)
-    )
-    loop.run(2)
-    return folder, [*get_weights(loop.model).values()]
-
-
-def test_a_checkpoint_of_a_loop_comes_back(checkpoint):
-    folder, weights = checkpoint
-    content = read_pickle(folder / "model.pkl.gz")
-    assert content["step"] == 2 and isinstance(content["flat_weights"], int)
-    assert same(read_trax_weights(str(folder / "model.pkl.gz")), weights)
-    assert same(read_trax_weights(folder / "model.weights.npy.gz"), weights)
-    again = load_trax_model(folder / "model.pkl.gz", vocab_size=VOCAB, d_model=WIDTH, mode="train")
-    assert same([*get_weights(again).values()], weights)
-    with pytest.raises(ValueError, match="pooling must be one of"):
-        load_trax_model(folder / "model.pkl.gz", vocab_size=VOCAB, d_model=WIDTH, pooling="sum")
-
-
-def test_slots_are_told_from_weights(checkpoint):
-    with pytest.raises(
-        ValueError,
-        match="6 tensors of .* lstm/kernel: expected .8, 16., found .11, 4.; .* 2 arrays of "
-        "each shape: that looks like an optimiser's slots .*; load the model.pkl.gz",
-    ):
-        load_trax_model(checkpoint[0] / "model.opt_slots0.npy.gz", vocab_size=VOCAB, d_model=WIDTH)
-
-
 def test_the_file_of_arrays_stands_where_trax_puts_it(tmp_path):
     path = written(tmp_path / "model.pkl.gz", {"flat_weights": 2})
     with pytest.raises(
@@ -178,62 +104,6 @@ def test_the_file_of_arrays_stands_where_trax_puts_it(tmp_path):
         np.save(file, np.asfortranarray([[1, 2], [3, 4]], np.float16))
         np.save(file, np.array(7, ">i8"))
     assert [array.tolist() for array in read_trax_weights(path)] == [[[1.0, 2.0], [3.0, 4.0]], 7]
-
-
-# --- weights that do not fit
-# ------------------------------------------------------------------------------------
-
-MISFITS = {
-    "another vocabulary": (
-        [(9, 4), (8, 16), (16,)],
-        "embedding: expected .11, 4., found .9, 4.. The file's vocabulary has 9 .* vocab_size=9",
-    ),
-    "another width": (
-        [(11, 6), (12, 24), (24,)],
-        "bias: expected .16,., found .24,.. It is a model of width 6; .* vocab_size=11, d_model=6",
-    ),
-    "both": (
-        [(9, 6), (12, 24), (24,)],
-        "width 6 and a vocabulary of 9 words; load it with vocab_size=9, d_model=6",
-    ),
-    "slots, by sort": (SHAPES * 3, "3 arrays of each shape"),
-    "slots of a wider model": (
-        [(9, 6)] * 2 + [(12, 24)] * 2 + [(24,)] * 2,
-        "2 arrays of each shape",
-    ),
-    "a layer more": (
-        [*SHAPES, (4, 2)],
-        "4 tensors .* the first three fit, but there are more. It has more",
-    ),
-    "a layer less": (
-        SHAPES[:2],
-        "2 tensors .* lstm/bias: expected .16,., found nothing. It has fewer",
-    ),
-    "nothing": ([], "0 tensors .* embedding: expected .11, 4., found nothing; .* It has fewer"),
-    "a GRU": (
-        [(11, 4), (8, 8), (8,)],
-        "lstm/kernel: expected .8, 16., found .8, 8.; lstm/bias.* another architecture",
-    ),
-}
-
-
-@pytest.mark.parametrize("found, message", MISFITS.values(), ids=MISFITS)
-def test_one_error_says_what_does_not_fit_and_why(tmp_path, found, message):
-    path = written(
-        tmp_path / "model.pkl", {"flat_weights": [np.zeros(shape, np.float32) for shape in found]}
-    )
-    with pytest.raises(ValueError, match=message):
-        load_trax_model(path, vocab_size=VOCAB, d_model=WIDTH)
-
-
-def test_whole_numbers_are_no_weights(tmp_path):
-    path = written(
-        tmp_path / "model.pkl", {"flat_weights": [np.zeros(shape, np.int32) for shape in SHAPES]}
-    )
-    with pytest.raises(
-        ValueError, match="embedding in .* has dtype int32; expected floating-point"
-    ):
-        load_trax_model(path, vocab_size=VOCAB, d_model=WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -249,8 +119,7 @@ def test_other_contents_are_refused(tmp_path, content, message):
         read_trax_weights(written(tmp_path / "model.pkl", content))
 
 
-# --- hostile pickles
-# ----------------------------------------------------------------------------------------------
+# Hostile pickles
 
 
 def text(string):
@@ -397,7 +266,7 @@ def hostile(marker):
         "a function for a value": (name("numpy", "ndarray"), "holds a function"),
         "a negative size": (made(b"J\xff\xff\xff\xff\x85"), "of a shape that has .* negative"),
         "two negative sizes": (made(b"J\xff\xff\xff\xff\x85"[:-1] * 2 + b"\x86"), "negative"),
-        "a text for a size": (made(text("1") + b"\x85"), "not a tuple of whole numbers"),
+        "a text for a size": (made(text("1") + b"\x85"), "not a tuple of integers"),
         "too few bytes": (
             made(b"K\x02\x85"),
             r"shape \(2,\) and dtype float32, for which its 4 bytes are not the 8",
@@ -428,7 +297,7 @@ def hostile(marker):
             + text("dtype")
             + f4
             + b"s\x86b",
-            "shape is not a tuple of whole numbers",
+            "shape is not a tuple of integers",
         ),
         "a signature without a state": (
             name("trax.shapes", "ShapeDtype") + b")\x81",
@@ -441,76 +310,78 @@ def hostile(marker):
         ),
         "itself": (b"]q\x01h\x01a", "more than 64 deep"),
         "a remembered value unknown": (b"h\x07", "damaged"),
-        "goes on behind its end": (b"N.c", "goes on for"),
+        "goes on after its end": (b"N.c", "goes on for"),
         "an unknown instruction": (b"\xff", "opcode .* unknown"),
         "nothing": (b"", "takes more values than it made"),
     }
 
 
-BOMBS = {
-    "remembers far away": (b"Nr\xff\xff\xff\x7f", "remembers its value number 2147483647"),
-    "remembers far away, in digits": (
-        b"Np" + b"9" * 30 + b"\n",
-        "remembers its value number 9{30}",
-    ),
-    "huge bytes": (b"\x8e" + struct.pack("<Q", 2**40), "damaged"),
-    "huge text": (b"\x8d" + struct.pack("<Q", 2**62), "damaged"),
-    "huge bytearray": (b"\x96" + struct.pack("<Q", 2**63), "damaged"),
-    "huge number": (b"\x8b" + struct.pack("<i", 2**31 - 1), "damaged"),
-    "huge number of digits": (b"I" + b"7" * 100_000 + b"\n", "damaged"),
-    "huge frame": (
-        b"\x80\x04\x95" + struct.pack("<Q", 2**50),
-        "announces 1,125,899,906,842,624 bytes",
-    ),
-    "deep lists": (b"]" * 400_000 + b"a" * 399_999, "more than 64 deep"),
-    "deep tuples": (b")" + b"\x85" * 400_000, "more than 64 deep"),
-    "deep dictionaries": (b"}" + b"K\x01}" * 200_000 + b"s" * 200_000, "more than 64 deep"),
-    "a flood of lists": (b"(" + b"]" * 30_000_000 + b"t", "more than 1,000,000 instructions"),
-    "lists of the same lists": (
-        b"]q\x00"
-        + b"".join(b"](" + bytes([104, i]) * 9 + b"eq" + bytes([i + 1]) for i in range(30)),
-        "more than 1,000,000 values",
-    ),
-    "copies of the same text": (
-        text("x" * 10**7)
-        + b"q\x00"
-        + call(name("_codecs", "encode"), b"h\x00", text("latin1")) * 200,
-        "many copies of the same bytes",
-    ),
-    "arrays of the same bytes": (
-        b"B"
-        + struct.pack("<I", 10**7)
-        + bytes(10**7)
-        + b"q\x00]("
-        + call(
-            name("numpy", "ndarray"),
-            b"J" + struct.pack("<i", 10**7) + b"\x85",
-            call(name("numpy", "dtype"), text("u1")),
-            b"h\x00",
-        )
-        * 200
-        + b"e",
-        "many copies of the same bytes",
-    ),
-    "a huge shape": (
-        call(
-            name("numpy", "ndarray"),
-            b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86",
-            call(name("numpy", "dtype"), text("f8")),
-            b"C\x01x",
+def bombs(n, steps):
+    """Pickles of some n bytes that ask for more than they should, where `steps` are allowed."""
+    return {
+        "remembers far away": (b"Nr\xff\xff\xff\x7f", "remembers its value number 2147483647"),
+        "remembers far away, in digits": (
+            b"Np" + b"9" * 30 + b"\n",
+            "remembers its value number 9{30}",
         ),
-        "for which its 1 bytes are not the",
-    ),
-    "a huge shape of nothing": (
-        call(
-            name("numpy", "ndarray"),
-            b"K\x00\x8a\x08" + struct.pack("<q", 2**62) + b"\x86",
-            call(name("numpy", "dtype"), text("f8")),
-            b"C\x00",
+        "huge bytes": (b"\x8e" + struct.pack("<Q", 2**40), "damaged"),
+        "huge text": (b"\x8d" + struct.pack("<Q", 2**62), "damaged"),
+        "huge bytearray": (b"\x96" + struct.pack("<Q", 2**63), "damaged"),
+        "huge number": (b"\x8b" + struct.pack("<i", 2**31 - 1), "damaged"),
+        "huge number of digits": (b"I" + b"7" * 100_000 + b"\n", "damaged"),
+        "huge frame": (
+            b"\x80\x04\x95" + struct.pack("<Q", 2**50),
+            "announces 1,125,899,906,842,624 bytes",
         ),
-        "or one that is negative",
-    ),
-}
+        "deep lists": (b"]" * n + b"a" * (n - 1), "more than 64 deep"),
+        "deep tuples": (b")" + b"\x85" * n, "more than 64 deep"),
+        "deep dictionaries": (b"}" + b"K\x01}" * (n // 2) + b"s" * (n // 2), "more than 64 deep"),
+        "a flood of lists": (b"(" + b"]" * (75 * n) + b"t", f"more than {steps:,} instructions"),
+        "lists of the same lists": (
+            b"]q\x00"
+            + b"".join(b"](" + bytes([104, i]) * 9 + b"eq" + bytes([i + 1]) for i in range(30)),
+            f"more than {steps:,} values",
+        ),
+        "copies of the same text": (
+            text("x" * (25 * n))
+            + b"q\x00"
+            + call(name("_codecs", "encode"), b"h\x00", text("latin1")) * 200,
+            "many copies of the same bytes",
+        ),
+        "arrays of the same bytes": (
+            b"B"
+            + struct.pack("<I", (25 * n))
+            + bytes((25 * n))
+            + b"q\x00]("
+            + call(
+                name("numpy", "ndarray"),
+                b"J" + struct.pack("<i", (25 * n)) + b"\x85",
+                call(name("numpy", "dtype"), text("u1")),
+                b"h\x00",
+            )
+            * 200
+            + b"e",
+            "many copies of the same bytes",
+        ),
+        "a huge shape": (
+            call(
+                name("numpy", "ndarray"),
+                b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86",
+                call(name("numpy", "dtype"), text("f8")),
+                b"C\x01x",
+            ),
+            "for which its 1 bytes are not the",
+        ),
+        "a huge shape of nothing": (
+            call(
+                name("numpy", "ndarray"),
+                b"K\x00\x8a\x08" + struct.pack("<q", 2**62) + b"\x86",
+                call(name("numpy", "dtype"), text("f8")),
+                b"C\x00",
+            ),
+            "or one that is negative",
+        ),
+    }
 
 
 @pytest.mark.parametrize("which", hostile("x"))
@@ -561,13 +432,22 @@ print(int(status["VmHWM"].split()[0]) // 1024, "jax" in sys.modules)
 """
 
 
+@pytest.mark.parametrize("which", bombs(10, 3000))
+def test_bombs_are_refused(tmp_path, monkeypatch, which):
+    monkeypatch.setattr(unpickler, "MAX_STEPS", 3000)
+    content, message = bombs(1200, 3000)[which]
+    with pytest.raises(ValueError, match=message):
+        read_pickle(written(tmp_path / "bomb.pkl", content + b"."))
+
+
+@pytest.mark.integration
 @pytest.mark.skipif(
     not os.path.exists("/proc/self/status"), reason="the peak of memory is read from Linux's /proc"
 )
 def test_bombs_take_little_memory(tmp_path):
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999, 9999), }\n"
     npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(80)
-    cases = [(content + b".", message) for content, message in BOMBS.values()]
+    cases = [(content + b".", message) for content, message in bombs(400_000, 1_000_000).values()]
     cases += [
         (npy, "array 1 takes 7,999,199,920,008 bytes, but 80 are left"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(900), "array 1 is described by"),
@@ -591,8 +471,7 @@ def test_bombs_take_little_memory(tmp_path):
     assert int(peak) < 500 and framework == "False", last
 
 
-# --- damage and limits
-# ----------------------------------------------------------------------------------------------
+# Damage and limits
 
 GOOD = pickle.dumps(
     {"flat_weights": [np.ones((2, 3), np.float32)], "history": {"a": [(1, 0.5)]}}, 4
@@ -648,22 +527,19 @@ def test_arrays_of_other_things_are_refused(tmp_path, array):
         read_trax_weights(tmp_path / "a.npy")
 
 
-def test_limits_can_be_set(model, tmp_path):
-    path = tmp_path / "model.pkl.gz"
-    model.save_to_file(str(path))
-    size = len(gzip.decompress(path.read_bytes()))
-    assert len(read_trax_weights(path, max_bytes=size)) == 3
-    load = functools.partial(load_trax_model, vocab_size=VOCAB, d_model=WIDTH)
-    for read in (read_pickle, read_trax_weights, load):
-        with pytest.raises(
-            ValueError, match=f"unpacks to more than {size - 1:,} bytes.*ask for more by max_bytes"
-        ):
-            read(path, max_bytes=size - 1)
+def test_limits_can_be_set(tmp_path):
+    data = pickle.dumps({"flat_weights": [np.zeros(1000)]})
+    path = written(tmp_path / "model.pkl.gz", gzip.compress(data))
+    assert len(read_trax_weights(path, max_bytes=len(data))) == 1
+    for read in (read_pickle, read_trax_weights):
+        too_much = f"unpacks to more than {len(data) - 1:,} bytes.*ask for more by max_bytes"
+        with pytest.raises(ValueError, match=too_much):
+            read(path, max_bytes=len(data) - 1)
         with pytest.raises(ValueError, match="is larger than 10 bytes"):
             read(path, max_bytes=10)
-        with pytest.raises(TypeError, match="max_bytes is a whole number of bytes, but it is 1.5"):
+        with pytest.raises(TypeError, match="max_bytes must be"):
             read(path, max_bytes=1.5)
-        with pytest.raises(ValueError, match="max_bytes must be at least 1, but it is 0"):
+        with pytest.raises(ValueError, match="max_bytes must be"):
             read(path, max_bytes=0)
         with pytest.raises(FileNotFoundError):
             read(tmp_path / "absent")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from trax_triplet.model.siamese import WEIGHT_NAMES, Siamese, set_weights
@@ -11,8 +15,14 @@ __all__ = ["load_trax_model"]
 
 
 def load_trax_model(
-    path, *, vocab_size, d_model=128, mode="eval", pooling="course", max_bytes=MAX_BYTES
-):
+    path: str | os.PathLike[str],
+    *,
+    vocab_size: int,
+    d_model: int = 128,
+    mode: str = "eval",
+    pooling: str = "course",
+    max_bytes: int = MAX_BYTES,
+) -> Any:
     """A Siamese model with the weights of a file by Trax, such as the course's model.pkl.gz.
 
     Args:
@@ -24,52 +34,51 @@ def load_trax_model(
         The model, as `Siamese` makes it.
 
     Raises:
-        FileNotFoundError, TypeError: as `read_trax_weights`.
-        ValueError: as `read_trax_weights` and `Siamese`; or weights that do not fit: which ones,
-            and why that may be.
+        FileNotFoundError: as `read_trax_weights`.
+        TypeError, ValueError: as `read_trax_weights` and `Siamese`; or weights that do not fit:
+            which ones, and why that may be.
 
     Example:
         >>> import tempfile
-        >>> from trax_triplet.model.siamese import init_model
+        >>> from trax_triplet.model.siamese import get_weights, init_model
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     init_model(Siamese(10, 4)).save_to_file(f"{folder}/model.pkl.gz")
         ...     model = load_trax_model(f"{folder}/model.pkl.gz", vocab_size=10, d_model=4)
-        >>> model((np.array([[2, 3]]), np.array([[4, 5]])))[0].shape
-        (1, 4)
+        >>> get_weights(model)["embedding"].shape
+        (10, 4)
     """
-    model = Siamese(
-        vocab_size, d_model, mode, pooling=pooling
-    )  # checks the sizes, and takes no memory yet
-    weights = read_trax_weights(path, max_bytes=max_bytes)
-    expected, found = _shapes(vocab_size, d_model), [array.shape for array in weights]
+    model = Siamese(vocab_size, d_model, mode, pooling=pooling)  # checks the sizes, takes no memory
+    arrays = read_trax_weights(path, max_bytes=max_bytes)
+    expected, found = _shapes(vocab_size, d_model), [array.shape for array in arrays]
     if found != expected:
-        differing = [
+        padded = [*found, *["nothing"] * len(expected)]
+        differing = "; ".join(
             f"{name}: expected {want}, found {have}"
-            for name, want, have in zip(WEIGHT_NAMES, expected, found + ["nothing"] * 3)
+            for name, want, have in zip(WEIGHT_NAMES, expected, padded, strict=False)
             if want != have
-        ]
+        )
         raise ValueError(
-            f"the {len(found)} tensors of {path} do not fit a Siamese model with vocab_size={vocab_size} and "
-            f"d_model={d_model}: {'; '.join(differing) or 'the first three fit, but there are more'}. "
+            f"the {len(found)} tensors of {path} do not fit a Siamese model with vocab_size="
+            f"{vocab_size} and d_model={d_model}: "
+            f"{differing or 'the first three fit, but there are more'}. "
             f"{_likely_cause(found, expected)}"
         )
-    for name, array in zip(WEIGHT_NAMES, weights):
+    weights = dict(zip(WEIGHT_NAMES, arrays, strict=True))
+    for name, array in weights.items():
         if array.dtype.kind != "f":
             raise ValueError(
-                f"{name} in {path} has dtype {array.dtype}; expected floating-point numbers: take another "
-                "copy of the file"
+                f"{name} in {path} has dtype {array.dtype}; expected floating-point numbers: take "
+                "another copy of the file"
             )
-    return set_weights(
-        model, {name: array.astype(np.float32) for name, array in zip(WEIGHT_NAMES, weights)}
-    )
+    return set_weights(model, {name: array.astype(np.float32) for name, array in weights.items()})
 
 
-def _shapes(vocab_size, d_model):
+def _shapes(vocab_size: int, d_model: int) -> list[tuple[int, ...]]:
     """Those of WEIGHT_NAMES, in whose order Trax saves them."""
     return [(vocab_size, d_model), (2 * d_model, 4 * d_model), (4 * d_model,)]
 
 
-def _likely_cause(found, expected):
+def _likely_cause(found: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]]) -> str:
     """Why tensors of these shapes may not fit, and what to do, in words."""
     (vocab_size, d_model), first = expected[0], found[0] if found else ()
     if len(first) == 2 and found == _shapes(*first):
@@ -77,17 +86,16 @@ def _likely_cause(found, expected):
         if width == d_model:
             return f"The file's vocabulary has {rows} words; load it with vocab_size={rows}."
         also = "" if rows == vocab_size else f" and a vocabulary of {rows} words"
-        return f"It is a model of width {width}{also}; load it with vocab_size={rows}, d_model={width}."
+        return (
+            f"It is a model of width {width}{also}; load it with vocab_size={rows}, "
+            f"d_model={width}."
+        )
     copies = len(found) // len(expected)
     if len(first) == 2 and copies > 1 and sorted(found) == sorted(_shapes(*first) * copies):
         return (
             f"There are {copies} arrays of each shape: that looks like an optimiser's slots "
-            "(model.opt_slots0.npy.gz), not weights; load the model.pkl.gz that was saved with them."
+            "(model.opt_slots0.npy.gz), not weights; load the model.pkl.gz saved with them."
         )
-    if len(found) == len(expected):
-        return "So many tensors, but others: the file is of another architecture than Embedding and LSTM."
     more = "more" if len(found) > len(expected) else "fewer"
-    return (
-        f"It has {more} tensors than an Embedding and an LSTM, which have {len(expected)}: the file is of another "
-        "architecture, or not a model."
-    )
+    count = "" if len(found) == len(expected) else f"It has {more} than {len(expected)} tensors. "
+    return f"{count}The file is of another architecture than Embedding and LSTM, or not a model."
