@@ -9,7 +9,6 @@ with.
 import contextlib
 import functools
 import importlib.util
-import inspect
 import io
 
 import jax  # after compat, which makes it quiet
@@ -19,7 +18,7 @@ from trax_triplet.compat import jnp, optimizers, tl, training
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
 from trax_triplet.training.loop import make_loop
-from trax_triplet.training.run import train
+from trax_triplet.training.settings import TrainSettings
 
 MARGIN = 0.25  # the course's
 
@@ -100,23 +99,16 @@ def ours(stream, vocab_size, pooling="last", **changed):
     Returns:
         `steps`, and a function of ids that makes the function `BatchStream(vectors=)` takes.
     """
-    settings = {
-        name: parameter.default for name, parameter in inspect.signature(train).parameters.items()
-    }
-    settings.update(
-        pooling=pooling, steps=10**6, **changed
-    )  # the learning rate never falls to nothing
-    names = (
-        ("pooling", "embedding_stddev", "word_dropout", "buckets")
-        if pooling != "course"
-        else ("pooling",)
-    )
-    shape = {name: settings[name] for name in names}
-    model = init_model(Siamese(vocab_size, settings["d_model"], "train", **shape), settings["seed"])
-    eval_model = set_weights(
-        Siamese(vocab_size, settings["d_model"], "eval", **shape), get_weights(model)
-    )
-    size, encode = settings["batch_size"], Encoder(eval_model)
+    # At 10**6 steps the learning rate hardly falls.
+    settings = TrainSettings(pooling=pooling, steps=10**6, **changed)
+    names = ["pooling"]
+    if pooling != "course":
+        names += ["embedding_stddev", "word_dropout", "buckets"]
+    shape = {name: getattr(settings, name) for name in names}
+    sizes = vocab_size, settings.d_model
+    model = init_model(Siamese(*sizes, "train", **shape), settings.seed)
+    eval_model = set_weights(Siamese(*sizes, "eval", **shape), get_weights(model))
+    size, encode = settings.batch_size, Encoder(eval_model)
     empty = (*(np.ones((size, 8), np.int32),) * 2, *(np.arange(size, dtype=np.int32),) * 2)
     loop = make_loop(model, eval_model, stream, [empty], settings)
 

@@ -9,8 +9,8 @@ timing. All variants take turns in one run, on the same twenty batches of one ep
 
 import argparse
 import contextlib
+import dataclasses
 import functools
-import inspect
 import itertools
 import sys
 from pathlib import Path
@@ -31,12 +31,10 @@ from trax_triplet.kernels import packing
 from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, catch_up
 from trax_triplet.kernels.packing import CHUNK, Workspace
 from trax_triplet.training import packed_trainer as trainer
-from trax_triplet.training.run import train
+from trax_triplet.training.settings import TrainSettings
 
 D, BATCH = 128, 256
-DEFAULTS = {
-    name: parameter.default for name, parameter in inspect.signature(train).parameters.items()
-}
+DEFAULTS = dataclasses.asdict(TrainSettings())
 RULE = {name: DEFAULTS[name] for name in ("margin", "closest", "anchor")}
 WORKSPACE_SIZE = trainer.workspace_size(BATCH, DEFAULTS["max_words"])
 ALL = "the step as it is"

@@ -40,6 +40,14 @@ def real_data():
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """A `small_run.SmallRun`, to be left as it is: several test files share it."""
+    import small_run
+
+    return small_run.small_run(tmp_path_factory.mktemp("small run"))
+
+
 @pytest.fixture
 def x64():
     """JAX with 64 bits."""

@@ -1,7 +1,6 @@
 """The command line, as a person types it."""
 
 import csv
-import inspect
 import json
 import re
 import subprocess
@@ -12,7 +11,6 @@ import pytest
 import trax_triplet
 from trax_triplet import cli, options
 from trax_triplet.data import sample
-from trax_triplet.training import run as training
 
 
 @pytest.fixture(scope="module")
@@ -328,14 +326,6 @@ def test_ctrl_c_is_status_130(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sample, "write_csv", interrupted)
     assert cli.main(["sample", str(tmp_path / "x.csv")]) == 130
     assert capsys.readouterr().err == "trax-triplet sample: stopped\n"
-
-
-def test_the_defaults_of_train_are_those_of_the_function():
-    parameters = inspect.signature(training.train).parameters
-    not_here = {"pairs", "output_dir", "validation", "embedding_stddev", "progress"}
-    assert {name: default for name, (_, default, _) in options.TRAIN_SETTINGS.items()} == {
-        name: parameter.default for name, parameter in parameters.items() if name not in not_here
-    }
 
 
 def test_hard_batches_can_be_left_out():

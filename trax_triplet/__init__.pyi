@@ -21,5 +21,6 @@ from .loss.triplet import TripletLoss as TripletLoss
 from .loss.triplet import triplet_loss as triplet_loss
 from .model.siamese import Siamese as Siamese
 from .training.run import train as train
+from .training.settings import TrainSettings as TrainSettings
 
 __version__: str

@@ -133,11 +133,13 @@ def number(
         0.25
     """
     expected = "a finite number" + _bounds(minimum, maximum)
-    if above is not None or below is not None:
-        limits = [f"above {above:g}"] * (above is not None) + [f"below {below:g}"] * (
-            below is not None
-        )
-        expected += " " + " and ".join(limits)
+    limits = [
+        f"{word} {bound:g}"
+        for word, bound in (("above", above), ("below", below))
+        if bound is not None
+    ]
+    if limits:
+        expected += (" and " if minimum is not None else " ") + " and ".join(limits)
     if isinstance(value, (str, bytes, bool, np.bool_)) or value is None:
         raise wrong_type(name, expected, value)
     if not isinstance(value, numbers.Real):

@@ -346,15 +346,18 @@ row(
     validation=UNLABELLED,
 )
 for options, error, phrase in (
-    ({"margin": -1.0}, ValueError, "margin must be finite"),
-    ({"steps": 0}, ValueError, "steps must be .*at least 1"),
-    ({"batch_size": 1}, ValueError, "batch_size must be .*at least 2"),
-    ({"seed": -1}, ValueError, "seed must be"),
-    ({"hard_from": -1}, ValueError, "hard_from must be a step"),
-    ({"learning_rate": NAN}, ValueError, "learning_rate must lie"),
-    ({"steps": True}, (TypeError, ValueError), "steps must be a whole number"),
+    ({"margin": -1.0}, ValueError, "margin must be"),
+    ({"steps": 0}, ValueError, "steps must be"),
+    ({"steps": True}, TypeError, "steps must be"),
+    ({"settings": 5}, TypeError, "settings must be"),
+    ({"progress": None}, TypeError, "progress must be"),
+    ({"step": 5}, TypeError, "'step'"),
 ):
     row("training.run.train", error, phrase, PAIRS, FOLDER, validation=PAIRS, **options)
+row("training.run.train", TypeError, "pairs must be", ["Why?"], FOLDER, validation=PAIRS)
+row("training.run.train", TypeError, "validation must be", PAIRS, FOLDER, validation=None)
+row("training.settings.TrainSettings", ValueError, "batch_size must be", batch_size=1)
+row("training.settings.TrainSettings", TypeError, "batch_size must be", batch_size="256")
 
 # --- evaluation, pictures
 # ---------------------------------------------------------------------------------

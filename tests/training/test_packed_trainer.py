@@ -1,30 +1,29 @@
 """The packed step against Trax's own."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from trax_triplet.compat import fastmath
 from trax_triplet.data.stream import PADDING_PAIR
-from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, catch_up
 from trax_triplet.kernels.packing import row_bucket_sizes
 from trax_triplet.model.siamese import Siamese, get_weights, init_model
 from trax_triplet.training.loop import make_loop
 from trax_triplet.training.packed_trainer import PackedTrainer, pack_batch
+from trax_triplet.training.settings import TrainSettings
 
 VOCAB, BUCKETS, BATCH = 300, 7, 8
-SETTINGS = {
-    "batch_size": BATCH,
-    "max_words": 8,
-    "margin": 0.4,
-    "closest": "semi-hard",
-    "anchor": "both",
-    "learning_rate": 0.01,
-    "warmup_steps": 5,
-    "steps": 300,
-    "seed": 3,
-    "word_dropout": 0.0,
-    "buckets": BUCKETS,
-}
+SETTINGS = TrainSettings(
+    batch_size=BATCH,
+    max_words=8,
+    learning_rate=0.01,
+    warmup_steps=5,
+    steps=300,
+    seed=3,
+    word_dropout=0.0,
+    buckets=BUCKETS,
+)
 
 
 def batches(seed):
@@ -50,18 +49,16 @@ def loop_of(settings):
     )
 
 
-def test_two_hundred_steps_are_those_of_trax():
-    packed, dense = loop_of({**SETTINGS, "pooling": "last"}), loop_of(SETTINGS)
-    assert isinstance(packed._trainer, PackedTrainer) and not isinstance(
-        dense._trainer, PackedTrainer
-    )
-    for n_steps in (
-        1,
-        2,
-        30,
-        67,
-        100,
-    ):  # it settles after each, at steps that are no multiples of 16
+@pytest.mark.parametrize(
+    "parts",  # rows catch up after each: also at steps that are not multiples of 16
+    [(1, 2, 30), pytest.param((1, 2, 30, 67, 100), marks=pytest.mark.integration)],
+)
+def test_its_steps_are_those_of_trax(parts):
+    packed = loop_of(SETTINGS)
+    dense = loop_of(dataclasses.replace(SETTINGS, pooling="mean"))  # the layers pool 'last'
+    assert isinstance(packed._trainer, PackedTrainer)
+    assert not isinstance(dense._trainer, PackedTrainer)
+    for n_steps in parts:
         packed.run_quietly(n_steps)
         dense.run_quietly(n_steps)
         np.testing.assert_allclose(packed.take_losses(), dense.take_losses(), rtol=1e-4, atol=1e-5)
@@ -112,30 +109,8 @@ def test_a_hidden_word_reads_as_one_unknown_word_wherever_it_stands(buckets, mon
     np.testing.assert_array_equal(reads, words_read(batch, ids))
 
 
-def test_rows_that_wait_take_the_steps_they_missed():
-    rng = np.random.default_rng(0)
-    options = {"learning_rate": 0.0, "weight_decay_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-5}
-    rates = rng.random(MAX_DELAY)
-    for step in (5, 37):  # before and after the rates have gone round
-        at = rng.integers(max(step - MAX_DELAY, 0), step + 1, 40)
-        arrays = [rng.normal(size=(40, 3)), rng.normal(size=(40, 3)), rng.random((40, 3))]
-        rows = LazyRows(*(np.asarray(a, np.float32) for a in arrays), at.astype(np.int32))
-        found = catch_up(rows, step, rates.astype(np.float32), options)
-        for row in range(40):  # Adam in float64, one idle step after the other
-            weights, first, second = (a[row] for a in arrays)
-            for s in range(at[row], step):
-                first, second = 0.9 * first, 0.99 * second
-                unbiased = first / (1 - 0.9 ** (s + 1)), second / (1 - 0.99 ** (s + 1))
-                weights = 0.99 * weights - rates[s % MAX_DELAY] * unbiased[0] / (
-                    np.sqrt(unbiased[1]) + 1e-5
-                )
-            for part, expected in zip(found, (weights, first, second)):
-                np.testing.assert_allclose(part[row], expected, rtol=1e-5, atol=2e-6)
-        assert (np.asarray(found.at) == step).all()
-
-
 def test_a_step_that_was_interrupted_leaves_what_was_settled():
-    loop = loop_of({**SETTINGS, "pooling": "last"})
+    loop = loop_of(SETTINGS)
     loop.run_quietly(2)
     settled, trainer = get_weights(loop.model), loop._trainer
     one_step = trainer._step

@@ -1,11 +1,16 @@
 """Trax's Loop, made quiet, and saved and restored as plain arrays."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import itertools
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import tqdm
 
 from trax_triplet.compat import fastmath, optimizers, training
 from trax_triplet.data.padding import LENGTH_MULTIPLE
@@ -14,17 +19,20 @@ from trax_triplet.distributed.processes import local_shard, mean_over_processes
 from trax_triplet.loss.triplet import TripletLoss
 from trax_triplet.model.siamese import get_weights, set_weights
 from trax_triplet.training.packed_trainer import PackedTrainer
+from trax_triplet.training.settings import TrainSettings
 
 
 class QuietLoop(training.Loop):
     """A Trax Loop that is quiet, hands out its losses, and can be saved and restored as arrays."""
 
-    bar = None  # a tqdm progress bar to move on
-    pairs_a_step = 0
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.losses: list = []  # of the steps since `take_losses`
+        self.bar: tqdm.tqdm | None = None  # a progress bar to advance
+        self.pairs_per_step = 0
+        super().__init__(*arguments, **options)
 
-    def run_quietly(self, n_steps):
+    def run_quietly(self, n_steps: int) -> None:
         """`run`, without Trax's own lines on stdout."""
-        self._losses = getattr(self, "_losses", [])
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 self.run(n_steps)
@@ -33,38 +41,38 @@ class QuietLoop(training.Loop):
                 self._trainer.settle()
                 self.update_weights_and_state(weights=self.model.weights)
 
-    def _run_one_step(self, task_index, task_changed):
+    def _run_one_step(self, task_index: int, task_changed: bool) -> tuple[Any, dict]:
         loss, stats = super()._run_one_step(task_index, task_changed)
-        self._losses.append(loss)
+        self.losses.append(loss)
         if self.bar is not None:
-            self._move_bar(loss)
+            self._advance(self.bar, loss)
         return loss, stats
 
-    def _move_bar(self, loss):
-        self.bar.update()
+    def _advance(self, bar: tqdm.tqdm, loss: Any) -> None:
+        bar.update()
         if self.step % 10 == 0:  # asking for the loss waits for the device
-            steps_a_second = self.bar.format_dict["rate"]  # None at first
-            speed = f", {steps_a_second * self.pairs_a_step:.0f} pairs/s" if steps_a_second else ""
-            self.bar.set_postfix_str(f"loss {np.mean(loss):.4f}{speed}")
+            steps_per_second = bar.format_dict["rate"]  # None at first
+            pairs_per_second = (steps_per_second or 0) * self.pairs_per_step
+            speed = f", {pairs_per_second:.0f} pairs/s" if pairs_per_second else ""
+            bar.set_postfix_str(f"loss {np.mean(loss):.4f}{speed}")
 
-    def take_losses(self):
+    def take_losses(self) -> list[float]:
         """Training losses of the steps since the last call, one float each."""
-        losses, self._losses = np.array([np.mean(loss) for loss in self._losses], np.float64), []
+        losses, self.losses = np.array([np.mean(loss) for loss in self.losses], np.float64), []
         return mean_over_processes(losses).tolist()
 
-    def validation_loss(self):
-        """Mean loss over the validation batches, with the weights of now."""
+    def validation_loss(self) -> float:
+        """Mean loss over the validation batches, with the present weights."""
         with contextlib.redirect_stdout(io.StringIO()):
             self.run_evals()
-        return float(
-            mean_over_processes(np.float64(self.history.get("eval", "metrics/TripletLoss")[-1][1]))
-        )
+        _, loss = self.history.get("eval", "metrics/TripletLoss")[-1]
+        return float(mean_over_processes(np.float64(loss)))
 
     @property
-    def _trainer(self):
+    def _trainer(self) -> Any:
         return self._trainer_per_task[0]
 
-    def arrays(self):
+    def arrays(self) -> dict[str, np.ndarray]:
         """Weights, optimizer slots and random state: all that the next step depends on."""
         slots = fastmath.tree_leaves(self._trainer.slots)
         return {
@@ -73,14 +81,18 @@ class QuietLoop(training.Loop):
             "rng": np.asarray(self._rng),
         }
 
-    def restore(self, arrays, step):
+    def restore(self, arrays: dict[str, np.ndarray], step: int) -> None:
         """Takes up the state that another loop's `arrays` gave after `step` steps."""
-        weights = {
-            k.removeprefix("weights/"): v for k, v in arrays.items() if k.startswith("weights/")
-        }
-        set_weights(self.model, weights)
+        set_weights(
+            self.model,
+            {
+                name.removeprefix("weights/"): array
+                for name, array in arrays.items()
+                if name.startswith("weights/")
+            },
+        )
         self.update_weights_and_state(weights=self.model.weights)
-        numbers = iter(range(len(arrays)))
+        numbers = itertools.count()
         self._trainer.slots = fastmath.nested_map(
             lambda _: arrays[f"slots/{next(numbers)}"], self._trainer.slots
         )
@@ -88,67 +100,72 @@ class QuietLoop(training.Loop):
         self._step = step
 
 
-def make_loop(model, eval_model, stream, judged, settings):
+def make_loop(
+    model: Any,
+    eval_model: Any,
+    stream: Iterator[tuple],
+    validation_batches: list[tuple],
+    settings: TrainSettings,
+) -> QuietLoop:
     """A QuietLoop around one TrainTask and one EvalTask.
+
+    On one device `PackedTrainer` computes the steps, if the pooling is 'last'.
 
     Args:
         model, eval_model: initialised `Siamese` layers, for training and for evaluation.
         stream: endless training batches, (ids1, ids2, groups1, groups2).
-        judged: list of validation batches of the same form; each evaluation goes through all of
-        them.
-        settings: dict with batch_size, margin, closest, anchor, learning_rate, warmup_steps, steps
-            and seed, as in `training.train`; where it has pooling 'last' as well, with word_dropout
-            and buckets, and there is one device, `PackedTrainer` does the steps.
+        validation_batches: batches of the same form; each evaluation goes through all of them.
+        settings: of the run; pooling, word dropout and buckets must be those of the models.
 
     Returns:
         The loop, at step 0. It evaluates and saves when asked, not by itself.
     """
-    rule = {name: settings[name] for name in ("margin", "closest", "anchor")}
-    loss = TripletLoss(**rule, normalize=False, with_groups=True)
-    ids = np.full((settings["batch_size"], LENGTH_MULTIPLE), PAD_ID, np.int32)
+    loss = TripletLoss(
+        margin=settings.margin,
+        closest=settings.closest,
+        anchor=settings.anchor,
+        normalize=False,
+        with_groups=True,
+    )
+    ids = np.full((settings.batch_size, LENGTH_MULTIPLE), PAD_ID, np.int32)
     empty = local_shard((ids, ids, ids[:, 0], ids[:, 0]))
 
-    def schedule(step):
+    def schedule(step: int) -> float:
         """Linear warm-up, then half a cosine down to nothing at the last step."""
-        warm = min(step / max(settings["warmup_steps"], 1), 1.0)
-        return (
-            settings["learning_rate"]
-            * warm
-            * 0.5
-            * (1 + math.cos(math.pi * min(step / settings["steps"], 1.0)))
-        )
+        warm = min(step / max(settings.warmup_steps, 1), 1.0)
+        cosine = 1 + math.cos(math.pi * min(step / settings.steps, 1.0))
+        return settings.learning_rate * warm * 0.5 * cosine
 
-    task = training.TrainTask(
-        map(local_shard, stream),
-        loss,
-        optimizers.Adam(settings["learning_rate"]),
-        lr_schedule=schedule,
-        sample_batch=empty,
-    )
-    judge = training.EvalTask(
-        itertools.cycle(list(map(local_shard, judged))),
-        [loss],
-        n_eval_batches=len(judged),
-        sample_batch=empty,
-    )
-
-    def never(_):
+    def never(_: int) -> bool:
         return False
 
     with contextlib.redirect_stdout(io.StringIO()):
         loop = QuietLoop(
             model,
-            task,
+            training.TrainTask(
+                map(local_shard, stream),
+                loss,
+                optimizers.Adam(settings.learning_rate),
+                lr_schedule=schedule,
+                sample_batch=empty,
+            ),
             eval_model=eval_model,
-            eval_tasks=[judge],
-            random_seed=settings["seed"],
+            eval_tasks=[
+                training.EvalTask(
+                    itertools.cycle([local_shard(batch) for batch in validation_batches]),
+                    [loss],
+                    n_eval_batches=len(validation_batches),
+                    sample_batch=empty,
+                )
+            ],
+            random_seed=settings.seed,
             eval_at=never,
             checkpoint_at=never,
             permanent_checkpoint_at=never,
         )
-    if settings.get("pooling") == "last" and fastmath.local_device_count() == 1:
+    if settings.pooling == "last" and fastmath.local_device_count() == 1:
         trainer = loop._trainer
         packed = PackedTrainer(trainer.model_with_loss, trainer.optimizer, model, settings)
         loop._trainer_per_task = (packed,)
-    loop.pairs_a_step = settings["batch_size"]
+    loop.pairs_per_step = settings.batch_size
     return loop

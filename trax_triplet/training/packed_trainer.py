@@ -137,21 +137,18 @@ class PackedTrainer(optimizers.Trainer):
         model_with_loss: as in Trax's Trainer: a `Siamese` of pooling 'last', and a loss layer.
         optimizer: `optimizers.Adam`.
         model: the `Siamese`.
-        settings: dict with batch_size, max_words, margin, closest, anchor, word_dropout, buckets
-            and seed.
+        settings: `TrainSettings` of the run.
     """
 
     def __init__(self, model_with_loss, optimizer, model, settings):
         super().__init__(model_with_loss, optimizer, n_devices=1)
         self._model, self._settings, self._own = model, settings, None
-        self._workspace, self._size = (
-            None,
-            workspace_size(settings["batch_size"], settings["max_words"]),
-        )
+        self._workspace = None
+        self._size = workspace_size(settings.batch_size, settings.max_words)
         self._rates = np.zeros(MAX_DELAY, np.float32)
         self._vocab_size, self._d_model = get_weights(model)["embedding"].shape
         self._step = jax.jit(
-            functools.partial(_step, rule={name: settings[name] for name in _RULE}),
+            functools.partial(_step, rule={name: getattr(settings, name) for name in _RULE}),
             donate_argnums=(0, 1, 2),
         )
         self._catch_up = jax.jit(catch_up, donate_argnums=(0,))
@@ -172,9 +169,9 @@ class PackedTrainer(optimizers.Trainer):
         packed = pack_batch(
             batch,
             self._vocab_size,
-            self._settings["buckets"],
-            seed=(self._settings["seed"], step),
-            dropout=self._settings["word_dropout"],
+            self._settings.buckets,
+            seed=(self._settings.seed, step),
+            dropout=self._settings.word_dropout,
         )
         needed = len(packed.packed.index), len(packed.words)
         if self._workspace is None or any(n > size for n, size in zip(needed, self._size)):

@@ -1,0 +1,109 @@
+"""What a run trains on and is validated on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from small_run import sample_parts
+
+from trax_triplet.data.pairs import Pairs, joined
+from trax_triplet.training.examples import Examples
+from trax_triplet.training.settings import TrainSettings
+
+SETTINGS = TrainSettings(batch_size=16, neighbours=4)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return sample_parts()
+
+
+def made(pairs, validation, log=lambda text: None, **changes):
+    return Examples(pairs, validation, dataclasses.replace(SETTINGS, **changes), log)
+
+
+def test_trains_on_the_duplicates_and_on_what_follows_from_them(parts):
+    logged = []
+    pairs, validation = parts
+    i = np.flatnonzero(pairs.is_duplicate)[0]
+    pairs = joined(pairs, Pairs([pairs.question2[i]], ["What else is the same?"], [1]))
+    examples = made(pairs, validation, logged.append)
+    n = int(pairs.is_duplicate.sum())
+    assert [len(side) for side in examples.ids] == [n + 1, n + 1]
+    assert logged[0] == (
+        f"training on {n} duplicate pairs and 1 that follow from them; the {len(pairs) - n} other "
+        "pairs are not used"
+    )
+    labelled = pairs.select(np.flatnonzero(pairs.is_duplicate))
+    for ids, questions in zip(examples.ids, (labelled.question1, labelled.question2)):
+        for row, question in zip(ids, questions):
+            np.testing.assert_array_equal(row, examples.vocabulary.encode(question))
+    assert len(made(pairs, validation, implied=False).ids[0]) == n
+
+
+def test_the_settings_reach_vocabulary_and_batches(parts):
+    examples = made(*parts, buckets=5, min_count=2, max_words=3, batch_size=8, seed=1)
+    assert examples.vocabulary.buckets == 5
+    assert len(examples.vocabulary.words) < len(made(*parts).vocabulary.words)
+    ids1, _, groups1, _ = next(examples.stream(lambda: np.ones((len(examples.ids[0]), 2))))
+    assert ids1.shape == (8, 8) and (ids1[:, 3:] == 1).all() and groups1.shape == (8,)
+    assert made(*parts, tokenizer="words").vocabulary.tokenizer == "words"
+
+
+def test_is_validated_on_both_labels_and_the_loss_on_duplicates_only(parts):
+    examples = made(*parts)
+    validation = parts[1]
+    assert examples.validation is validation
+    every = [*validation.question1, *validation.question2]
+    for row, question in zip(examples.validation_ids, every, strict=True):
+        np.testing.assert_array_equal(row, examples.vocabulary.encode(question))
+    batches = examples.validation_batches()
+    assert sum((groups >= 0).sum() for _, _, groups, _ in batches) == validation.is_duplicate.sum()
+    first = {tuple(row[row != 1]) for ids1, *_ in batches for row in ids1} - {()}
+    duplicates = np.flatnonzero(validation.is_duplicate)
+    assert first == {tuple(examples.validation_ids[i]) for i in duplicates}
+
+
+def test_negatives_are_drawn_where_the_validation_has_none(parts):
+    logged = []
+    only = parts[1].select(np.flatnonzero(parts[1].is_duplicate))
+    validation = made(parts[0], only, logged.append).validation
+    assert len(validation) == 2 * len(only) and validation.is_duplicate.sum() == len(only)
+    assert "no pairs labelled 0, so" in logged[1] and "share many words" in logged[1]
+
+
+def test_a_batch_is_described_by_lines_or_rows(parts):
+    pairs = parts[0]
+    labelled = np.flatnonzero(pairs.is_duplicate)
+    rows = np.array([2, 0, len(labelled) + 1])
+    numbers = f"{labelled[0]}, {labelled[2]}"
+    assert made(*parts).described(rows[:2]) == f"rows {numbers}"
+    assert made(*parts).described(rows) == f"rows {numbers}, and 1 pairs that follow from others"
+    lines = 2 * np.arange(len(pairs)) + 5
+    in_a_file = Pairs(pairs.question1, pairs.question2, pairs.is_duplicate, lines=lines)
+    numbers = f"{lines[labelled[0]]}, {lines[labelled[2]]}"
+    assert made(in_a_file, parts[1]).described(rows[:2]) == f"lines {numbers}"
+
+
+def test_the_fingerprint_tells_runs_apart(parts):
+    pairs, validation = parts
+    fewer = validation.select(range(len(validation) - 1))
+    found = [
+        made(*parts).fingerprint,
+        made(*parts, seed=1).fingerprint,
+        made(*parts, margin=0.3).fingerprint,
+        made(pairs, fewer).fingerprint,
+        made(pairs.select(range(len(pairs) - 20)), validation).fingerprint,
+    ]
+    assert len(set(found)) == len(found)
+    assert made(*sample_parts()).fingerprint == found[0]
+
+
+def test_too_few_duplicates(parts):
+    none = Pairs(["a?"], ["b?"], [0])
+    with pytest.raises(ValueError, match="none of these 1 is"):
+        made(none, parts[1])
+    with pytest.raises(ValueError, match="at least 2 pairs labelled as duplicates, but has 0"):
+        made(parts[0], none)
+    with pytest.raises(ValueError, match="at least 2 pairs labelled as duplicates, but has 0"):
+        made(parts[0], Pairs(["a?"], ["b?"]))

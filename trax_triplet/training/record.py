@@ -1,0 +1,110 @@
+"""What a run leaves on disk: the best model, the last checkpoints, and the history."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trax_triplet import _files as files
+from trax_triplet import evaluation
+from trax_triplet.data.vocabulary import Vocabulary
+from trax_triplet.inference.trained_model import TrainedModel
+from trax_triplet.storage import folders as storage
+from trax_triplet.training.settings import TrainSettings
+
+
+class Record:
+    """The evaluations of a run, and its output folder.
+
+    Args:
+        output_dir: path of the folder: `model/`, `checkpoints/` and `history.jsonl`.
+        settings: of the run.
+        fingerprint: of what the run is made from, see `Examples`.
+
+    Attributes:
+        history: one dict an evaluation, the first one first.
+        model_folder: path of the best model.
+    """
+
+    def __init__(self, output_dir: Path, settings: TrainSettings, fingerprint: str) -> None:
+        self._settings, self._fingerprint = dataclasses.asdict(settings), fingerprint
+        self._checkpoints = output_dir / "checkpoints"
+        self._history_file = output_dir / "history.jsonl"
+        self.model_folder = output_dir / "model"
+        self.history: list[dict[str, Any]] = []
+
+    def add(self, row: dict[str, Any]) -> bool:
+        """Adds an evaluation to the history: whether its model is the best one so far."""
+        best = max((r["validation_auc"] for r in self.history), default=-1.0)
+        self.history.append(row)
+        return row["validation_auc"] > best
+
+    def save_model(
+        self, model: Any, vocabulary: Vocabulary, scores: np.ndarray, labels: np.ndarray
+    ) -> None:
+        """Writes the model folder; the scores and labels of the validation set its threshold."""
+        chosen = evaluation.best_threshold(scores, labels, metric="accuracy")
+        settings = {
+            "pooling": self._settings["pooling"],
+            "threshold": float(chosen.threshold),
+            "threshold_source": (
+                f"best accuracy, {chosen.value:.4f}, on {len(labels)} validation pairs"
+            ),
+            "training": {**self._settings, **self.history[-1]},
+        }
+        TrainedModel(model, vocabulary, settings).save(self.model_folder)
+
+    def save_checkpoint(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        """Writes what a run needs to go on from this step, and the history."""
+        state = {
+            "step": step,
+            "history": self.history,
+            "settings": self._settings,
+            "data": self._fingerprint,
+        }
+        storage.save_checkpoint(self._checkpoints, step, arrays, state)
+        self.write_history()
+
+    def write_history(self) -> None:
+        """Writes `history.jsonl`."""
+        with files.new_file(self._history_file) as file:
+            file.writelines(json.dumps(row) + "\n" for row in self.history)
+
+    def last_checkpoint(self) -> Path | None:
+        """Where the newest checkpoint is; None where there is none."""
+        found = storage.checkpoints(self._checkpoints)
+        return found[-1] if found else None
+
+    def load_checkpoint(
+        self, log: Callable[[str], None]
+    ) -> tuple[int, dict[str, np.ndarray]] | None:
+        """The step and the arrays of the newest checkpoint; None where there is none.
+
+        Raises:
+            ValueError: it was written with other settings or other pairs, or all are damaged.
+        """
+        if self.last_checkpoint() is None:
+            return None
+        arrays, state, path = storage.load_checkpoint(self._checkpoints, log)
+        self._check_same_run(path, state)
+        self.history = state["history"]
+        log(f"going on from step {state['step']} of {self._settings['steps']} ({path})")
+        return state["step"], arrays
+
+    def _check_same_run(self, path: Path, state: dict[str, Any]) -> None:
+        if state["data"] == self._fingerprint:
+            return
+        changed = [
+            f"{name} was {state['settings'].get(name)!r} and is {value!r}"
+            for name, value in self._settings.items()
+            if state["settings"].get(name) != value
+        ]
+        raise ValueError(
+            f"{path} belongs to another run: {'; '.join(changed) or 'the pairs are not the same'}. "
+            "Give the same settings to go on with it, or another output folder to start anew"
+        )

@@ -1,0 +1,163 @@
+"""The settings of a training: the name, type, default, limits and help of each stand here only.
+
+`train`, the options of the command line, the saved model and the checkpoint all read them here.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypedDict, get_args, get_type_hints
+
+__all__ = ["TrainSettings"]
+
+
+def _setting(default: Any, help: str, *, none: str | None = None, **bounds: float) -> Any:
+    """A field: what it is, the command line's word for None, and the bounds for `_validation`."""
+    return field(default=default, metadata={"help": help, "none": none, "bounds": bounds})
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """All settings of a training, checked.
+
+    Raises:
+        TypeError: a setting of a wrong type, or a name that is not a setting.
+        ValueError: a setting outside its range.
+
+    Example:
+        >>> TrainSettings(steps=200).batch_size
+        256
+        >>> TrainSettings(word_dropout=1)
+        Traceback (most recent call last):
+        ...
+        ValueError: word_dropout must be a finite number of at least 0 and below 1, but it is 1.0
+    """
+
+    steps: int = _setting(1600, "number of training steps, each on one batch", minimum=1)
+    batch_size: int = _setting(
+        256, "pairs in a batch; the other pairs of the batch provide the negatives", minimum=2
+    )
+    d_model: int = _setting(128, "width of the word embedding, LSTM and vectors", minimum=1)
+    pooling: Literal["last", "mean", "course"] = _setting(
+        "last",
+        "what becomes the vector: the LSTM's state after the last word, the mean of its states "
+        "over the words, or the course's mean, which includes the padding",
+    )
+    margin: float = _setting(
+        0.4, "how much more similar duplicates must be than negatives (alpha)", minimum=0
+    )
+    closest: Literal["semi-hard", "hardest", "shifted"] = _setting(
+        "semi-hard",
+        "which negative counts as the closest one: the most similar one below the positive, "
+        "the most similar of all, or the rule of the course's Keras edition",
+    )
+    anchor: Literal["first", "second", "both"] = _setting(
+        "both", "which questions of the pairs serve as anchors"
+    )
+    implied: bool = _setting(
+        True, "also train on duplicates that follow from the labelled ones (a = b, b = c, so a = c)"
+    )
+    learning_rate: float = _setting(
+        0.005, "peak learning rate of Adam, reached after the warm-up", above=0, below=10
+    )
+    warmup_steps: int = _setting(
+        100, "steps in which the learning rate rises linearly to its peak", minimum=0
+    )
+    word_dropout: float = _setting(
+        0.4, "share of the vocabulary that each batch treats as unknown words", minimum=0, below=1
+    )
+    embedding_stddev: float | None = _setting(
+        0.1, "standard deviation of the embedding's initial values", none="trax", minimum=0
+    )
+    hard_from: int | None = _setting(
+        250,
+        "step from which batches are made of groups of similar pairs, found with the model as it "
+        "is then",
+        none="never",
+        minimum=0,
+    )
+    neighbours: int = _setting(
+        16, "size of the groups of similar pairs (see hard_from), at most a batch", minimum=1
+    )
+    max_words: int = _setting(
+        32, "number of words after which training cuts questions off", minimum=1
+    )
+    tokenizer: Literal["words", "course"] = _setting(
+        "words",
+        "how text becomes words: lower-cased words, or the course's tokens (needs NLTK's punkt)",
+    )
+    min_count: int = _setting(
+        1, "words that occur fewer times than this are treated as unknown", minimum=1
+    )
+    buckets: int = _setting(
+        256, "number of ids that tell unknown words apart; with 0 all share one id", minimum=0
+    )
+    evaluate_every: int = _setting(100, "steps between evaluations", minimum=1)
+    seed: int = _setting(
+        0, "seed of the initial weights, the batches, and all that is drawn at random", minimum=0
+    )
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = _checked(setting.name, getattr(self, setting.name), setting.metadata)
+            object.__setattr__(self, setting.name, value)
+
+
+@functools.cache
+def kinds() -> dict[str, tuple[Any, tuple]]:
+    """The type of each setting, without its None, and its choices (none: empty).
+
+    Example:
+        >>> kinds()["hard_from"], kinds()["tokenizer"]
+        ((<class 'int'>, ()), (<class 'str'>, ('words', 'course')))
+    """
+    found = {}
+    for name, hint in get_type_hints(TrainSettings).items():
+        first, *rest = get_args(hint) or (hint,)
+        found[name] = (str, (first, *rest)) if isinstance(first, str) else (first, ())
+    return found
+
+
+def _checked(name: str, value: Any, metadata: Any) -> Any:
+    from trax_triplet import _validation as check  # needs NumPy, which `--help` can do without
+
+    kind, choices = kinds()[name]
+    if value is None and metadata["none"]:
+        return None
+    if choices:
+        return check.one_of(name, value, choices)
+    if kind is bool:
+        return check.boolean(name, value)
+    return (check.integer if kind is int else check.number)(name, value, **metadata["bounds"])
+
+
+class TrainOptions(TypedDict, total=False):
+    """The settings as keywords of `train`, for type checkers and editors; a test keeps it equal."""
+
+    steps: int
+    batch_size: int
+    d_model: int
+    pooling: Literal["last", "mean", "course"]
+    margin: float
+    closest: Literal["semi-hard", "hardest", "shifted"]
+    anchor: Literal["first", "second", "both"]
+    implied: bool
+    learning_rate: float
+    warmup_steps: int
+    word_dropout: float
+    embedding_stddev: float | None
+    hard_from: int | None
+    neighbours: int
+    max_words: int
+    tokenizer: Literal["words", "course"]
+    min_count: int
+    buckets: int
+    evaluate_every: int
+    seed: int
+
+
+TrainSettings.__doc__ = f"{TrainSettings.__doc__}\n    Attributes:\n" + "\n".join(
+    f"        {setting.name}: {setting.metadata['help']}; default: {setting.default!r}."
+    for setting in fields(TrainSettings)
+)
