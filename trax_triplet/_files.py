@@ -1,9 +1,11 @@
-"""Files and folders that are there whole or not at all, and folders that one run at a time writes.
+"""Files and folders that are complete or not there at all, and folders with one writer at a time.
 
-What is written stands under another name beside its place, is flushed to disk, and then renamed:
-whenever the process is killed or the disk is full, the old one or the new one is there. Plain
-Python.
+What is written has another name, beside its place, until it is flushed to disk; then it is renamed:
+whenever the process is killed or the disk is full, the old one or the new one is there. Python
+only.
 """
+
+from __future__ import annotations
 
 import contextlib
 import errno
@@ -13,13 +15,24 @@ import io
 import os
 import shutil
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+__all__ = [
+    "flush",
+    "gunzip",
+    "new_file",
+    "new_folder",
+    "only_writer",
+    "previous",
+    "read_bytes",
+]
 
 
 @contextlib.contextmanager
-def new_file(path, mode="w", **options):
-    """Context: a file to write, which takes the place of `path` once the block ends without an
-    error.
+def new_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
+    """Context: a file to write, which takes the place of `path` if the block ends without an error.
 
     Args:
         path: of the file; its folder must be there.
@@ -27,7 +40,7 @@ def new_file(path, mode="w", **options):
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        OSError: what the system says, such as no space; the old file is as it was then.
+        OSError: what the system reports, such as no space; the old file is unchanged.
 
     Example:
         >>> import tempfile
@@ -53,26 +66,26 @@ def new_file(path, mode="w", **options):
         os.replace(unfinished, path)
         flush(path.parent)
     except OSError as error:
-        raise _named(error, path, unfinished)
+        _name(error, path, unfinished)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def new_folder(folder, *, among_strangers=False):
-    """Context: a new folder to fill, which takes the place of `folder` once the block ends without
-    an error.
+def new_folder(folder: str | os.PathLike[str], *, unique_names: bool = False) -> Iterator[Path]:
+    """Context: a folder to fill, which takes the place of `folder` if the block ends without error.
 
     An old folder of that name is moved aside first, to `previous(folder)`, and removed in the end;
     a reader that finds no `folder` looks there.
 
     Args:
         folder: path; parents are made.
-        among_strangers: the place is the user's: what stands there as `folder.new` or `folder.old`
-            is left alone, other names are taken, and no reader looks for an old folder.
+        unique_names: take hidden names until the end, so that a `folder.new` or `folder.old` of the
+            user's is left as it is. No reader looks for the old folder then: an error restores it.
 
     Raises:
-        OSError: what the system says; the old folder is as it was then.
+        OSError: what the system reports; the old folder is unchanged.
 
     Example:
         >>> import tempfile
@@ -84,10 +97,9 @@ def new_folder(folder, *, among_strangers=False):
     """
     folder = Path(folder)
     new, old = folder.with_name(folder.name + ".new"), previous(folder)
-    if among_strangers:
-        new, old = (
-            folder.with_name(f".{folder.name}.{os.getpid()}.{name}") for name in ("new", "old")
-        )
+    if unique_names:
+        hidden = f".{folder.name}.{os.getpid()}"
+        new, old = folder.with_name(f"{hidden}.new"), folder.with_name(f"{hidden}.old")
     shutil.rmtree(new, ignore_errors=True)  # left by a run that was killed
     new.mkdir(parents=True)
     try:
@@ -100,24 +112,25 @@ def new_folder(folder, *, among_strangers=False):
         os.replace(new, folder)
     except BaseException as error:
         shutil.rmtree(new, ignore_errors=True)
-        if among_strangers and old.exists() and not folder.exists():
+        if unique_names and old.exists() and not folder.exists():
             os.replace(old, folder)  # nobody would look for it
-        raise _named(error, folder, new) if isinstance(error, OSError) else error
+        if isinstance(error, OSError):
+            _name(error, folder, new)
+        raise
     flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _named(error, path, unfinished):
-    """The error, told of the path that the user knows; a full disk is told without any."""
+def _name(error: OSError, path: Path, unfinished: Path) -> None:
+    """Gives the error the path that the user knows; for a full disk it has none."""
     if error.errno is not None and (
         error.filename is None or str(error.filename).startswith(str(unfinished))
     ):
         error.filename = str(path)
-    return error
 
 
-def previous(folder):
-    """Where the old folder stands while the new one takes its place.
+def previous(folder: str | os.PathLike[str]) -> Path:
+    """Where the old folder is while the new one takes its place.
 
     Example:
         >>> previous("run/model").name
@@ -127,7 +140,7 @@ def previous(folder):
     return folder.with_name(folder.name + ".old")
 
 
-def flush(path):
+def flush(path: str | os.PathLike[str]) -> None:
     """Returns once the file, or the list of the folder's files, is on the disk.
 
     Example:
@@ -140,12 +153,12 @@ def flush(path):
         os.close(handle)
 
 
-def read_bytes(path, max_bytes):
-    """What a file holds, if it is not larger than this.
+def read_bytes(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    """What a file holds, if that is not more than a limit.
 
     Args:
         path: of the file.
-        max_bytes: int.
+        max_bytes: the limit.
 
     Raises:
         FileNotFoundError, OSError: as `open`.
@@ -159,27 +172,26 @@ def read_bytes(path, max_bytes):
         data = _up_to(file, max_bytes + 1)
     if len(data) > max_bytes:
         raise ValueError(
-            f"{path} is larger than {max_bytes:,} bytes, the most that is read of such a file; where you "
-            "trust it, ask for more by max_bytes"
+            f"{path} is larger than {max_bytes:,} bytes, the most that is read of such a file; "
+            "where you trust it, ask for more by max_bytes"
         )
     return data
 
 
-def _up_to(file, n):
-    """The file's first n bytes; memory grows with what is there, where `read(n)` would take n at
-    once."""
+def _up_to(file: BinaryIO | gzip.GzipFile, n: int) -> bytes:
+    """The file's first n bytes; takes memory for what is there, where `read(n)` would take n."""
     content = io.BytesIO()
     while chunk := file.read(min(n - content.tell(), 2**20)):
         content.write(chunk)
     return content.getvalue()
 
 
-def gunzip(data, max_bytes, path):
-    """Gzip's contents, unpacked no further than this: a small file can unpack to any size.
+def gunzip(data: bytes, max_bytes: int, path: object) -> bytes:
+    """Gzip's contents, unpacked no further than a limit: a small file can unpack to any size.
 
     Args:
-        data: bytes.
-        max_bytes: int.
+        data: the gzipped bytes.
+        max_bytes: the limit.
         path: that errors name.
 
     Raises:
@@ -196,17 +208,17 @@ def gunzip(data, max_bytes, path):
         raise ValueError(f"{path}: the gzip file is damaged or truncated ({error})") from None
     if len(unpacked) > max_bytes:
         raise ValueError(
-            f"{path} unpacks to more than {max_bytes:,} bytes, the most that is read of such a file; where "
-            "you trust it, ask for more by max_bytes"
+            f"{path} unpacks to more than {max_bytes:,} bytes, the most that is read of such a "
+            "file; where you trust it, ask for more by max_bytes"
         )
     return unpacked
 
 
 @contextlib.contextmanager
-def only_writer(folder):
-    """Context: no other process that asks for it writes this folder meanwhile.
+def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Context: no other process that asks for it writes to this folder meanwhile.
 
-    The system lets go of the lock when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
 
     Args:
         folder: path; made if it is not there. A file `.lock` stays in it.
@@ -228,7 +240,7 @@ def only_writer(folder):
         except BlockingIOError:
             raise BlockingIOError(
                 errno.EWOULDBLOCK,
-                "another training is at work in this folder; wait for its end, or name another one",
+                "another training is writing to this folder; wait for its end, or name another one",
                 str(folder),
             ) from None
         yield

@@ -1,8 +1,8 @@
 """All checks of arguments: one policy, and one form of message.
 
-A wrong type is a `TypeError`, a wrong value a `ValueError`. NumPy's integers and floats are numbers;
-bools are not. A message says the argument's name, what was expected, what came, and, where it is not
-plain, what to do:
+A wrong type is a `TypeError`, a wrong value a `ValueError`. NumPy's integers and floats are
+numbers; bools are not. A message says the argument's name, what was expected, what came, and, where
+it is not plain, what to do:
 
     batch_size must be an integer of at least 1, but it is 0
     pairs must be trax_triplet.Pairs, but it is a list; make them with read_pairs(path)
@@ -144,7 +144,8 @@ def number(
         raise wrong_type(name, expected, value)
     if not isinstance(value, numbers.Real):
         array = np.asarray(value)
-        if array.ndim or array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+        is_number = array.dtype.kind in "iuf" or array.dtype.name == "bfloat16"
+        if array.ndim or not is_number:
             raise wrong_type(name, expected, value)
     real = float(value)
     if (

@@ -235,7 +235,7 @@ def _write_saved_model(model, path):
     log, level = tf.get_logger(), tf.get_logger().level
     try:
         log.setLevel("WARNING")  # it tells the name of a folder that is renamed
-        with files.new_folder(path, among_strangers=True) as new:
+        with files.new_folder(path, unique_names=True) as new:
             archive.write_out(str(new), verbose=False)
     except tf.errors.OpError as error:
         raise OSError(f"{path} could not be written: {error.message}") from None

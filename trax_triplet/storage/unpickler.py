@@ -464,11 +464,8 @@ class _Reader(pickle.Unpickler):
             )
         if type(data) not in (bytes, bytearray):
             raise _Refused("holds an array without its bytes")
-        if (
-            stored.order not in ("C", "F", "K")
-            or axes is not None
-            and (type(axes) is not tuple or sorted(axes) != list(range(len(shape))))
-        ):
+        known = axes is None or (type(axes) is tuple and sorted(axes) == [*range(len(shape))])
+        if stored.order not in ("C", "F", "K") or not known:
             raise _Refused("holds an array in an order that NumPy does not know")
         self._spend(len(data))
         try:
