@@ -55,7 +55,7 @@ ROOMS_LEFT_OUT = {
         "tables of `checks.check`",
     ),
     **dict.fromkeys(
-        ("keras.layers", "keras.graph_text", "distributed.tf_replicas"),
+        ("keras.layers", "distributed.tf_replicas"),
         "inner parts of the Keras edition",
     ),
     **dict.fromkeys(

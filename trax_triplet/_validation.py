@@ -269,6 +269,26 @@ def strings(name: str, value: Any, advice: str = "") -> list[str]:
     return items
 
 
+def equal_lengths(**sequences: Any) -> int:
+    """The common length of several sequences, at least 1.
+
+    Args:
+        **sequences: by the names of the arguments.
+
+    Raises:
+        ValueError: different lengths, or empty ones.
+
+    Example:
+        >>> equal_lengths(test_Q1=["How?"], test_Q2=["Why?"], y=[0])
+        1
+    """
+    lengths = [len(sequence) for sequence in sequences.values()]
+    if len(set(lengths)) > 1 or not lengths[0]:
+        names, found = " and ".join(sequences), " and ".join(map(str, lengths))
+        raise ValueError(f"{names} must have one length, at least 1, but they have {found}")
+    return lengths[0]
+
+
 def threshold(value: Any, name: str = "threshold") -> float:
     """A threshold of similarities as a float. Infinite ones are allowed: all, or none, lie above.
 

@@ -1,5 +1,4 @@
-"""keras: the TensorFlow assignment's names as a grader looks at them, and the faults that they do
-not have."""
+"""The TensorFlow assignment's names as a grader sees them, without the assignment's faults."""
 
 import inspect
 import types
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from bare_python import python
-from test_triplet import KERAS_LARGE, KERAS_SMALL
+from vectors import KERAS_LARGE, KERAS_SMALL
 
 from trax_triplet import keras as edition
 from trax_triplet.keras import Siamese, TripletLoss, TripletLossFn, classify, predict, train_model
@@ -36,11 +35,15 @@ def vectorizer(texts=QUESTIONS):
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(1)
-    return Siamese(vectorizer(), vocab_size=20, d_feature=8)
+    made, texts = (
+        Siamese(vectorizer(), vocab_size=20, d_feature=8),
+        tf.constant(QUESTIONS)[:, None],
+    )
+    made.predict([texts, texts], verbose=0)  # in the shape that it declares; others must follow
+    return made
 
 
 # --- names, signatures, printed forms
-# ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -51,15 +54,18 @@ def model():
         ("TripletLoss", "(labels, out, margin=0.25)"),
         (
             "train_model",
-            "(Siamese, TripletLoss, text_vectorizer, train_dataset, val_dataset, d_feature=128, lr=0.01, "
-            "train_steps=5, epochs=None)",
+            "(Siamese, TripletLoss, text_vectorizer, train_dataset, val_dataset, d_feature=128, "
+            "lr=0.01, train_steps=5, epochs=None)",
         ),
         ("classify", "(test_Q1, test_Q2, y_test, threshold, model, batch_size=64, verbose=True)"),
         ("predict", "(question1, question2, threshold, model, verbose=False)"),
     ],
 )
 def test_signatures_are_the_assignments(name, signature):
-    assert str(inspect.signature(getattr(edition, name))) == signature
+    found = inspect.signature(getattr(edition, name))
+    empty = inspect.Parameter.empty
+    bare = [parameter.replace(annotation=empty) for parameter in found.parameters.values()]
+    assert str(found.replace(parameters=bare, return_annotation=empty)) == signature
     assert getattr(edition, name).__name__ == name
 
 
@@ -115,7 +121,6 @@ def test_summary_reads_as_the_assignments(model):
 
 
 # --- the three numbers
-# ------------------------------------------------------------------------------------
 
 
 def test_losses_to_the_digits_given():
@@ -138,7 +143,6 @@ def test_labels_do_not_matter_and_a_batch_of_one_is_zero():
 
 
 # --- faults that are fixed
-# --------------------------------------------------------------------------------
 
 
 def vectors(model, *questions):
@@ -146,7 +150,7 @@ def vectors(model, *questions):
     return tower(tf.constant([[question] for question in questions])).numpy()
 
 
-def test_an_answer_does_not_depend_on_batch_mates(model):
+def test_an_answer_does_not_depend_on_the_rest_of_the_batch(model):
     alone = vectors(model, "How old are you?")
     beside = vectors(
         model, "How old are you?", "How do I cook rice and who are you and what is your age ?"
@@ -185,7 +189,6 @@ def test_a_question_without_words_is_finite_in_value_and_gradient(model):
 
 
 # --- training, answers, files
-# -----------------------------------------------------------------------------
 
 
 def batches(n=10, size=4):
@@ -211,6 +214,7 @@ def trained():
     )
 
 
+@pytest.mark.integration
 def test_training_is_compiled_and_runs_as_the_assignment_says(trained):
     assert trained.loss is TripletLoss and trained.loss.__name__ == "TripletLoss"
     assert isinstance(trained.optimizer, keras.optimizers.Adam)
@@ -225,39 +229,42 @@ def test_training_is_compiled_and_runs_as_the_assignment_says(trained):
     )
 
 
-def test_both_editions_names_of_the_number_of_epochs():
-    def fitted(*arguments, **options):
-        found = []
-        model = types.SimpleNamespace(
-            compile=lambda **given: None, fit=lambda *given, epochs, **others: found.append(epochs)
-        )
-        train_model(
-            lambda vectorizer, vocab_size, d_feature: model,
-            TripletLoss,
-            vectorizer(),
-            batches(),
-            batches(),
-            *arguments,
-            **options,
-        )
-        return found
-
-    assert (
-        fitted() == [5]
-        and fitted(8, 0.01, 7) == [7]
-        and fitted(train_steps=7) == [7]
-        and fitted(epochs=0) == [0]
+def test_what_is_compiled_and_fitted():
+    compiled, fitted = {}, {}
+    model = types.SimpleNamespace(
+        compile=lambda **options: compiled.update(options),
+        fit=lambda data, **options: fitted.update(data=data, **options),
     )
-    assert fitted(train_steps=7, epochs=7) == [7]
+    data, validation, texts = batches(), batches(), vectorizer()
+
+    def made(text_vectorizer, vocab_size, d_feature):
+        assert text_vectorizer is texts
+        assert (vocab_size, d_feature) == (texts.vocabulary_size(), 8)
+        return model
+
+    given = (made, TripletLoss, texts, data, validation)
+    assert train_model(*given, d_feature=8, lr=0.02, train_steps=2) is model
+    assert compiled["loss"] is TripletLoss
+    assert isinstance(compiled["optimizer"], keras.optimizers.Adam)
+    assert float(compiled["optimizer"].learning_rate) == pytest.approx(0.02)
+    assert fitted["data"] is data
+    assert fitted["validation_data"] is validation
+    assert (fitted["epochs"], fitted["shuffle"]) == (2, False)
+    for numbers, epochs in (
+        ({}, 5),
+        ({"train_steps": 7}, 7),
+        ({"epochs": 0}, 0),
+        ({"train_steps": 7, "epochs": 7}, 7),
+    ):
+        train_model(*given, 8, **numbers)
+        assert fitted["epochs"] == epochs
     with pytest.raises(ValueError, match="train_steps=3 and epochs=2 are two names of one number"):
-        train_model(
-            Siamese, TripletLoss, vectorizer(), batches(), batches(), train_steps=3, epochs=2
-        )
+        train_model(*given, train_steps=3, epochs=2)
 
 
-def test_classify_counts_every_pair(trained, capsys):
+def test_classify_counts_every_pair(model, capsys):
     first, second = QUESTIONS, [*QUESTIONS[:2], "Who cooks rice?", "", "Who are you?"]
-    v1, v2 = vectors(trained, *first), vectors(trained, *second)
+    v1, v2 = vectors(model, *first), vectors(model, *second)
     similar = (v1 * v2).sum(axis=1)
     threshold = (np.sort(similar)[1] + np.sort(similar)[2]) / 2
     labels = [1, 0, 0, 0, 1]
@@ -268,38 +275,29 @@ def test_classify_counts_every_pair(trained, capsys):
     ]
     for size in (2, 64):
         accuracy, confusion = classify(
-            first, np.array(second), labels, threshold, trained, size, verbose=False
+            first, np.array(second), labels, threshold, model, size, verbose=False
         )
         assert accuracy.numpy() == (expected[0][0] + expected[1][1]) / 5
         assert confusion.numpy().tolist() == expected
     assert capsys.readouterr().out == ""
 
 
-def test_a_batch_without_any_word_is_answered(trained):
-    assert predict("", "?", 0.5, trained) == np.False_  # the vectoriser drops the question mark
-    accuracy, confusion = classify(["", "!"], ["?", ""], [0, 0], 0.5, trained, verbose=False)
+def test_a_batch_without_any_word_is_answered(model):
+    assert predict("", "?", 0.5, model) == np.False_  # the vectoriser drops the question mark
+    accuracy, confusion = classify(["", "!"], ["?", ""], [0, 0], 0.5, model, verbose=False)
     assert accuracy.numpy() == 1.0 and confusion.numpy().tolist() == [[2, 0], [0, 0]]
 
 
-def test_it_answers_after_it_was_asked_in_the_shape_that_it_declares():
-    model, texts = (
-        Siamese(vectorizer(), vocab_size=20, d_feature=8),
-        tf.constant(QUESTIONS)[:, None],
-    )
-    model.predict([texts, texts], verbose=0)
-    assert predict("Who are you?", "Who are you?", 0.7, model)
-
-
-def test_predict_is_a_numpy_bool_and_prints_when_asked(trained, capsys):
-    answer = predict("Who are you?", "who ARE you", 0.7, trained, verbose=True)
+def test_predict_is_a_numpy_bool_and_prints_when_asked(model, capsys):
+    answer = predict("Who are you?", "who ARE you", 0.7, model, verbose=True)
     assert type(answer) is np.bool_
     printed = capsys.readouterr().out.splitlines()
     assert [line.split("=")[0].strip() for line in printed] == ["Q1", "Q2", "d", "res"]
     assert printed[3].endswith(str(answer))
-    assert predict("Who are you?", "Who are you?", 0.7, trained) and capsys.readouterr().out == ""
+    assert predict("Who are you?", "Who are you?", 0.7, model) and capsys.readouterr().out == ""
 
 
-# In a process of its own, and without Trax: what the file holds is told by registered names alone.
+# In another process, and without Trax: the file has only registered names.
 LOAD = """
 import sys
 sys.modules["trax"] = None
@@ -312,6 +310,7 @@ print(type(model.loss).__name__, model.loss.__name__)
 """
 
 
+@pytest.mark.integration
 def test_a_saved_model_loads_in_safe_mode_in_a_fresh_process(trained, tmp_path):
     trained.save(tmp_path / "siamese.keras")
     (tmp_path / "questions").write_text("\n".join(QUESTIONS))
@@ -326,6 +325,7 @@ def test_a_saved_model_loads_in_safe_mode_in_a_fresh_process(trained, tmp_path):
     )
 
 
+@pytest.mark.integration
 def test_another_keras_backend_is_refused_in_one_sentence():
     done = python("-c", "import trax_triplet.keras", KERAS_BACKEND="jax")
     assert done.returncode == 1

@@ -1,10 +1,11 @@
-"""keras_export: weights both ways, equal vectors, and files that answer without Trax."""
+"""Conversion: weights both ways, equal vectors, and files that answer without Trax."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import keras
 import numpy as np
@@ -13,19 +14,21 @@ import tensorflow as tf
 from paths import ROOT
 
 from trax_triplet.data.vocabulary import Vocabulary
-from trax_triplet.keras import Siamese as KerasSiamese
-from trax_triplet.keras.convert import export, from_keras, to_keras
-from trax_triplet.keras.layers import exchange_padding, unit_rows
-from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
 from trax_triplet.inference.trained_model import TrainedModel, save_model
+from trax_triplet.keras import Siamese as KerasSiamese
+from trax_triplet.keras import convert
+from trax_triplet.keras.convert import export, from_keras, to_keras
+from trax_triplet.keras.layers import swap_pad_and_oov, unit_rows
+from trax_triplet.keras.layers import tower_of as tower_of_model
+from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
 
 POOLINGS = ("last", "mean", "course")
+LONG = "how do I " + "really " * 70 + "learn French?"
 QUESTIONS = [
     "How old are you?",
     "What is your age?",
     "Do zebras swim in caf\u00e9s?",
     "",
-    "how do I " + "really " * 70 + "learn French?",
     "old " * 9,
 ]
 IDS = np.array(
@@ -43,7 +46,7 @@ def layer(pooling="last", vocab_size=12, seed=0):
 
 
 def trained(pooling="last", buckets=5):
-    vocabulary = Vocabulary.build(QUESTIONS[:2] + QUESTIONS[4:], buckets=buckets)
+    vocabulary = Vocabulary.build([*QUESTIONS[:2], LONG, QUESTIONS[4]], buckets=buckets)
     settings = {
         "pooling": pooling,
         "threshold": 0.625,
@@ -64,20 +67,25 @@ def vectors(model, questions):
 
 
 # --- across and back
-# --------------------------------------------------------------------------------------
 
 
 def test_vectors_of_questions_are_the_same(both):
     ours, theirs = both
-    difference = np.abs(vectors(theirs, QUESTIONS) - ours.embed(QUESTIONS)).max()
-    assert difference < 1e-5
-    alone = np.concatenate([vectors(theirs, [question]) for question in QUESTIONS])
-    np.testing.assert_allclose(
-        alone, vectors(theirs, QUESTIONS), atol=2e-6
-    )  # in the course's form, too
+    found = vectors(theirs, QUESTIONS)
+    np.testing.assert_allclose(found, ours.embed(QUESTIONS), atol=1e-5)
+    # Also one at a time, with the course's pooling, too.
+    one = vectors(theirs, QUESTIONS[:1])
+    np.testing.assert_allclose(one, found[:1], atol=2e-6)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.integration
+def test_vectors_of_long_questions_are_the_same(both):
+    ours, theirs = both
+    questions = [*QUESTIONS, LONG]
+    np.testing.assert_allclose(vectors(theirs, questions), ours.embed(questions), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["last", "course"])
 def test_vectors_of_ids_are_the_same(pooling):
     ours = layer(pooling)
     expected = ours((IDS, IDS[::-1]))
@@ -91,22 +99,14 @@ def test_there_and_back_is_bit_exact(both):
     assert again.vocabulary == ours.vocabulary and again.settings == ours.settings
     for name, array in get_weights(ours.model).items():
         assert get_weights(again.model)[name].tobytes() == array.tobytes()
-    assert [a.tobytes() for a in to_keras(again).get_weights()] == [
-        a.tobytes() for a in theirs.get_weights()
-    ]
-
-
-def test_a_layer_comes_back_as_a_layer():
-    ours = layer("mean")
-    before, after = (get_weights(layer) for layer in (ours, from_keras(to_keras(ours))))
-    assert {name: a.tobytes() for name, a in before.items()} == {
-        name: a.tobytes() for name, a in after.items()
-    }
 
 
 def test_gates_and_rows_stand_where_keras_has_them():
-    weights = get_weights(layer())
-    tower = to_keras(layer()).get_layer("sequential")
+    ours = layer("mean")
+    theirs, weights = to_keras(ours), get_weights(ours)
+    again = get_weights(from_keras(theirs))  # of a layer, a layer
+    assert all(array.tobytes() == again[name].tobytes() for name, array in weights.items())
+    tower = theirs.get_layer("sequential")
     (table,), (kernel, recurrent, bias) = (
         tower.get_layer(name).get_weights() for name in ("embedding", "LSTM")
     )
@@ -126,13 +126,14 @@ def test_gates_and_rows_stand_where_keras_has_them():
             )
 
 
+@pytest.mark.integration
 def test_a_model_of_the_assignment_goes_to_trax_and_is_served(tmp_path):
     keras.utils.set_random_seed(1)
     vectorizer = keras.layers.TextVectorization(split="whitespace", standardize="strip_punctuation")
     vectorizer.adapt(QUESTIONS)
     model = KerasSiamese(vectorizer, vocab_size=40, d_feature=6)
     ours = from_keras(model)
-    ids = exchange_padding(tf.cast(vectorizer(tf.constant(QUESTIONS)), tf.int32)).numpy()
+    ids = swap_pad_and_oov(tf.cast(vectorizer(tf.constant(QUESTIONS)), tf.int32)).numpy()
     np.testing.assert_allclose(
         np.asarray(ours((ids, ids))[0]), vectors(model, QUESTIONS), atol=1e-5
     )
@@ -142,6 +143,7 @@ def test_a_model_of_the_assignment_goes_to_trax_and_is_served(tmp_path):
     np.testing.assert_allclose(found, vectors(model, QUESTIONS), atol=1e-6)
 
 
+@pytest.mark.integration
 def test_a_model_that_went_across_is_trained_on():
     from trax_triplet.data.pairs import Pairs
     from trax_triplet.keras import ModifiedTripletLoss, pairs_dataset
@@ -162,7 +164,6 @@ def test_a_model_that_went_across_is_trained_on():
 
 
 # --- what does not go across
-# ------------------------------------------------------------------------------
 
 
 def tower_of(*layers, dtype="int32"):
@@ -182,7 +183,7 @@ def embedding(**options):
         ),
         (
             [embedding(), keras.layers.LSTM(5), keras.layers.Lambda(unit_rows)],
-            "'units': 4.*but this one has.*'units': 5",
+            "'units': 4.*but it is one with.*'units': 5",
         ),
         (
             [embedding(), keras.layers.LSTM(4, activation="relu"), keras.layers.Lambda(unit_rows)],
@@ -194,11 +195,11 @@ def embedding(**options):
         ),
         (
             [embedding(), keras.layers.LSTM(4), keras.layers.Dense(4, name="out")],
-            "'out', does not scale each row",
+            "scale each row to length 1.*'out'",
         ),
         (
             [embedding(), keras.layers.LSTM(4), keras.layers.LayerNormalization(name="out")],
-            "'out', does not scale each",
+            "scale each row to length 1.*'out'",
         ),
         (
             [
@@ -215,11 +216,11 @@ def embedding(**options):
                 keras.layers.LSTM(4),
                 keras.layers.Lambda(lambda x: tf.math.l2_normalize(x), name="all"),
             ],
-            "'all', does not scale each row to length 1.*axis=1",
+            "scale each row to length 1.*'all'.*axis=1",
         ),
     ],
 )
-def test_layers_that_trax_does_not_have_are_told(layers, message):
+def test_layers_that_trax_does_not_have_are_refused(layers, message):
     with pytest.raises(ValueError, match=message):
         from_keras(tower_of(*layers))
 
@@ -227,24 +228,24 @@ def test_layers_that_trax_does_not_have_are_told(layers, message):
 @pytest.mark.parametrize(
     "function, argument, error, message",
     [
-        (from_keras, 3, TypeError, "Keras model of two towers.*it is 3"),
+        (from_keras, 3, TypeError, "model must be a Keras model of two towers.*an int"),
         (to_keras, 3, TypeError, "model from Siamese.*it is 3"),
         (to_keras, "no such folder", FileNotFoundError, "no model.json in no such folder"),
         (to_keras, Siamese(9, 4, pooling="last"), ValueError, "initialise it first"),
     ],
 )
-def test_what_is_no_model_is_told(function, argument, error, message):
+def test_what_is_not_a_model_is_refused(function, argument, error, message):
     with pytest.raises(error, match=message):
         function(argument)
 
 
-def test_two_towers_apart_are_told():
+def test_two_separate_towers_are_refused():
     inputs = [keras.Input((None,), dtype="int32") for _ in range(2)]
     towers = [tower_of(embedding(), keras.layers.LSTM(4)) for _ in range(2)]
     model = keras.Model(
         inputs, keras.layers.Concatenate()([tower(x) for tower, x in zip(towers, inputs)])
     )
-    with pytest.raises(ValueError, match="one tower that both share.*2 inputs and 2 models"):
+    with pytest.raises(ValueError, match="one tower that both share.*2 inputs, and 2 models"):
         from_keras(model)
 
 
@@ -255,9 +256,8 @@ def test_the_courses_tokens_are_refused(tmp_path):
 
 
 # --- files
-# ------------------------------------------------------------------------------------------------
 
-# TensorFlow alone: not Keras, JAX, Trax or this package.
+# TensorFlow only: not Keras, JAX, Trax or this package.
 SERVE = """
 import sys
 for name in ("trax", "jax", "keras", "trax_triplet"):
@@ -273,7 +273,8 @@ for pooling in sys.argv[1:]:
 """
 
 
-def test_saved_models_answer_where_there_is_tensorflow_alone(tmp_path):
+@pytest.mark.integration
+def test_saved_models_answer_where_there_is_only_tensorflow(tmp_path):
     served = ("last", "course")  # two ways to mask and to pool, with all the layers that there are
     for pooling in served:
         save_model(tmp_path / pooling, trained(pooling))
@@ -296,15 +297,31 @@ def test_saved_models_answer_where_there_is_tensorflow_alone(tmp_path):
         assert answers["is_duplicate"].tolist() == (expected > 0.625).tolist()
 
 
-def test_a_keras_file_gives_equal_answers_and_holds_no_lambda(both, tmp_path):
+def test_a_keras_file_holds_weights_vocabulary_and_threshold(both, tmp_path):
     _, theirs = both
     assert export(theirs, tmp_path / "model.keras") == "keras"
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    assert vectors(again, QUESTIONS).tolist() == vectors(theirs, QUESTIONS).tolist()
-    assert from_keras(again).settings["threshold"] == 0.625
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+    for before, after in zip(theirs.get_weights(), again.get_weights()):
+        assert before.tobytes() == after.tobytes()
+    kinds = [
+        [type(layer) for layer in model.get_layer("sequential").layers] for model in (theirs, again)
+    ]
+    assert kinds[0] == kinds[1]
+    assert from_keras(again).settings["threshold"] == 0.625
+    assert from_keras(again).vocabulary == trained().vocabulary
 
 
+@pytest.mark.integration
+def test_a_keras_file_gives_equal_answers(both, tmp_path):
+    _, theirs = both
+    export(theirs, tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    questions = [*QUESTIONS, LONG]
+    assert vectors(again, questions).tolist() == vectors(theirs, questions).tolist()
+
+
+@pytest.mark.integration
 def test_a_model_of_ids_is_exported_as_such(tmp_path):
     ours = layer("last")
     export(ours, tmp_path / "served")
@@ -316,23 +333,20 @@ def test_a_model_of_ids_is_exported_as_such(tmp_path):
     }  # no threshold came with it
 
 
-def test_a_functional_tower_keeps_vocabulary_and_threshold(tmp_path):
-    sequential = to_keras(trained()).get_layer("sequential")
-    questions = keras.Input((1,), dtype="string")
+def test_a_functional_tower_keeps_vocabulary_and_threshold(both):
+    ours, theirs = both
+    questions, *inputs = (keras.Input((1,), dtype="string") for _ in range(3))
     answer = questions
-    for stage in sequential.layers:
+    for stage in theirs.get_layer("sequential").layers:
         answer = stage(answer)
-    tower, inputs = (
-        keras.Model(questions, answer),
-        [keras.Input((1,), dtype="string") for _ in range(2)],
-    )
+    tower = keras.Model(questions, answer)
     model = keras.Model(inputs, keras.layers.Concatenate(axis=1)([tower(x) for x in inputs]))
-    assert (
-        from_keras(model).vocabulary == trained().vocabulary
-        and from_keras(model).settings["threshold"] == 0.625
-    )
+    again = from_keras(model)
+    assert again.vocabulary == ours.vocabulary
+    assert again.settings["threshold"] == 0.625
 
 
+@pytest.mark.integration
 def test_half_precision_goes_across_and_is_served_in_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -366,7 +380,8 @@ sys.exit(cli.main(["export", "model", "served"]))
 """
 
 
-def test_what_tensorflow_says_of_a_disk_is_told_and_nothing_is_lost(tmp_path, monkeypatch):
+@pytest.mark.integration
+def test_an_error_of_tensorflow_is_reported_and_nothing_is_lost(tmp_path, monkeypatch):
     export(to_keras(layer()), tmp_path / "served")
     before = (tmp_path / "served" / "saved_model.pb").read_bytes()
 
@@ -382,7 +397,7 @@ def test_what_tensorflow_says_of_a_disk_is_told_and_nothing_is_lost(tmp_path, mo
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_in_a_line_and_leaves_what_was_there(tmp_path):
+def test_a_full_disk_is_reported_in_one_line_and_leaves_what_was_there(tmp_path):
     save_model(tmp_path / "model", trained())
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "saved_model.pb").write_text("the old one")
@@ -402,35 +417,55 @@ def test_a_full_disk_is_told_in_a_line_and_leaves_what_was_there(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "served"]
 
 
-def test_what_stands_there_is_not_lost(tmp_path):
-    model = to_keras(layer())
+@pytest.fixture(scope="module")
+def of_ids():
+    return to_keras(layer())
+
+
+def test_what_export_would_have_to_replace_is_kept(of_ids, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").write_text("mine")
     (tmp_path / "folder.keras").mkdir()
     for name, kind in (("mine", "SavedModel"), ("folder.keras", "file")):
-        with pytest.raises(FileExistsError, match=f"is there already and is no {kind}"):
-            export(model, tmp_path / name)
-    assert (tmp_path / "mine" / "notes").read_text() == "mine"
+        with pytest.raises(FileExistsError, match=f"exists and is not a {kind}"):
+            export(of_ids, tmp_path / name)
     (tmp_path / "mine" / "saved_model.pb").write_text("and a model beside it")
-    with pytest.raises(FileExistsError, match="is there already and is no SavedModel"):
-        export(model, tmp_path / "mine")
+    with pytest.raises(FileExistsError, match="exists and is not a SavedModel"):
+        export(of_ids, tmp_path / "mine")
+    assert (tmp_path / "mine" / "notes").read_text() == "mine"
+    with pytest.raises(FileNotFoundError, match="the folder .* does not exist"):
+        export(of_ids, tmp_path / "none" / "model.keras")
+    with pytest.raises(ValueError, match="format must be one of 'keras', 'savedmodel'"):
+        export(of_ids, tmp_path / "x", format="h5")
+    with pytest.raises(ValueError, match="name it x.keras"):
+        export(of_ids, tmp_path / "x", format="keras")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.keras", "mine"]
+
+
+@pytest.mark.integration
+def test_a_saved_model_is_replaced_and_its_neighbours_are_kept(of_ids, tmp_path):
     (tmp_path / "served.old").mkdir()
     (tmp_path / "served.new").mkdir()
-    export(model, tmp_path / "served")
-    export(model, tmp_path / "served")
-    assert sorted(path.name for path in tmp_path.glob("*served*")) == [
+    export(of_ids, tmp_path / "served")
+    export(of_ids, tmp_path / "served")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
         "served",
         "served.new",
         "served.old",
     ]
-    for name in ("served", "served.old", "served.new"):
-        shutil.rmtree(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match="the folder .* does not exist"):
-        export(model, tmp_path / "none" / "model.keras")
-    with pytest.raises(
-        ValueError, match="format must be one of 'keras', 'savedmodel', but it is 'h5'"
-    ):
-        export(model, tmp_path / "x", format="h5")
-    with pytest.raises(ValueError, match="name it x.keras"):
-        export(model, tmp_path / "x", format="keras")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.keras", "mine"]
+
+
+def test_what_a_saved_model_answers_without_writing_it(of_ids):
+    signatures = {}
+    noted = SimpleNamespace(
+        track=lambda tower: None, add_endpoint=lambda name, f, spec: signatures.update({name: f})
+    )
+    with mock.patch.object(keras.export, "ExportArchive", return_value=noted):
+        convert._archive(tower_of_model(of_ids))
+    ids, others = tf.constant(IDS), tf.constant(IDS[::-1])
+    one, two = np.split(of_ids([ids, others]).numpy(), 2, axis=1)
+    found = signatures["serving_default"](ids)["vectors"]
+    np.testing.assert_allclose(found, one, atol=1e-6)
+    found = signatures["similarity"](ids, others)
+    assert set(found) == {"similarity"}  # no threshold came with it
+    np.testing.assert_allclose(found["similarity"], (one * two).sum(axis=1), atol=1e-6)

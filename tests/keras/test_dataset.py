@@ -1,4 +1,4 @@
-"""keras_data: tf.data batches with the guarantees of the Trax side's, in fit and out of it."""
+"""Batches of tf.data have the guarantees of the Trax side's, in fit and out of it."""
 
 import keras
 import numpy as np
@@ -87,7 +87,7 @@ def test_ids_are_the_trax_sides_batches(pairs):
         assert (expected[0][n:] == PAD_ID).all()
 
 
-def test_each_time_is_another_and_a_seed_decides(pairs):
+def test_each_iteration_differs_and_the_seed_determines_it(pairs):
     def texts(dataset):
         return [questions1.tolist() for (questions1, _), _ in epoch(dataset)]
 
@@ -97,13 +97,14 @@ def test_each_time_is_another_and_a_seed_decides(pairs):
     assert texts(other) != once
 
 
-def test_a_time_that_is_broken_off_is_given_again(pairs):
+def test_an_interrupted_iteration_is_repeated(pairs):
     dataset, whole = (pairs_dataset(pairs, 64, seed=1) for _ in range(2))
     next(iter(dataset))
     assert [e[1].tolist() for e in epoch(dataset)] == [e[1].tolist() for e in epoch(whole)]
 
 
-def test_fit_goes_through_it_without_a_word(pairs):
+@pytest.mark.integration
+def test_fit_iterates_over_it_without_a_warning(pairs):
     tower = keras.Sequential(
         [
             keras.Input((None,), dtype="int32"),
@@ -143,22 +144,17 @@ PAIR = Pairs(["Why?"], ["How come?"], [1])
 @pytest.mark.parametrize(
     "error, message, arguments, options",
     [
-        (TypeError, "pairs must be trax_triplet.Pairs, got list", ([],), {}),
-        (ValueError, "at least one pair must be labelled 1", (Pairs(["Why?"], ["Who?"], [0]),), {}),
-        (ValueError, "at least one pair must be labelled 1", (Pairs(["Why?"], ["Who?"]),), {}),
-        (ValueError, "batch_size must be at least 1, got 0", (PAIR, 0), {}),
-        (TypeError, "batch_size must be a whole number, got 2.5", (PAIR, 2.5), {}),
-        (ValueError, "seed must be at least 0, got -1", (PAIR,), {"seed": -1}),
-        (TypeError, "vocabulary must be a Vocabulary.*it is {}", (PAIR,), {"vocabulary": {}}),
+        (TypeError, "pairs must be trax_triplet.Pairs", ([],), {}),
+        (ValueError, "pairs must have .* labelled 1", (Pairs(["Why?"], ["Who?"], [0]),), {}),
+        (ValueError, "pairs must have .* labelled 1", (Pairs(["Why?"], ["Who?"]),), {}),
+        (ValueError, "batch_size", (PAIR, 0), {}),
+        (TypeError, "batch_size", (PAIR, 2.5), {}),
+        (ValueError, "seed", (PAIR,), {"seed": -1}),
+        (TypeError, "vocabulary", (PAIR,), {"vocabulary": {}}),
         (ValueError, "give a vocabulary with it", (PAIR,), {"max_words": 5}),
-        (
-            ValueError,
-            "max_words must be at least 1, got 0",
-            (PAIR,),
-            {"max_words": 0, "vocabulary": Vocabulary(["why"])},
-        ),
+        (ValueError, "max_words", (PAIR,), {"max_words": 0, "vocabulary": Vocabulary(["why"])}),
     ],
 )
-def test_mistakes_are_told(error, message, arguments, options):
+def test_mistakes_are_named(error, message, arguments, options):
     with pytest.raises(error, match=message):
         pairs_dataset(*arguments, **options)

@@ -1,14 +1,18 @@
-"""keras_layers: unit rows, means over words, the padding of a course's model."""
+"""The layers: unit rows, means over words, the padding of the course's pooling."""
 
+import keras
 import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
 
 from trax_triplet.keras.layers import (
+    LSTM,
     GlobalAveragePooling1D,
-    exchange_padding,
+    PaddedEmbedding,
+    pad_columns,
     padded_lengths,
+    swap_pad_and_oov,
     unit_rows,
 )
 
@@ -44,7 +48,7 @@ def test_gradient_of_a_zero_row_is_zero_and_of_others_is_right():
     np.testing.assert_allclose(tape.gradient(first, rows), expected, atol=1e-6)
 
 
-def test_mean_counts_the_steps_of_the_mask_alone():
+def test_mean_counts_only_the_steps_of_the_mask():
     states = tf.constant([[[1.0], [3.0], [np.inf]], [[np.nan], [np.inf], [2.0]]])
     mask = tf.constant([[True, True, False], [False, False, False]])
     with tf.GradientTape() as tape:
@@ -63,15 +67,38 @@ def test_mean_without_a_mask_is_over_all_steps():
     ]
 
 
-def test_padding_and_unknown_words_change_places():
+def test_padding_and_unknown_words_are_swapped():
     ids = tf.constant([[7, 0, 1, 1]], tf.int64)
-    assert exchange_padding(ids).numpy().tolist() == [[7, 1, 0, 0]]
-    assert exchange_padding(exchange_padding(ids)).numpy().tolist() == ids.numpy().tolist()
+    assert swap_pad_and_oov(ids).numpy().tolist() == [[7, 1, 0, 0]]
 
 
-def test_padded_lengths_are_the_encoders():
-    from trax_triplet.model.encoder import _padded_length
+@pytest.mark.parametrize(
+    "n_words, length",
+    [(0, 8), (1, 8), (8, 8), (9, 16), (57, 64), (64, 64), (65, 128), (128, 128), (1025, 2048)],
+)
+def test_padded_lengths_are_multiples_of_8_then_powers_of_2(n_words, length):
+    ids = tf.constant([[5] * n_words + [0] * (1100 - n_words)])
+    assert padded_lengths(ids).numpy().tolist() == [length]
+    assert pad_columns(ids).shape == (1, max(length, 1100))
+    mask = PaddedEmbedding(6, 1).compute_mask(pad_columns(ids))
+    assert int(tf.reduce_sum(tf.cast(mask, tf.int32))) == length
 
-    lengths = [*range(130), 255, 256, 257, 1024, 1025]
-    ids = tf.sequence_mask(lengths, dtype=tf.int32) * 5
-    assert padded_lengths(ids).numpy().tolist() == [_padded_length(n) for n in lengths]
+
+def test_an_lstm_gives_zero_states_where_all_is_masked():
+    mask = tf.constant([[True, False], [False, False]])
+    states = LSTM(3, return_sequences=True)(tf.ones((2, 2, 4)), mask=mask).numpy()
+    assert states[0].all()
+    assert not states[1].any()
+
+
+@pytest.mark.parametrize(
+    "name, ours",
+    [
+        ("exchange_padding", swap_pad_and_oov),
+        ("room_for_padding", pad_columns),
+        ("unit_rows", unit_rows),
+        ("PaddedEmbedding", PaddedEmbedding),
+    ],
+)
+def test_names_in_files_of_version_0_1_0_are_registered(name, ours):
+    assert keras.saving.get_registered_object(f"trax_triplet>{name}") is ours

@@ -1,5 +1,4 @@
-"""The Keras layer that cuts text in the graph: its ids against `Vocabulary.encode`, saved models,
-what it refuses."""
+"""The Keras layer that cuts text: its ids against `Vocabulary.encode`, saved models, refusals."""
 
 import unicodedata
 import zlib
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 
 from trax_triplet.data.tokenizer import tokenize
 from trax_triplet.data.vocabulary import Vocabulary
-from trax_triplet.keras.graph_text import crc32, split_words
-from trax_triplet.keras.text import QuestionIds
+from trax_triplet.keras.text import QuestionIds, crc32, split_words
 
 HARD = [
     "",
@@ -105,7 +103,7 @@ def test_any_text_is_cut_as_python_cuts_it(texts):
 
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=4))
 @settings(deadline=None)
-def test_what_is_no_utf8_is_replaced_as_python_replaces_it(data):
+def test_invalid_utf8_is_replaced_as_python_replaces_it(data):
     found = words_of(tf.constant(data, tf.string)).to_list()
     assert [[word.decode() for word in row] for row in found] == [
         tokenize(d.decode("utf-8", "replace")) for d in data
@@ -192,6 +190,7 @@ def with_vectors(questions, layer):
     ]
 
 
+@pytest.mark.integration
 def test_a_saved_model_answers_alike(tmp_path):
     layer = QuestionIds.from_vocabulary(VOCABULARIES[0])
     model = keras.Sequential(with_vectors(keras.Input((), dtype="string"), layer))
@@ -202,6 +201,7 @@ def test_a_saved_model_answers_alike(tmp_path):
     assert loaded.layers[0].vocabulary() == layer.vocabulary()
 
 
+@pytest.mark.integration
 def test_an_exported_model_answers_alike(tmp_path):
     layer = QuestionIds.from_vocabulary(VOCABULARIES[1])
     questions, *layers = with_vectors(keras.Input((1,), dtype="string"), layer)
@@ -225,45 +225,43 @@ def test_config_round_trip():
 @pytest.mark.parametrize(
     "error, message, words, buckets",
     [
-        (TypeError, r"words must be a list of words, got one str; write \['how'\]", "how", 0),
-        (TypeError, "words must be a list of words, got int", 3, 0),
-        (TypeError, "a word must be a str, got int", ["how", 3], 0),
-        (ValueError, "must be distinct, but 'how' comes twice", ["how", "old", "how"], 0),
-        (ValueError, "must not be empty", ["how", ""], 0),
-        (ValueError, "buckets must be at least 0, got -1", ["how"], -1),
-        (TypeError, "buckets must be a whole number, got 1.5", ["how"], 1.5),
+        (TypeError, "words", "how", 0),
+        (TypeError, "words", 3, 0),
+        (TypeError, "word", ["how", 3], 0),
+        (ValueError, "'how'", ["how", "old", "how"], 0),
+        (ValueError, "empty", ["how", ""], 0),
+        (ValueError, "buckets", ["how"], -1),
+        (TypeError, "buckets", ["how"], 1.5),
     ],
 )
-def test_refuses_words_that_no_vocabulary_has(error, message, words, buckets):
+def test_words_that_a_vocabulary_refuses(error, message, words, buckets):
     with pytest.raises(error, match=message):
         QuestionIds(words, buckets)
 
 
-def test_refuses_what_it_cannot_make_a_layer_of():
+def test_what_is_not_a_vocabulary_or_not_a_setting():
     with pytest.raises(
         ValueError,
         match="'course' cannot run in a Keras model.*give the model ids.*tokenizer='words'",
     ):
         QuestionIds.from_vocabulary(Vocabulary(["How"], tokenizer="course"))
-    with pytest.raises(TypeError, match="takes a trax_triplet Vocabulary, got list"):
+    with pytest.raises(TypeError, match="vocabulary must be a trax_triplet.Vocabulary.*a list"):
         QuestionIds.from_vocabulary(["how"])
-    with pytest.raises(TypeError, match="settings must be a dict, but it is 0.7"):
+    with pytest.raises(TypeError, match="settings must be a dict"):
         QuestionIds(["how"], settings=0.7)
 
 
 @pytest.mark.parametrize(
     "error, message, questions",
     [
-        (TypeError, r"takes questions \(tf.string\), got int32", [2, 3]),
-        (TypeError, r"takes questions \(tf.string\), got float32", np.zeros((2, 1), "float32")),
-        (ValueError, r"of shape \(n,\) or \(n, 1\), got \(\); of a single one make a list", "How?"),
-        (ValueError, r"of shape \(n,\) or \(n, 1\), got \(1, 2\)", [["How?", "Why?"]]),
+        (TypeError, "int32.*a model that takes ids", [2, 3]),
+        (TypeError, "float32", np.zeros((2, 1), "float32")),
+        (ValueError, "put a single question into a list", "How?"),
+        (ValueError, r"\(1, 2\)", [["How?", "Why?"]]),
     ],
 )
-def test_refuses_what_are_no_questions(error, message, questions):
-    with pytest.raises(error, match=message):
-        QuestionIds(["how"])(tf.constant(questions))
-    with pytest.raises(error, match=message):
-        QuestionIds(["how"])(
-            keras.Input(batch_shape=np.shape(questions), dtype=tf.constant(questions).dtype.name)
-        )
+def test_what_are_not_questions(error, message, questions):
+    symbol = keras.Input(batch_shape=np.shape(questions), dtype=tf.constant(questions).dtype.name)
+    for batch in (tf.constant(questions), symbol):
+        with pytest.raises(error, match=f"questions must be strings.*{message}"):
+            QuestionIds(["how"])(batch)

@@ -19,6 +19,9 @@ from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS, tokenize, tokenizer_
 
 OOV_ID = 0  # out of vocabulary: every word that the vocabulary does not hold
 PAD_ID = 1  # padding: no text is ever encoded to it
+# To how many ids a model whose padding counts (the course's pooling) pads each question: a multiple
+# of 8, above 64 a power of two, so that few shapes are compiled.
+PADDED_LENGTHS = (*range(8, 65, 8), *(1 << power for power in range(7, 31)))
 PAD = "<PAD>"
 
 _FORMAT = 1

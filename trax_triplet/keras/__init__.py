@@ -1,5 +1,31 @@
-"""The Keras edition: the TensorFlow assignment's names, the loss, data, and models across."""
+"""The Keras edition: the TensorFlow assignment's names, the loss, training data, and conversion.
 
-import lazy_loader
+Importing it registers every class and function that a `.keras` file of ours may name, so that
+`keras.saving.load_model` finds them. It needs no Trax.
+"""
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from trax_triplet.keras.assignment import (
+    Siamese,
+    TripletLoss,
+    TripletLossFn,
+    classify,
+    predict,
+    train_model,
+)
+from trax_triplet.keras.convert import export, from_keras, to_keras
+from trax_triplet.keras.dataset import pairs_dataset
+from trax_triplet.keras.loss import ModifiedTripletLoss
+
+__all__ = [
+    "ModifiedTripletLoss",
+    "Siamese",
+    "TripletLoss",
+    "TripletLossFn",
+    "classify",
+    "export",
+    "from_keras",
+    "pairs_dataset",
+    "predict",
+    "to_keras",
+    "train_model",
+]

@@ -1,46 +1,54 @@
-"""Models between the Trax side and Keras, and into files that TensorFlow reads: one weight tree in
-another order."""
+"""Models between the Trax side and Keras, and into files that TensorFlow reads.
+
+Both sides have the same weights, in another order.
+"""
+
+from __future__ import annotations
 
 import itertools
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trax_triplet import _files as files
-from trax_triplet.keras.layers import exchange_padding, keras, tf, tower, tower_of, two_towers
+from trax_triplet import _validation as check
+from trax_triplet._typing import Array
+from trax_triplet.keras.layers import keras, swap_pad_and_oov, tf, tower, tower_of, two_towers
 from trax_triplet.keras.text import QuestionIds
 
-SAVED_MODEL = {
-    "saved_model.pb",
-    "fingerprint.pb",
-    "variables",
-    "assets",
-    "assets.extra",
-}  # what a folder of one holds
+if TYPE_CHECKING:
+    from trax_triplet.inference.trained_model import TrainedModel
+
+__all__ = ["FORMATS", "export", "from_keras", "to_keras"]
+
 FORMATS = {"keras": "a Keras model", "savedmodel": "a TensorFlow SavedModel"}
+# What the folder of a SavedModel may contain.
+_SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 
 
-def to_keras(source):
-    """Makes the Keras form of a model of the Trax side: the same weights, and the same vectors to
-    rounding.
+def to_keras(source: Any) -> keras.Model:
+    """Makes the Keras form of a model of the Trax side.
+
+    It has the same weights, and gives the same vectors up to rounding.
 
     Args:
-        source: a `TrainedModel`, the folder of one, or the layer alone, from `model.Siamese` or
+        source: a `TrainedModel`, the folder of one, or only the layer, from `model.Siamese` or
             `load_trax_model`.
 
     Returns:
-        A `keras.Model` of two inputs, output (None, 2 d), as `Siamese` makes it. Of a trained model
-        it takes questions, strings (None, 1), which its tower cuts and looks up as the model's
-        vocabulary does. Of a layer it takes what the layer takes: word ids (None, length), 0 out of
-        vocabulary, 1 padding.
+        A `keras.Model` of two inputs, output (None, 2 d), like that of `Siamese`. From a trained
+        model, it takes questions, strings (None, 1), which its tower tokenizes and looks up as the
+        model's vocabulary does. From a layer, it takes what the layer takes: word ids
+        (None, length), 0 out of vocabulary, 1 padding.
 
     Raises:
-        FileNotFoundError: no model folder is there.
-        TypeError: something else than such a model.
-        ValueError: a folder that is not whole, a layer without weights, or a vocabulary by the
-            tokenizer 'course', whose rules are no TensorFlow operations.
+        FileNotFoundError: there is no model folder.
+        TypeError: not such a model.
+        ValueError: an incomplete folder, a layer without weights, or a vocabulary with the
+            tokenizer 'course', whose rules are not TensorFlow operations.
 
     Example:
         >>> from trax_triplet.model.siamese import Siamese, init_model
@@ -57,55 +65,55 @@ def to_keras(source):
     layer = source if trained is None else trained.model
     weights, pooling = model.get_weights(layer), model.pooling_of(layer)
     stage = (
-        keras.layers.Lambda(exchange_padding, name="ids")
+        keras.layers.Lambda(swap_pad_and_oov, name="ids")
         if trained is None
         else QuestionIds.from_vocabulary(trained.vocabulary, settings=trained.settings)
     )
-    vocab_size, d_model = weights["embedding"].shape
     texts = trained is not None
-    stack = tower(
+    one = tower(
         stage,
-        vocab_size,
-        d_model,
+        *weights["embedding"].shape,
         texts=texts,
         pooling=pooling,
         own_padding=texts and pooling == "course",
     )
-    two = two_towers(stack)
-    for name, arrays in zip(("embedding", "LSTM"), _keras_arrays(weights)):
-        stack.get_layer(name).set_weights(arrays)
-    return two
+    both = two_towers(one)
+    for name, arrays in zip(("embedding", "LSTM"), _keras_arrays(weights), strict=True):
+        one.get_layer(name).set_weights(arrays)
+    return both
 
 
-def from_keras(model):
-    """Makes the Trax form of a Keras model: the same weights, and the same vectors to rounding.
+def from_keras(model: keras.Model) -> TrainedModel | Any:
+    """Makes the Trax form of a Keras model.
+
+    It has the same weights, and gives the same vectors up to rounding.
 
     Args:
         model: from `Siamese`, `to_keras`, or with the same layers: ids, `Embedding`, `LSTM`, the
-            mean over the steps unless the LSTM gives its last state alone, and a layer that scales
+            mean over the steps (unless the LSTM gives only its last state), and a layer that scales
             each row to length 1.
 
     Returns:
-        A `TrainedModel` where the model cuts its questions itself as a `Vocabulary` does
+        A `TrainedModel` where the model itself cuts its questions as a `Vocabulary` does
         (`to_keras` of one), with the threshold that it came with; else the layer, in mode 'eval',
-        as from `model.Siamese`. That one takes word ids in the numbering of `Vocabulary`: padding
-        is 1 and out of vocabulary 0, where Keras' `TextVectorization` has these two the other way
+        as from `model.Siamese`. The layer takes word ids in the numbering of `Vocabulary`: padding
+        is 1 and out of vocabulary 0, where Keras' `TextVectorization` has the two the other way
         round.
 
     Raises:
-        TypeError: no Keras model.
+        TypeError: not a Keras model.
         ValueError: other layers, or settings of theirs that the Trax side does not have.
 
     Example:
         >>> from trax_triplet.model.siamese import Siamese, get_weights, init_model
         >>> layer = init_model(Siamese(10, 4, "eval", pooling="mean"))
-        >>> again = from_keras(to_keras(layer))
-        >>> all((get_weights(again)[name] == array).all() for name, array in get_weights(layer).items())
+        >>> before, after = get_weights(layer), get_weights(from_keras(to_keras(layer)))
+        >>> all((after[name] == array).all() for name, array in before.items())
         True
     """
-    stage, (embedding, lstm, *pool, out) = _parted(tower_of(model))
+    stage, (embedding, lstm, *pool, out) = _split_tower(tower_of(model))
     pooling = _pooling(embedding, lstm, pool)
-    _check_out(out, embedding.output_dim)
+    _check_unit_rows(out, embedding.output_dim)
     from trax_triplet.inference.trained_model import TrainedModel
     from trax_triplet.model.siamese import Siamese, set_weights
 
@@ -123,20 +131,20 @@ def from_keras(model):
     return TrainedModel(layer, stage.vocabulary(), settings)
 
 
-def export(source, path, *, format=None):
-    """Writes a model as a file of Keras or as a SavedModel of TensorFlow, whole or not at all.
+def export(source: Any, path: str | os.PathLike[str], *, format: str | None = None) -> str:
+    """Writes a model as a file of Keras or as a SavedModel of TensorFlow, completely or not at all.
 
     The SavedModel answers where there is TensorFlow, without Keras, Trax or this package. Its
     signatures:
 
-    * `serving_default`: `questions`, strings (n,), to `vectors`, float32 (n, d), of length 1 (of no
-      words: 0);
+    * `serving_default`: `questions`, strings (n,), to `vectors`, float32 (n, d), of length 1 (of
+      length 0 without words);
     * `similarity`: `question1` and `question2`, strings (n,), to `similarity`, float32 (n,), and,
       where the model came with a threshold, `is_duplicate`, bool (n,). One question on one side is
       compared with all of the other.
 
-    A Keras file (`keras.saving.load_model` reads it, with its safe mode on, once
-    `trax_triplet.keras` is imported) holds the model of two questions, uncompiled.
+    A Keras file holds the model of two questions, uncompiled. `keras.saving.load_model` reads it
+    with its safe mode on, once `trax_triplet.keras` is imported.
 
     Args:
         source: as in `to_keras`, or a Keras model, from `Siamese` or `to_keras`. One that takes ids
@@ -150,36 +158,30 @@ def export(source, path, *, format=None):
 
     Raises:
         FileNotFoundError: no model folder, or no folder to write a file into.
-        FileExistsError: something stands there that is no file, or no SavedModel, or a folder with
-        more than one in it.
-        OSError: what the system says, such as no space; what was there is as it was then.
+        FileExistsError: what is there is not a file, or not a SavedModel, or a folder with more
+            than one in it.
+        OSError: what the system reports, such as a full disk; what was there before is kept.
         TypeError, ValueError: as `to_keras`; an unknown format, or a Keras file of another ending.
 
     Example:
-        >>> import tempfile
-        >>> from trax_triplet.keras import Siamese
-        >>> model = Siamese(keras.layers.TextVectorization(vocabulary=["how", "old"]), vocab_size=4, d_feature=4)
+        >>> from trax_triplet.model.siamese import Siamese, init_model
+        >>> layer = init_model(Siamese(10, 4, "eval", pooling="last"))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = export(model, f"{folder}/served")
-        ...     served = tf.saved_model.load(f"{folder}/served").signatures["serving_default"]
-        >>> served(questions=tf.constant(["how old?"]))["vectors"].shape
-        TensorShape([1, 4])
+        ...     export(layer, f"{folder}/model.keras")
+        'keras'
     """
     path = Path(path)
-    ending = path.suffix == ".keras"
-    format = ("keras" if ending else "savedmodel") if format is None else format
-    if not isinstance(format, str) or format not in FORMATS:
-        raise ValueError(
-            f"format must be one of {', '.join(map(repr, FORMATS))}, but it is {format!r:.60}"
-        )
-    if format == "keras" and not ending:
-        raise ValueError(
-            f"a Keras file is told by its ending: name it {path.name}.keras instead of {path}"
-        )
+    is_keras_file = path.suffix == ".keras"
+    if format is None:
+        format = "keras" if is_keras_file else "savedmodel"
+    check.one_of("format", format, FORMATS)
+    if format == "keras" and not is_keras_file:
+        advice = f"name it {path.name}.keras"
+        raise check.wrong_value("path", "a name that ends with .keras", str(path), advice)
     if path.exists() and not (path.is_file() if format == "keras" else _is_saved_model(path)):
         raise FileExistsError(
-            f"{path} is there already and is no {'file' if format == 'keras' else 'SavedModel'}; it "
-            "is not replaced. Name another, or move this one away"
+            f"{path} exists and is not a {'file' if format == 'keras' else 'SavedModel'}, so it is "
+            "not replaced; choose another name, or move this one away"
         )
     model = source if isinstance(source, keras.Model) else to_keras(source)
     tower_of(model)
@@ -187,54 +189,23 @@ def export(source, path, *, format=None):
     return format
 
 
-def _is_saved_model(path):
-    return (path / "saved_model.pb").is_file() and SAVED_MODEL.issuperset(os.listdir(path))
+def _is_saved_model(path: Path) -> bool:
+    return (path / "saved_model.pb").is_file() and _SAVED_MODEL.issuperset(os.listdir(path))
 
 
-def _write_keras(model, path):
+def _write_keras(model: keras.Model, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, files.new_file(path, "wb") as file:
-        # A copy that is not compiled: a loss in it would want Trax where the file is read.
+        # A copy that is not compiled: a loss in it would need Trax where the file is read.
         bare = keras.Model(model.inputs, model.outputs, name=model.name)
         bare.save(Path(folder, "model.keras"))
         file.write(Path(folder, "model.keras").read_bytes())
 
 
-def _write_saved_model(model, path):
-    tower = tower_of(model)
-    (stage, *_), threshold = _layers(tower), None
-    if isinstance(stage, QuestionIds):
-        threshold = stage.settings.get("threshold")
-    texts = tower.inputs[0].dtype == "string"
-    shape, dtype = ((None,), tf.string) if texts else ((None, None), tf.int32)
-
-    # One function for both signatures: the tables that cut text are written once.
-    @tf.function(input_signature=[tf.TensorSpec(shape, dtype)], autograph=False)
-    def vectors(questions):
-        return tf.cast(tower(tf.reshape(questions, (-1, 1)) if texts else questions), tf.float32)
-
-    def similarity(question1, question2):
-        answer = {"similarity": tf.reduce_sum(vectors(question1) * vectors(question2), axis=1)}
-        return (
-            answer
-            if threshold is None
-            else {**answer, "is_duplicate": answer["similarity"] > threshold}
-        )
-
-    archive = keras.export.ExportArchive()
-    archive.track(tower)
-    archive.add_endpoint(
-        "serving_default",
-        lambda questions: {"vectors": vectors(questions)},
-        [tf.TensorSpec(shape, dtype, name="questions")],
-    )
-    archive.add_endpoint(
-        "similarity",
-        similarity,
-        [tf.TensorSpec(shape, dtype, name=f"question{number}") for number in (1, 2)],
-    )
+def _write_saved_model(model: keras.Model, path: Path) -> None:
     log, level = tf.get_logger(), tf.get_logger().level
+    archive = _archive(tower_of(model))
     try:
-        log.setLevel("WARNING")  # it tells the name of a folder that is renamed
+        log.setLevel("WARNING")  # it logs the name of a folder that is renamed
         with files.new_folder(path, unique_names=True) as new:
             archive.write_out(str(new), verbose=False)
     except tf.errors.OpError as error:
@@ -243,90 +214,106 @@ def _write_saved_model(model, path):
         log.setLevel(level)
 
 
+def _archive(tower: keras.Model) -> Any:
+    """What `ExportArchive` writes of a tower: its vectors, and similarities of pairs."""
+    (stage, *_), threshold = _layers(tower), None
+    if isinstance(stage, QuestionIds):
+        threshold = stage.settings.get("threshold")
+    texts = tower.inputs[0].dtype == "string"
+    shape, dtype = ((None,), tf.string) if texts else ((None, None), tf.int32)
+
+    # One function for both signatures: the tables that cut text are written once.
+    @tf.function(input_signature=[tf.TensorSpec(shape, dtype)], autograph=False)
+    def vectors(questions: Array) -> Array:
+        return tf.cast(tower(tf.reshape(questions, (-1, 1)) if texts else questions), tf.float32)
+
+    def similarity(question1: Array, question2: Array) -> dict[str, Array]:
+        scores = tf.reduce_sum(vectors(question1) * vectors(question2), axis=1)
+        answer = {} if threshold is None else {"is_duplicate": scores > threshold}
+        return {"similarity": scores, **answer}
+
+    archive = keras.export.ExportArchive()
+    archive.track(tower)
+    archive.add_endpoint(
+        "serving_default",
+        lambda questions: {"vectors": vectors(questions)},
+        [tf.TensorSpec(shape, dtype, name="questions")],
+    )
+    both = [tf.TensorSpec(shape, dtype, name=f"question{number}") for number in (1, 2)]
+    archive.add_endpoint("similarity", similarity, both)
+    return archive
+
+
 # --- weights
-# ----------------------------------------------------------------------------------------------
+
+# Trax has the gates input, new, forget, output; Keras input, forget, new, output. The permutation
+# is its own inverse.
+_GATES = (0, 2, 1, 3)
 
 
-def _gates(array, order):
-    """An array whose last axis holds four gates, with these in another order."""
+def _permute_gates(array: np.ndarray) -> np.ndarray:
+    """An array whose last axis holds four gates in one order, in the other one."""
     gates = np.split(array, 4, axis=-1)
-    return np.concatenate([gates[i] for i in order], axis=-1)
+    return np.concatenate([gates[i] for i in _GATES], axis=-1)
 
 
-# Trax has input, new, forget, output; Keras input, forget, new, output. Both ways it is the same
-# exchange.
-_EXCHANGED = (0, 2, 1, 3)
-
-
-def _exchange_rows(embedding):
-    """The rows of padding and of unknown words change places, as their ids do."""
+def _swap_rows(embedding: np.ndarray) -> np.ndarray:
+    """Swaps the rows of padding and of unknown words, as their ids are."""
     return np.concatenate([embedding[1::-1], embedding[2:]])
 
 
-def _keras_arrays(weights):
-    """Named arrays of the Trax side as those of embedding and LSTM in Keras: table; kernel,
-    recurrent kernel, bias."""
-    kernel = _gates(weights["lstm/kernel"], _EXCHANGED)
-    return (
-        [_exchange_rows(weights["embedding"])],
-        [*np.split(kernel, 2, axis=0), _gates(weights["lstm/bias"], _EXCHANGED)],
-    )
+def _keras_arrays(weights: dict[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Weights of the Trax side as those of Keras' embedding and LSTM.
+
+    The embedding has a table, the LSTM kernel, recurrent kernel and bias.
+    """
+    kernel = np.split(_permute_gates(weights["lstm/kernel"]), 2, axis=0)
+    return [_swap_rows(weights["embedding"])], [*kernel, _permute_gates(weights["lstm/bias"])]
 
 
-def _trax_arrays(embedding, kernel, recurrent, bias):
+def _trax_arrays(
+    embedding: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray
+) -> dict[str, np.ndarray]:
     return {
-        "embedding": _exchange_rows(embedding),
-        "lstm/bias": _gates(bias, _EXCHANGED),
-        "lstm/kernel": _gates(np.concatenate([kernel, recurrent]), _EXCHANGED),
+        "embedding": _swap_rows(embedding),
+        "lstm/bias": _permute_gates(bias),
+        "lstm/kernel": _permute_gates(np.concatenate([kernel, recurrent])),
     }
 
 
 # --- which layers a Keras model has
-# -----------------------------------------------------------------------
 
 
-def _layers(tower):
-    """The layers but for inputs, which a functional model lists, too."""
+def _layers(tower: keras.Model) -> list[Any]:
+    """The layers except for inputs, which a functional model lists, too."""
     return [layer for layer in tower.layers if not isinstance(layer, keras.layers.InputLayer)]
 
 
-def _parted(tower):
-    """The layer that makes ids, or None, and the others: embedding, LSTM, the mean if there is one,
-    and the last."""
+_STACK = (
+    keras.layers.Embedding,
+    keras.layers.LSTM,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.Layer,
+)
+
+
+def _split_tower(tower: keras.Model) -> tuple[Any, list[Any]]:
+    """The layer that makes ids, or None, and the others: embedding, LSTM, mean if any, last."""
     every = _layers(tower)
-    before = list(
-        itertools.takewhile(lambda layer: not isinstance(layer, keras.layers.Embedding), every)
-    )
-    stage, layers = next(iter(before), None), every[len(before) :]
-    names = [
-        next(
-            (
-                kind.__name__
-                for kind in (
-                    keras.layers.Embedding,
-                    keras.layers.LSTM,
-                    keras.layers.GlobalAveragePooling1D,
-                )
-                if isinstance(layer, kind)
-            ),
-            "",
-        )
-        for layer in layers
-    ]
-    if names not in (
-        ["Embedding", "LSTM", ""],
-        ["Embedding", "LSTM", "GlobalAveragePooling1D", ""],
-    ):
+    before = list(itertools.takewhile(lambda layer: not isinstance(layer, _STACK[0]), every))
+    layers = every[len(before) :]
+    stack = _STACK if len(layers) == 4 else _STACK[:2] + _STACK[3:]
+    if len(layers) != len(stack) or not all(map(isinstance, layers, stack)):
         raise ValueError(
-            "expected a tower of ids, Embedding, LSTM, GlobalAveragePooling1D (unless the LSTM gives its "
-            "last state alone) and a layer to length 1, but its layers are "
-            f"{', '.join(type(layer).__name__ for layer in every)}"
+            "model must have a tower of ids, Embedding, LSTM, GlobalAveragePooling1D (unless the "
+            "LSTM gives only its last state) and a layer that scales to length 1, but its layers "
+            f"are {', '.join(type(layer).__name__ for layer in every)}"
         )
-    return stage, layers
+    return next(iter(before), None), layers
 
 
-def _pooling(embedding, lstm, pool):
-    """The `pooling` of the Trax side that these layers do."""
+def _pooling(embedding: Any, lstm: Any, pool: list[Any]) -> str:
+    """The `pooling` of the Trax side that these layers compute."""
     expected = {
         "activation": "tanh",
         "recurrent_activation": "sigmoid",
@@ -337,32 +324,34 @@ def _pooling(embedding, lstm, pool):
     }
     found = {name: lstm.get_config()[name] for name in expected}
     if found != expected:
-        raise ValueError(f"the Trax side has an LSTM of {expected}, but this one has {found}")
+        raise ValueError(f"model must have an LSTM with {expected}, but it is one with {found}")
     if pool and pool[0].data_format != "channels_last":
         raise ValueError(
-            f"the mean is over the steps, data_format='channels_last', but it is {pool[0].data_format!r}"
+            "model must take the mean over the steps, data_format='channels_last', but it has "
+            f"{pool[0].data_format!r}"
         )
     if not pool and not embedding.mask_zero:
         raise ValueError(
-            "the LSTM gives its state after the last step, padding too, which the Trax side does not "
-            "have; mask padding with Embedding(mask_zero=True)"
+            "model must mask padding: its LSTM gives the state after the last step, including "
+            "padding, which the Trax side does not have; use Embedding(mask_zero=True)"
         )
     if not pool:
         return "last"
     return "mean" if embedding.mask_zero else "course"
 
 
-def _check_out(layer, width):
-    """Refuses a last layer that does not scale each row to length 1, as one that takes the whole
-    batch for a vector."""
+def _check_unit_rows(layer: Any, width: int) -> None:
+    """Refuses a last layer that does not scale each row to length 1.
+
+    One example is a layer that scales the batch as if it were one vector.
+    """
     rows = np.zeros((2, width), np.float32)
     rows[0, :2], rows[1, :2] = (3.0, 4.0)[:width], (0.6, -0.8)[:width]
     expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     found = np.asarray(layer(tf.constant(rows)))
-    if found.shape != rows.shape or not np.allclose(
-        found, expected, atol=1e-3
-    ):  # half precision, too
+    # The tolerance is for half precision.
+    if found.shape != rows.shape or not np.allclose(found, expected, atol=1e-3):
         raise ValueError(
-            f"the last layer, {layer.name!r}, does not scale each row to length 1 on its own; write "
-            "tf.math.l2_normalize(x, axis=1)"
+            f"model must scale each row to length 1, but its last layer, {layer.name!r}, does not; "
+            "use tf.math.l2_normalize(x, axis=1)"
         )

@@ -1,50 +1,72 @@
-"""A Keras layer that gives the ids which `Vocabulary.encode` gives, in TensorFlow ops: a saved
-model takes questions.
+"""A Keras layer from questions to word ids, in TensorFlow operations only.
 
-Keras, TensorFlow and the vocabulary only; where the model answers, neither Trax nor this package is
-needed.
+It gives the ids of `Vocabulary.encode`, and cuts text exactly as
+`tokenizer.tokenize(text, "words")` does, so that a saved model takes questions and needs neither
+this package nor Python.
+
+All texts lie in one flat tensor of code points; `rows` tells for each code point which text it
+belongs to. The tables are built from the Unicode data of the Python that builds the graph, and are
+saved with the graph.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from trax_triplet import _validation as check
+from trax_triplet._typing import Array
 from trax_triplet.data.vocabulary import Vocabulary
-from trax_triplet.keras.graph_text import crc32, split_words
-from trax_triplet.keras.layers import keras, tf
+from trax_triplet.keras.layers import KERAS_OOV_ID, KERAS_PAD_ID, keras, tf
 
-OOV_ID = 1  # Keras' numbering: 0 is padding; in `Vocabulary` the two are the other way round
+__all__ = ["QuestionIds", "crc32", "split_words"]
+
+_SIGMA, _FINAL_SIGMA = ord("Σ"), ord("ς")
+_APOSTROPHE, _CURLY_APOSTROPHE = ord("'"), ord("’")
+# Kinds of code points, which add up. Letters are digits, too; composing may change what is
+# unsettled, or what precedes it.
+_LETTER, _BLANK, _UNSETTLED = 1, 2, 4
+# What the rule for a final Σ skips, and what it looks for.
+_SKIPPED, _CASED = 1, 2
+# Code points beyond these have no properties in any Unicode up to 17: planes without characters,
+# and private use.
+_CODES = (*range(0x40000), *range(0xE0000, 0xE1000))
 
 
 @keras.saving.register_keras_serializable(package="trax_triplet")
 class QuestionIds(keras.layers.Layer):
-    """Questions to the ids of their words, in Keras' numbering.
+    """A layer from questions to the ids of their words, in Keras' numbering.
 
     Id 0 is padding, id 1 any unknown word, id 2 the first word: the ids of `Vocabulary` with 0 and
-    1 exchanged. With `buckets` unknown words read as one of that many ids behind the words', chosen
-    by CRC-32, and id 1 is not used. Text is cut by the rule ``'words'`` of `tokenizer.tokenize`,
-    exactly as Python cuts it, whatever the script. Upper and lower case, letters and composed forms
-    are those of the Unicode of the Python that builds the layer; a SavedModel keeps them. The
-    longest unknown word of a batch (with buckets) and its longest run of combining marks
-    are gone through step by step: ten thousand letters or marks in a row take some tenths of a
-    second.
+    1 swapped. With `buckets`, an unknown word gets one of that many ids that follow those of the
+    words, chosen by CRC-32, and id 1 is not used. Text is cut by the rule ``'words'`` of
+    `tokenizer.tokenize`, exactly as Python cuts it, whatever the script. Upper and lower case,
+    letters and composed forms are those of the Unicode of the Python that builds the layer; a
+    SavedModel keeps them. The longest unknown word of a batch (with buckets) and its longest run of
+    combining marks are processed step by step: ten thousand letters or marks in a row take some
+    tenths of a second.
 
-    Takes tf.string (n,) or (n, 1), UTF-8 (what is not is read as U+FFFD); gives int64 (n, length),
-    padded with 0 to the longest question of the batch and at least one column wide. It computes no
-    mask, needs Keras' TensorFlow backend, and runs on the CPU, uncompiled: a model that holds it
-    cannot be compiled by XLA as a whole.
+    It takes tf.string (n,) or (n, 1), UTF-8 (invalid bytes become U+FFFD), and returns int64
+    (n, length), padded with 0 to the longest question of the batch and at least one column wide. It
+    computes no mask, needs Keras' TensorFlow backend, and runs on the CPU, uncompiled: XLA cannot
+    compile a model that contains it.
 
     Args:
         words: the words in id order, id 2 first.
-        buckets: ids for unknown words; 0: all of them read as id 1.
-        settings: dict that JSON can hold: what the model folder says of the model whose first layer
-            this is, such as its threshold. The layer only keeps it.
+        buckets: number of ids for unknown words; 0: all of them get id 1.
+        settings: a dict that JSON can hold: what the model folder says of the model whose first
+            layer this is, such as its threshold. The layer only keeps it.
         **kwargs: what every Keras layer takes, such as `name`.
 
     Raises:
-        TypeError: `words` is one str or no list, a word is no str, `buckets` is no whole number,
-            `settings` no dict; called with something else than strings.
-        ValueError: words that `Vocabulary` refuses, `buckets` below 0; called with another shape.
+        TypeError: `words` that are not a list of strings, `buckets` that is not an integer,
+            `settings` that is not a dict; called on anything but strings.
+        ValueError: words that `Vocabulary` refuses, `buckets` below 0; called on another shape.
 
     Example:
         >>> layer = QuestionIds(["how", "old", "?"])
@@ -52,60 +74,65 @@ class QuestionIds(keras.layers.Layer):
         [[2, 3, 1, 1, 4], [0, 0, 0, 0, 0], [2, 4, 0, 0, 0]]
     """
 
-    def __init__(self, words, buckets: int = 0, settings: dict | None = None, **kwargs):
+    def __init__(
+        self,
+        words: Sequence[str],
+        buckets: int = 0,
+        settings: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if settings is not None and not isinstance(settings, dict):
-            raise TypeError(f"settings must be a dict, but it is {settings!r:.60}")
-        self._vocabulary, self._settings = (
-            Vocabulary(words, buckets=buckets),
-            copy.deepcopy(settings or {}),
-        )
-        # Strings: not to be converted to the dtype of the layer, nor compiled.
+        if settings is not None:
+            check.instance("settings", settings, dict, "a dict")
+        self._vocabulary = Vocabulary(words, buckets=buckets)
+        self._settings = copy.deepcopy(settings or {})
+        # Strings must neither be converted to the dtype of the layer, nor compiled.
         self._convert_input_args, self._allow_non_tensor_positional_args = False, True
         self.supports_jit = False
         with tf.init_scope():
-            # "" is no word, but a table must not be empty.
+            # "" is not a word, but a table must not be empty.
             keys = tf.constant([b"", *(word.encode() for word in self._vocabulary.words)])
-            ids = tf.range(OOV_ID, OOV_ID + tf.size(keys, tf.int64))
+            ids = tf.range(KERAS_OOV_ID, KERAS_OOV_ID + tf.size(keys, tf.int64))
             self._table = tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(keys, ids), OOV_ID
+                tf.lookup.KeyValueTensorInitializer(keys, ids), KERAS_OOV_ID
             )
 
     @classmethod
-    def from_vocabulary(cls, vocabulary: Vocabulary, **kwargs) -> QuestionIds:
-        """The layer with the words and buckets of `vocabulary`.
+    def from_vocabulary(cls, vocabulary: Vocabulary, **kwargs: Any) -> QuestionIds:
+        """Returns the layer with the words and buckets of a vocabulary.
+
+        Args:
+            vocabulary: one whose tokenizer is ``'words'``.
+            **kwargs: `settings`, and what every Keras layer takes.
 
         Raises:
-            TypeError: it is no Vocabulary.
-            ValueError: its tokenizer is ``'course'``: NLTK's rules are no TensorFlow ops.
+            TypeError: not a `Vocabulary`.
+            ValueError: its tokenizer is ``'course'``: NLTK's rules are not TensorFlow operations.
 
         Example:
             >>> QuestionIds.from_vocabulary(Vocabulary.build(["Why?"], buckets=8)).vocabulary()
             <Vocabulary of 12 ids, tokenizer 'words'>
         """
-        if not isinstance(vocabulary, Vocabulary):
-            raise TypeError(
-                f"from_vocabulary takes a trax_triplet Vocabulary, got {type(vocabulary).__name__}; "
-                "of a list of words make QuestionIds(words)"
-            )
+        advice = "make QuestionIds(words) from a list of words"
+        check.instance("vocabulary", vocabulary, Vocabulary, "a trax_triplet.Vocabulary", advice)
         if vocabulary.tokenizer != "words":
             raise ValueError(
-                f"the tokenizer {vocabulary.tokenizer!r} cannot run in a Keras model: its rules are "
-                "NLTK's, no TensorFlow ops; give the model ids instead of text, or train with "
-                "tokenizer='words'"
+                f"the tokenizer {vocabulary.tokenizer!r} cannot run in a Keras model: its rules "
+                "are NLTK's, not TensorFlow operations; give the model ids instead of text, or "
+                "train with tokenizer='words'"
             )
         return cls(vocabulary.words, vocabulary.buckets, **kwargs)
 
     def vocabulary(self) -> Vocabulary:
-        """The words and buckets as a `Vocabulary`, whose ids have 0 and 1 exchanged."""
+        """The words and buckets as a `Vocabulary`, whose ids 0 and 1 are swapped."""
         return self._vocabulary
 
     @property
-    def settings(self) -> dict:
-        """What the model folder said, a dict of its own."""
+    def settings(self) -> dict[str, Any]:
+        """A copy of what the model folder said."""
         return copy.deepcopy(self._settings)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """What Keras saves: words, buckets, settings, and what every layer has."""
         return {
             **super().get_config(),
@@ -114,47 +141,329 @@ class QuestionIds(keras.layers.Layer):
             "settings": self.settings,
         }
 
-    def compute_output_shape(self, input_shape) -> tuple:
-        """(n, length), where length is known only for a batch."""
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, None]:
+        """(n, length), where the length depends on the batch."""
         return input_shape[0], None
 
-    def compute_output_spec(self, questions):
-        """As above; refuses what `call` refuses."""
-        _check(questions.dtype, questions.shape)
+    def compute_output_spec(self, questions: Array) -> Array:
+        """The symbolic ids of symbolic questions; refuses what `call` refuses."""
+        _check_questions(questions)
         return keras.KerasTensor(self.compute_output_shape(questions.shape), dtype="int64")
 
-    def call(self, questions):
+    def call(self, questions: Array) -> Array:
         """Questions, tf.string (n,) or (n, 1), to ids, int64 (n, length)."""
         questions = tf.convert_to_tensor(questions)
-        _check(questions.dtype.name, questions.shape)
+        _check_questions(questions)
         if questions.shape.rank == 2:
             questions = tf.ensure_shape(questions, (None, 1))[:, 0]
         with tf.device("CPU:0"):
             words = split_words(questions)
-            ids = words.with_values(self._ids(words.values)).to_tensor(0)
+            ids = words.with_values(self._ids(words.values)).to_tensor(KERAS_PAD_ID)
             ids = tf.pad(ids, [[0, 0], [0, tf.cast(tf.shape(ids)[1] == 0, tf.int32)]])
         ids.set_shape((questions.shape[0], None))
         return ids
 
-    def _ids(self, words):
+    def _ids(self, words: Array) -> Array:
         ids = self._table.lookup(words)
         if not self._vocabulary.buckets:
             return ids
-        unknown = tf.where(ids == OOV_ID)
+        unknown = tf.where(ids == KERAS_OOV_ID)
         hashed = crc32(tf.gather_nd(words, unknown)) % self._vocabulary.buckets
-        return tf.tensor_scatter_nd_update(
-            ids, unknown, len(self._vocabulary) - self._vocabulary.buckets + hashed
+        first_bucket = len(self._vocabulary) - self._vocabulary.buckets
+        return tf.tensor_scatter_nd_update(ids, unknown, first_bucket + hashed)
+
+
+def _check_questions(questions: Array) -> None:
+    expected = "strings (tf.string) of shape (n,) or (n, 1)"
+    if getattr(questions.dtype, "name", questions.dtype) != "string":
+        raise check.wrong_type(
+            "questions", expected, questions, "a model that takes ids does not need QuestionIds"
+        )
+    shape = tuple(questions.shape)
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] not in (1, None)):
+        raise check.wrong_value(
+            "questions", expected, questions, "put a single question into a list"
         )
 
 
-def _check(dtype: str, shape) -> None:
-    if dtype != "string":
-        raise TypeError(
-            f"QuestionIds takes questions (tf.string), got {dtype}; a model that is given ids needs none"
+# --- words
+
+
+def split_words(texts: Array) -> Array:
+    """Cuts texts into words, exactly as the rule ``'words'`` of `tokenizer.tokenize` does.
+
+    Args:
+        texts: tf.string (n,), UTF-8. Invalid bytes become U+FFFD, as in
+            ``bytes.decode("utf-8", "replace")``.
+
+    Returns:
+        Ragged tf.string (n, None), UTF-8; a blank text has no words.
+
+    Example:
+        >>> split_words(tf.constant(["Don’t panic: what's C++?".encode()])).to_list()
+        [[b"don't", b'panic', b':', b"what's", b'c', b'+', b'+', b'?']]
+    """
+    texts, kinds = _composed(_lower(tf.strings.unicode_decode(texts, "UTF-8")))
+    codes, rows = texts.flat_values, texts.value_rowids()
+    apostrophe = (codes == _APOSTROPHE) | (codes == _CURLY_APOSTROPHE)
+    letter, blank = _has(kinds, _LETTER), _has(kinds, _BLANK)
+    inside = letter | (apostrophe & _previous(letter, rows) & _next(letter, rows))
+    begins = ~blank & ~(inside & _previous(inside, rows))
+    codes = tf.where(apostrophe, _APOSTROPHE, codes)
+    codes, firsts = tf.boolean_mask(codes, ~blank), tf.boolean_mask(begins, ~blank)
+    words = tf.RaggedTensor.from_row_starts(codes, tf.where(firsts)[:, 0], validate=False)
+    return tf.RaggedTensor.from_value_rowids(
+        tf.strings.unicode_encode(words, "UTF-8"),
+        tf.boolean_mask(rows, begins),
+        nrows=texts.nrows(),
+        validate=False,
+    )
+
+
+def crc32(words: Array) -> Array:
+    """The CRC-32 of each word's bytes, as `zlib.crc32` computes it: tf.string (n,) to int64 (n,).
+
+    Example:
+        >>> crc32(tf.constant(["123456789"])).numpy() == [0xCBF43926]
+        array([ True])
+    """
+    table = tf.constant(_crc_table())
+    lengths = tf.strings.length(words)
+    starts = tf.cumsum(lengths, exclusive=True)
+    # One more byte, so that there is something to read for words that have ended.
+    joined = tf.strings.join([tf.strings.reduce_join(words), "0"])
+    data = tf.cast(tf.io.decode_raw(joined, tf.uint8), tf.int64)
+
+    def step(at: Array, crc: Array) -> tuple[Array, Array]:
+        byte = tf.gather(data, tf.where(at < lengths, starts + at, 0))
+        entry = tf.gather(table, tf.bitwise.bitwise_xor(crc, byte) % 256)
+        return at + 1, tf.where(at < lengths, tf.bitwise.bitwise_xor(entry, crc // 256), crc)
+
+    longest = tf.reduce_max(lengths)  # of no words: the smallest int32
+    start = tf.fill(tf.shape(words), tf.constant(0xFFFFFFFF, tf.int64))
+    _, crc = tf.while_loop(lambda at, crc: at < longest, step, (0, start))
+    return tf.bitwise.bitwise_xor(crc, 0xFFFFFFFF)
+
+
+@functools.cache
+def _crc_table() -> np.ndarray:
+    table = np.arange(256)
+    for _ in range(8):
+        table = (table >> 1) ^ np.where(table & 1, 0xEDB88320, 0)
+    return table.astype(np.int64)
+
+
+def _has(kinds: Array, kind: int) -> Array:
+    return tf.bitwise.bitwise_and(kinds, kind) > 0
+
+
+def _previous(flags: Array, rows: Array) -> Array:
+    """The flag of the previous code point, False at the start of a row."""
+    return tf.pad(flags, [[1, 0]])[:-1] & ~_begins(rows)
+
+
+def _next(flags: Array, rows: Array) -> Array:
+    """The flag of the next code point, False at the end of a row."""
+    return tf.pad(flags & ~_begins(rows), [[0, 1]])[1:]
+
+
+def _begins(rows: Array) -> Array:
+    return tf.pad(rows, [[1, 0]], constant_values=-1)[:-1] != rows
+
+
+# --- Unicode's tables
+
+
+class _ByCode(NamedTuple):
+    """An integer for every code point, in blocks of 256; equal blocks are stored once."""
+
+    starts: np.ndarray  # where each block begins in `values`, int32 (0x1100,)
+    values: np.ndarray  # int32
+
+    @classmethod
+    def of(cls, value: Callable[[int], int]) -> _ByCode:
+        values = np.zeros(0x110000, np.int32)
+        values[list(_CODES)] = [value(code) for code in _CODES]
+        blocks: dict[bytes, int] = {}
+        starts = [
+            blocks.setdefault(block.tobytes(), 256 * len(blocks))
+            for block in values.reshape(-1, 256)
+        ]
+        return cls(np.array(starts, np.int32), np.frombuffer(b"".join(blocks), np.int32))
+
+    def look_up(self, codes: Array) -> Array:
+        starts = tf.gather(tf.constant(self.starts), tf.bitwise.right_shift(codes, 8))
+        return tf.gather(tf.constant(self.values), starts + tf.bitwise.bitwise_and(codes, 255))
+
+
+class _Tables(NamedTuple):
+    """What the operations below know of Unicode."""
+
+    lower: _ByCode  # what to add for lower case; 0 for U+0130, which becomes two code points
+    case: _ByCode  # _SKIPPED, _CASED or 0
+    kinds: _ByCode  # sum of _LETTER, _BLANK, _UNSETTLED
+    marks: _ByCode  # combining class; 0: a starter, which marks may follow
+    parts_of: _ByCode  # code point -> its row in `parts`; 0: it does not decompose
+    parts: np.ndarray  # decompositions padded with -1; that of U+0130 is in lower case
+    pairs: np.ndarray  # two code points that compose: first * 2**21 + second, int64, sorted
+    composed: np.ndarray  # what they compose to
+
+
+@functools.cache
+def _tables() -> _Tables:
+    """The tables of this Python's Unicode (built once, in about half a second)."""
+    decomposed, pairs = {}, {}
+    for code in _CODES:
+        char = chr(code)
+        parts = unicodedata.normalize("NFD", char.lower() if len(char.lower()) > 1 else char)
+        if parts != char:
+            decomposed[code] = parts
+            if unicodedata.normalize("NFC", parts) == char:
+                pairs[ord(unicodedata.normalize("NFC", parts[:-1])) << 21 | ord(parts[-1])] = code
+    unsettled = {key % 2**21 for key in pairs} | (decomposed.keys() - set(pairs.values()))
+    row_of = {code: row for row, code in enumerate(decomposed, 1)}
+    longest, keys = max(map(len, decomposed.values())), sorted(pairs)
+    rows = [[], *(list(map(ord, parts)) for parts in decomposed.values())]
+
+    def lower(code: int) -> int:
+        return ord(chr(code).lower()) - code if len(chr(code).lower()) == 1 else 0
+
+    def kinds(code: int) -> int:
+        is_unsettled = code in unsettled or unicodedata.combining(chr(code)) > 0
+        return (
+            _LETTER * chr(code).isalnum() + _BLANK * chr(code).isspace() + _UNSETTLED * is_unsettled
         )
-    shape = tuple(shape)
-    if len(shape) not in (1, 2) or len(shape) == 2 and shape[1] not in (1, None):
-        raise ValueError(
-            f"QuestionIds takes questions of shape (n,) or (n, 1), got {shape}; of a single one make "
-            "a list"
-        )
+
+    return _Tables(
+        lower=_ByCode.of(lower),
+        case=_ByCode.of(_case),
+        kinds=_ByCode.of(kinds),
+        marks=_ByCode.of(lambda code: unicodedata.combining(chr(code))),
+        parts_of=_ByCode.of(lambda code: row_of.get(code, 0)),
+        parts=np.array([row + [-1] * (longest - len(row)) for row in rows], np.int32),
+        pairs=np.array(keys, np.int64),
+        composed=np.array([pairs[key] for key in keys], np.int32),
+    )
+
+
+def _case(code: int) -> int:
+    """What a code point is to the rule for a final Σ; Python shows it only in what it does."""
+    if (chr(code) + "Σ").lower()[-1] == "ς":
+        return _CASED
+    return _SKIPPED if ("A" + chr(code) + "Σ").lower()[-1] == "ς" else 0
+
+
+# --- lower case
+
+
+def _lower(texts: Array) -> Array:
+    codes = texts.flat_values
+    some_sigma = tf.reduce_any(codes == _SIGMA)
+    codes = tf.cond(some_sigma, lambda: _final_sigmas(codes, texts.value_rowids()), lambda: codes)
+    return texts.with_flat_values(codes + _tables().lower.look_up(codes))
+
+
+def _final_sigmas(codes: Array, rows: Array) -> Array:
+    """Turns each Σ that ends a word into ς: one after a cased letter and not before another one.
+
+    What is skipped may stand in between.
+    """
+    case = _tables().case.look_up(codes)
+    seen = tf.where(case != _SKIPPED)
+    rows, cased = tf.gather(rows, seen[:, 0]), tf.gather(case, seen[:, 0]) == _CASED
+    sigma = tf.gather(codes, seen)[:, 0] == _SIGMA
+    ends = tf.boolean_mask(seen, sigma & _previous(cased, rows) & ~_next(cased, rows))
+    return tf.tensor_scatter_nd_update(codes, ends, tf.fill(tf.shape(ends)[:1], _FINAL_SIGMA))
+
+
+# --- composed form
+
+
+def _composed(texts: Array) -> tuple[Array, Array]:
+    """Every text in Unicode's composed form (NFC), and the kinds of its code points.
+
+    Most texts are in that form already.
+    """
+    kinds = _tables().kinds.look_up(texts.flat_values)
+    unsettled = _has(kinds, _UNSETTLED)
+
+    def compose() -> tuple[Array, Array]:
+        chosen = tf.reduce_any(texts.with_flat_values(unsettled), axis=1)
+        some, others = tf.where(chosen)[:, 0], tf.where(~chosen)[:, 0]
+        both = tf.concat([_compose(tf.gather(texts, some)), tf.gather(texts, others)], 0)
+        composed = tf.gather(both, tf.argsort(tf.concat([some, others], 0)))
+        return composed, _tables().kinds.look_up(composed.flat_values)
+
+    return tf.cond(tf.reduce_any(unsettled), compose, lambda: (texts, kinds))
+
+
+def _compose(texts: Array) -> Array:
+    """The composed form by the steps of Unicode's annex 15: decompose, order the marks, compose."""
+    codes, rows = _decompose(texts.flat_values, texts.value_rowids())
+    marks = _tables().marks.look_up(codes)
+    groups = tf.cumsum(tf.cast((marks == 0) | _begins(rows), tf.int64))
+    order = tf.argsort(groups * 256 + tf.cast(marks, tf.int64), stable=True)
+    codes, marks = tf.gather(codes, order), tf.gather(marks, order)
+    # What composes is one piece: a settled code point, or the first of a text, and the unsettled
+    # ones that follow it.
+    unsettled = _has(_tables().kinds.look_up(codes), _UNSETTLED)
+    codes = _compose_pieces(codes, marks, tf.where(~unsettled | _begins(rows))[:, 0])
+    kept = codes >= 0
+    return tf.RaggedTensor.from_value_rowids(
+        tf.boolean_mask(codes, kept),
+        tf.boolean_mask(rows, kept),
+        nrows=texts.nrows(),
+        validate=False,
+    )
+
+
+def _decompose(codes: Array, rows: Array) -> tuple[Array, Array]:
+    numbers = _tables().parts_of.look_up(codes)
+    parts = tf.gather(tf.constant(_tables().parts), numbers)
+    first = tf.where(numbers > 0, parts[:, 0], codes)
+    parts = tf.concat([first[:, None], parts[:, 1:]], 1)
+    kept = parts >= 0
+    counts = tf.reduce_sum(tf.cast(kept, tf.int32), 1)
+    return tf.boolean_mask(parts, kept), tf.repeat(rows, counts)
+
+
+def _compose_pieces(codes: Array, marks: Array, starts: Array) -> Array:
+    """Composes all pieces at once, one code point of each per turn.
+
+    A code point that was merged into an earlier one becomes -1.
+    """
+    lengths = tf.concat([starts[1:], tf.size(codes, tf.int64)[None]], 0) - starts
+    longer = lengths > 1
+    starts, lengths = tf.boolean_mask(starts, longer), tf.boolean_mask(lengths, longer)
+
+    # base: where each piece's starter is; last: class of the previous mark, or -1.
+    def turn(k: Array, codes: Array, base: Array, last: Array) -> tuple[Array, ...]:
+        active = k < lengths
+        at = tf.where(active, starts + k, base)
+        mark = tf.gather(marks, at)
+        both = _pair(tf.gather(codes, base), tf.gather(codes, at))
+        joins = active & (last < mark) & (both >= 0)
+        merged = tf.fill(tf.reduce_sum(tf.cast(joins, tf.int32))[None], -1)
+        new = tf.stack([tf.boolean_mask(both, joins), merged], 1)
+        where = tf.stack([tf.boolean_mask(base, joins), tf.boolean_mask(at, joins)], 1)
+        codes = tf.tensor_scatter_nd_update(codes, where[..., None], new)
+        moves = active & ~joins & (mark == 0)
+        last = tf.where(moves, -1, tf.where(active & ~joins, mark, last))
+        return k + 1, codes, tf.where(moves, at, base), last
+
+    longest = tf.reduce_max(lengths)  # of no pieces: the smallest int64
+    turns = tf.while_loop(
+        lambda k, *_: k < longest,
+        turn,
+        (tf.constant(1, tf.int64), codes, starts, tf.fill(tf.shape(starts), -1)),
+    )
+    return turns[1]
+
+
+def _pair(first: Array, second: Array) -> Array:
+    """The code point that two compose to, -1 where they do not."""
+    pairs = tf.constant(_tables().pairs)
+    key = tf.cast(first, tf.int64) * 2**21 + tf.cast(second, tf.int64)
+    where = tf.minimum(tf.searchsorted(pairs, key), len(_tables().pairs) - 1)
+    composed = tf.gather(tf.constant(_tables().composed), where)
+    return tf.where(tf.gather(pairs, where) == key, composed, -1)

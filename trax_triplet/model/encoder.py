@@ -6,7 +6,7 @@ import numpy as np
 
 from trax_triplet._validation import whole_number
 from trax_triplet.compat import fastmath, jnp, tl
-from trax_triplet.data.vocabulary import PAD_ID
+from trax_triplet.data.vocabulary import PAD_ID, PADDED_LENGTHS
 from trax_triplet.loss.similarity import l2_normalize
 from trax_triplet.model.siamese import get_weights, pooling_of
 
@@ -83,7 +83,7 @@ class Encoder:
         distinct = _checked(questions, firsts, len(weights["embedding"]))
         lengths = np.array([len(q) for q in distinct], np.int64)
         if self._pooling == "course":
-            lengths = np.array([_padded_length(n) for n in lengths.tolist()], np.int64)
+            lengths = np.array(PADDED_LENGTHS)[np.searchsorted(PADDED_LENGTHS, lengths)]
         order = np.argsort(lengths, kind="stable")
         encode = self._run_tower if self._pooling == "course" else self._walker(distinct, weights)
         vectors, start, waiting = (
@@ -204,11 +204,6 @@ def _checked(questions, numbers, vocab_size):
             f"holds {bad}; is it of another vocabulary?"
         )
     return arrays
-
-
-def _padded_length(n_words):
-    """A multiple of 8 up to 64, then a power of two, so that few shapes are compiled."""
-    return max(8, -(-n_words // 8) * 8) if n_words <= 64 else 1 << (n_words - 1).bit_length()
 
 
 def _padded(questions, n_rows, length):
