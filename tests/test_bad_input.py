@@ -39,8 +39,8 @@ ROOMS_LEFT_OUT = {
     ),
     **dict.fromkeys(
         (
-            "kernels.panels",
             "kernels.packing",
+            "kernels.rules",
             "kernels.lstm",
             "kernels.lazy_adam",
             "training.packed_trainer",
@@ -117,8 +117,10 @@ LEFT_OUT = {
             "loss.similarity.upcast",
             "loss.similarity.upcast_both",
             "loss.similarity.dtype_name",
-            "loss.negatives.real_pairs",
             "training.run.collapse_warning",
+            "loss.similarity.unit_vectors",
+            "loss.steps.anchor_hinges",
+            "loss.steps.negative_mask",
             "plots.scores.two_histograms",
         ),
         INNER,

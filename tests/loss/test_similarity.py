@@ -7,42 +7,20 @@ import ml_dtypes
 import numpy as np
 import oracles
 import pytest
-import tensorflow as tf
+from backends import cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from vectors import V1, V2
 
-from trax_triplet.compat import fastmath
 from trax_triplet.loss.similarity import cosine_similarity, l2_normalize, similarity_matrix
 
-BACKENDS = ("jax", "numpy", "tensorflow-numpy")
-V1 = [[1, 2, 3], [9, 8, 7], [-1, -4, -2], [1, -7, 2]]
-V2 = [
-    [-0.55894512, 2.65849565, 3.68889502],
-    [11.35564185, 9.36648496, 6.41819597],
-    [3.28596961, -3.58582582, -2.77849431],
-    [3.90613869, -6.996118, 3.0070892],
-]
 LAB = [
     [0.92318164, 0.82121858, -0.58311118, -0.03325245],
     [0.65914413, 0.9928074, -0.23792202, 0.00197919],
     [-0.83132527, -0.83786699, 0.64725552, 0.46059109],
     [-0.35023115, -0.35060605, 0.55463501, 0.93643015],
 ]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    with fastmath.use_backend(request.param):
-        yield request.param
-
-
-def cast(v, dtype, backend):
-    """`v` in this dtype; as a tensor where TensorFlow 2.13 knows bfloat16 arrays of its own
-    only."""
-    if backend == "tensorflow-numpy" and dtype is ml_dtypes.bfloat16:
-        return tf.cast(v, "bfloat16")
-    return v.astype(dtype)
 
 
 def test_two_vectors_of_the_lecture(backend):
@@ -100,30 +78,25 @@ def test_length_does_not_matter(scale):
     np.testing.assert_allclose(unit, [[0.6, 0.8]], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "x", [np.zeros((2, 3)), np.full((2, 3), 1e-38), np.ones((2, 3)), np.full((2, 3), 1e30)]
-)
-def test_gradients_are_finite(x):
-    x = np.asarray(x, np.float32)
-    gradient = jax.grad(
-        lambda v: (l2_normalize(v) * np.arange(6.0, dtype=np.float32).reshape(2, 3)).sum()
-    )(x)
-    assert np.isfinite(gradient).all()
-    if not x.any():
-        assert not np.asarray(gradient).any()
+def test_gradients_are_finite():
+    weights = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+    gradient = jax.jit(jax.grad(lambda v: (l2_normalize(v) * weights).sum()))
+    for x in (0, 1e-38, 1, 1e30):
+        assert np.isfinite(gradient(np.full((2, 3), x, np.float32))).all()
+    assert not np.asarray(gradient(np.zeros((2, 3), np.float32))).any()
 
 
 def test_gradient_of_normalize_is_the_projection():
     # d/dx (x . u / |x|) = (u - (u . y) y) / |x| with y = x / |x|; x = (3, 4), u = (1, 0): (0.64,
     # -0.48) / 5
-    gradient = jax.grad(lambda v: l2_normalize(v)[0])(np.array([3.0, 4.0], np.float32))
+    gradient = jax.jit(jax.grad(lambda v: l2_normalize(v)[0]))(np.array([3.0, 4.0], np.float32))
     np.testing.assert_allclose(gradient, [0.64 / 5, -0.48 / 5], rtol=1e-5)
 
 
 numbers = st.floats(-100, 100, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(
     hnp.arrays(np.float32, (3, 4), elements=numbers),
     hnp.arrays(np.float32, (3, 4), elements=numbers),
@@ -140,16 +113,16 @@ def test_equals_plain_loops(a, b):
     )
 
 
-def test_errors_say_what_came_and_what_to_do():
-    with pytest.raises(TypeError, match="a has dtype int64.*np.asarray"):
-        cosine_similarity(np.array([1, 2]), np.array([1.0, 2.0]))
-    with pytest.raises(TypeError, match="dtype bool"):
-        l2_normalize(np.array([True]))
-    with pytest.raises(ValueError, match=r"a is \(2,\) and b is \(3,\)"):
-        cosine_similarity([1.0, 2.0], [1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match=r"v1 is \(2, 3\) and v2 is \(2, 4\)"):
-        similarity_matrix(np.ones((2, 3)), np.ones((2, 4)))
-    with pytest.raises(ValueError, match=r"v1 is \(3,\)"):
-        similarity_matrix(np.ones(3), np.ones((2, 3)))
-    with pytest.raises(ValueError, match="single number"):
-        l2_normalize(np.float32(3))
+@pytest.mark.parametrize(
+    "f, arguments, error, words",
+    [
+        (cosine_similarity, (np.ones(2, int), np.ones(2)), TypeError, "a must .*np.asarray"),
+        (cosine_similarity, (np.ones(2), np.ones(3)), ValueError, "b must .*similarity_matrix"),
+        (similarity_matrix, (np.ones((2, 3)), np.ones((2, 4))), ValueError, "v2 must"),
+        (similarity_matrix, (np.ones(3), np.ones((2, 3))), ValueError, "v1 must"),
+        (l2_normalize, (np.float32(3),), ValueError, "x must"),
+    ],
+)
+def test_what_does_not_fit_is_refused(f, arguments, error, words):
+    with pytest.raises(error, match=words):
+        f(*arguments)

@@ -10,15 +10,14 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+from backends import BACKENDS, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_similarity import BACKENDS, V1, V2, cast
-from vectors import FREE1, FREE2, KERAS_LARGE, KERAS_SMALL, UNIT1, UNIT2, random_pairs
+from vectors import FREE1, FREE2, KERAS_LARGE, KERAS_SMALL, UNIT1, UNIT2, V1, V2, random_pairs
 
 from trax_triplet.compat import fastmath, jnp, tl
-from trax_triplet.loss import steps
+from trax_triplet.kernels.rules import CLOSEST
 from trax_triplet.loss import triplet as loss
-from trax_triplet.loss.steps import closest_negative, hinge, hinges, mean_negative, positives
 from trax_triplet.loss.triplet import TripletLoss, triplet_loss
 
 LAB = {"closest": "semi-hard", "anchor": "first", "reduction": "sum", "normalize": True}
@@ -26,47 +25,12 @@ TRAX = {"closest": "hardest", "anchor": "first", "reduction": "mean", "normalize
 KERAS = {"closest": "shifted", "anchor": "second", "reduction": "sum", "normalize": False}
 RULES = {"lab": LAB, "trax": TRAX, "keras": KERAS}
 
-MATRIX = [
-    [0.9, -0.8, 0.3, -0.5],
-    [-0.4, 0.5, 0.1, -0.1],
-    [0.3, 0.1, -0.4, -0.8],
-    [-0.5, -0.2, -0.7, 0.5],
-]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    with fastmath.use_backend(request.param):
-        yield request.param
-
 
 def to_numpy(x):
     return x.numpy() if isinstance(x, tf.Tensor) else np.asarray(x)
 
 
-# --- every number of the course
-# ---------------------------------------------------------------------
-
-
-def test_steps_of_the_lecture(backend):
-    sim = np.array(MATRIX)
-    np.testing.assert_allclose(positives(sim), [0.9, 0.5, -0.4, 0.5], rtol=1e-6)
-    np.testing.assert_allclose(
-        mean_negative(sim), [-1 / 3, -0.4 / 3, -0.4 / 3, -1.4 / 3], rtol=1e-6
-    )
-    np.testing.assert_allclose(closest_negative(sim), [0.3, 0.1, -0.8, -0.2], rtol=1e-6)
-    l1, l2 = hinges(sim)
-    full = np.asarray(l1) + np.asarray(l2)
-    # Anchor 3: mean hinge -.4/3 + .4 + .25 = .516667, closest hinge max(-.8 + .4 + .25, 0) = 0
-    np.testing.assert_allclose(full, [0, 0, -0.4 / 3 + 0.4 + 0.25, 0], atol=1e-6)
-    np.testing.assert_allclose(full, [0, 0, 0.516667, 0], atol=1e-6)
-    assert round(float(full.sum()), 3) == 0.517
-
-
-def test_trax_rule_on_the_lecture_matrix(backend):
-    # Anchor 3's hardest negative is .3, not -.8: .516667 + (.3 + .4 + .25) = 1.466667
-    l1, l2 = hinges(np.array(MATRIX), closest="hardest")
-    assert round(float(np.sum(np.asarray(l1) + np.asarray(l2))), 3) == 1.467
+# --- every number of the course -------------------------------------------------------------------
 
 
 def test_lecture_batches_have_the_lecture_cost(backend):
@@ -108,11 +72,10 @@ def test_keras_numbers_on_jax_in_float64(x64):
     assert float(value) == pytest.approx(0.30219180776031007, abs=1e-15)
 
 
-# --- against plain loops
-# ----------------------------------------------------------------------------
+# --- against plain loops --------------------------------------------------------------------------
 
 CHOICES = {
-    "closest": st.sampled_from(steps.CLOSEST),
+    "closest": st.sampled_from(CLOSEST),
     "anchor": st.sampled_from(loss.ANCHORS),
     "reduction": st.sampled_from(loss.REDUCTIONS),
     "normalize": st.booleans(),
@@ -120,10 +83,10 @@ CHOICES = {
 }
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=45)
 @given(
     st.fixed_dictionaries(CHOICES),
-    st.integers(1, 7),
+    st.just(6),
     st.integers(0, 10**6),
     st.sampled_from(BACKENDS),
     st.booleans(),
@@ -156,7 +119,7 @@ def near_jump(v1, v2, normalize):
 )
 @pytest.mark.parametrize("rule", RULES)
 def test_dtypes_against_the_oracle(backend, rule, dtype, tolerance):
-    v1, v2 = random_pairs(8)
+    v1, v2 = random_pairs()
     value = to_numpy(
         triplet_loss(cast(v1, dtype, backend), cast(v2, dtype, backend), **RULES[rule])
     )
@@ -167,8 +130,7 @@ def test_dtypes_against_the_oracle(backend, rule, dtype, tolerance):
     assert float(value) == pytest.approx(expected, rel=tolerance)
 
 
-# --- gradients
-# --------------------------------------------------------------------------------------
+# --- gradients ------------------------------------------------------------------------------------
 
 
 def tensorflow_gradient(f, *arrays):
@@ -183,24 +145,25 @@ def tensorflow_gradient(f, *arrays):
 def test_gradient_against_finite_differences(x64, rule):
     v1, v2 = random_pairs(5, 4, seed=3, dtype=np.float64)
     f = functools.partial(triplet_loss, margin=0.6, **{**RULES[rule], "normalize": True})
-    gradients = jax.grad(f, argnums=(0, 1))(v1, v2)
+    gradients = jax.jit(jax.grad(f, argnums=(0, 1)))(v1, v2)
     step = 1e-6
-    for side in (0, 1):
-        for place in np.ndindex(v1.shape):
-            moved = [[v.copy() for v in (v1, v2)] for _ in range(2)]
-            moved[0][side][place] += step
-            moved[1][side][place] -= step
-            difference = (float(f(*moved[0])) - float(f(*moved[1]))) / (2 * step)
-            assert float(gradients[side][place]) == pytest.approx(difference, abs=1e-7)
+    with fastmath.use_backend("numpy"):
+        for side in (0, 1):
+            for place in np.ndindex(v1.shape):
+                moved = [[v.copy() for v in (v1, v2)] for _ in range(2)]
+                moved[0][side][place] += step
+                moved[1][side][place] -= step
+                difference = (float(f(*moved[0])) - float(f(*moved[1]))) / (2 * step)
+                assert float(gradients[side][place]) == pytest.approx(difference, abs=1e-7)
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("with_groups", [False, True])
 def test_gradients_of_jax_and_tensorflow_agree(rule, with_groups):
-    v1, v2 = random_pairs(8, seed=5)
-    groups = (np.array([0, 1, 2, 2, 4, -1, 6, 7]),) * 2 if with_groups else None
+    v1, v2 = random_pairs(seed=5)
+    groups = (np.array([0, 1, 2, 2, 4, -1]),) * 2 if with_groups else None
     f = functools.partial(triplet_loss, margin=0.6, groups=groups, **RULES[rule])
-    ours = jax.grad(f, argnums=(0, 1))(v1, v2)
+    ours = jax.jit(jax.grad(f, argnums=(0, 1)))(v1, v2)
     for a, b in zip(ours, tensorflow_gradient(f, v1, v2)):
         assert np.abs(np.asarray(a)).max() > 0
         np.testing.assert_allclose(a, b, atol=1e-6)
@@ -208,28 +171,35 @@ def test_gradients_of_jax_and_tensorflow_agree(rule, with_groups):
 
 ODD = {
     "zero vectors": (np.zeros((4, 3)), np.zeros((4, 3))),
-    "one zero row": (np.eye(3)[[0, 1, 2]] * [[0], [1], [1]], np.eye(3)),
+    "one zero row": (np.eye(4, 3) * [[0], [1], [1], [1]], np.eye(4, 3)),
     "all rows equal": (np.ones((4, 3)), np.ones((4, 3))),
     "rows 2e-7 apart": (np.ones((4, 3)) + 2e-7 * np.eye(4, 3), np.ones((4, 3))),
-    "opposite": (np.eye(3), -np.eye(3)),
+    "opposite": (np.ones((4, 3)), -np.ones((4, 3))),
     "one pair": (np.ones((1, 3)), -np.ones((1, 3))),
-    "no dimension": (np.zeros((3, 1)), np.ones((3, 1))),
 }
 
 
+@functools.cache
+def value_and_gradients(closest, normalize):
+    f = functools.partial(triplet_loss, closest=closest, anchor="both", normalize=normalize)
+    return f, jax.jit(jax.value_and_grad(f, argnums=(0, 1)))
+
+
+@pytest.mark.filterwarnings("ignore:the rows of:UserWarning")  # their lengths: on purpose here
+@pytest.mark.parametrize(
+    "closest, dtype, normalize",
+    [("semi-hard", "float16", True), ("shifted", "float32", True), ("hardest", "float32", False)],
+)
 @pytest.mark.parametrize("batch", ODD)
-@pytest.mark.parametrize("closest", steps.CLOSEST)
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_values_and_gradients_stay_finite(batch, closest, dtype):
+def test_values_and_gradients_stay_finite(batch, closest, dtype, normalize):
     v1, v2 = (v.astype(dtype) for v in ODD[batch])
-    for normalize in (True, False):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about lengths: on purpose here
-            f = functools.partial(triplet_loss, closest=closest, anchor="both", normalize=normalize)
-            value, gradients = jax.value_and_grad(f, argnums=(0, 1))(v1, v2)
-            others = tensorflow_gradient(f, v1, v2)
-        for array in (value, *gradients, *others):
-            assert np.isfinite(np.asarray(array)).all()
+    f, compiled = value_and_gradients(closest, normalize)
+    value, gradients = compiled(v1, v2)
+    for array in (value, *gradients, *tensorflow_gradient(f, v1, v2)):
+        assert np.isfinite(np.asarray(array)).all()
+    if batch == "one pair":
+        assert float(value) == 0
+        assert not np.any(np.asarray(gradients))
 
 
 def test_collapse_is_twice_the_margin(backend):
@@ -246,31 +216,7 @@ def test_one_pair_has_no_negatives(backend):
         assert float(triplet_loss(a, b, margin=5.0, reduction=reduction)) == 0.0
 
 
-def test_gradient_of_one_pair_is_zero():
-    a, b = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, 1.0]], np.float32)
-    assert not np.asarray(jax.grad(triplet_loss)(a, b)).any()
-
-
-# --- known duplicates
-# -------------------------------------------------------------------------------
-
-
-def test_rows_of_equal_ids_leave_mean_count_and_closest(backend):
-    scores = np.array([[0.5, 0.9, 0.1], [0.2, 0.5, 0.4], [0.3, 0.4, 0.5]])
-    groups = ([7, 7, 8], [7, 7, 8])
-    # Anchor 1 keeps only .1 of (.9, .1); anchor 2 keeps .4 of (.2, .4); anchor 3 keeps both
-    np.testing.assert_allclose(mean_negative(scores, groups=groups), [0.1, 0.4, 0.7 / 2], rtol=1e-6)
-    np.testing.assert_allclose(
-        closest_negative(scores, closest="hardest", groups=groups), [0.1, 0.4, 0.4], rtol=1e-6
-    )
-
-
-def test_sides_have_their_own_ids(backend):
-    scores = np.array([[0.5, 0.9], [0.2, 0.5]])
-    # First question 1 is known to mean second question 2 (id 3), and not the other way round.
-    np.testing.assert_allclose(
-        mean_negative(scores, groups=([3, 4], [5, 3])), [0.0, 0.2], rtol=1e-6
-    )
+# --- known duplicates -----------------------------------------------------------------------------
 
 
 def test_anchor_without_negatives_has_no_loss(backend):
@@ -284,16 +230,16 @@ def test_anchor_without_negatives_has_no_loss(backend):
 
 
 def test_padding_pairs_change_nothing(backend):
-    v1, v2 = random_pairs(5)
+    v1, v2 = random_pairs(3)
     more = [np.concatenate([v, np.zeros((3, v.shape[1]), v.dtype)]) for v in (v1, v2)]
-    ids = np.array([0, 1, 2, 3, 4, -1, -1, -1])
+    ids = np.array([0, 1, 2, -1, -1, -1])
     for reduction in ("mean", "sum"):
         alone = triplet_loss(v1, v2, margin=0.8, reduction=reduction)
         padded = triplet_loss(*more, margin=0.8, reduction=reduction, groups=(ids, ids))
         assert float(padded) == pytest.approx(float(alone), rel=1e-6)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 10**6), st.permutations(range(6)))
 def test_order_of_the_batch_does_not_matter(seed, order):
     v1, v2 = random_pairs(6, seed=seed)
@@ -314,8 +260,7 @@ def test_both_anchors_are_the_mean_of_each(backend):
     assert float(triplet_loss(v2, v1, margin=0.8)) == pytest.approx(second, rel=1e-6)
 
 
-# --- compiled, and as a layer
-# -----------------------------------------------------------------------
+# --- compiled, and as a layer ---------------------------------------------------------------------
 
 
 def test_under_jit_and_tf_function():
@@ -325,9 +270,9 @@ def test_under_jit_and_tf_function():
     assert float(jax.jit(f)(v1, v2)) == pytest.approx(expected, rel=1e-5)
     with fastmath.use_backend("tensorflow-numpy"):
         signature = [tf.TensorSpec((None, 5), tf.float32)] * 2  # a batch of unknown length
-        assert float(tf.function(f, input_signature=signature)(v1, v2)) == pytest.approx(
-            expected, rel=1e-5
-        )
+        assert float(
+            tf.function(f, input_signature=signature, autograph=False)(v1, v2)
+        ) == pytest.approx(expected, rel=1e-5)
 
 
 def test_layer_prints_its_name_and_computes_the_loss():
@@ -344,90 +289,67 @@ def test_layer_prints_its_name_and_computes_the_loss():
     assert float(layer((v1, v2, ids, ids))) == pytest.approx(expected, rel=1e-5)
 
 
-# --- mistakes
-# ---------------------------------------------------------------------------------------
+# --- mistakes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "arguments, error, message",
+    "v1, v2, error, name",
     [
-        ((np.ones(3), np.ones(3)), ValueError, r"v1 is \(3,\) and v2 is \(3,\)"),
-        ((np.ones((2, 3)), np.ones((3, 3))), ValueError, r"v1 is \(2, 3\) and v2 is \(3, 3\)"),
-        ((np.ones((2, 3), int), np.ones((2, 3))), TypeError, "v1 has dtype int64.*floating point"),
-        ((np.ones((2, 3)), np.ones((2, 3), bool)), TypeError, "v2 has dtype bool"),
+        (np.ones(3), np.ones(3), ValueError, "v1"),
+        (np.ones((2, 3)), np.ones((3, 3)), ValueError, "v2"),
+        (np.ones((2, 3), int), np.ones((2, 3)), TypeError, "v1"),
+        (np.ones((2, 3)), np.ones((2, 3), bool), TypeError, "v2"),
     ],
 )
-def test_wrong_vectors(arguments, error, message):
-    with pytest.raises(error, match=message):
-        triplet_loss(*arguments)
+def test_wrong_vectors(v1, v2, error, name):
+    with pytest.raises(error, match=f"{name} must be"):
+        triplet_loss(v1, v2)
 
 
 @pytest.mark.parametrize(
-    "settings, error, message",
+    "name, value, error",
     [
-        ({"margin": -0.1}, ValueError, "at least 0.*-0.1"),
-        ({"margin": float("inf")}, ValueError, "finite.*inf"),
-        ({"margin": float("nan")}, ValueError, "finite.*nan"),
-        ({"margin": "0.25"}, TypeError, "number such as 0.25.*'0.25'"),
-        ({"margin": None}, TypeError, "None"),
-        ({"closest": "semihard"}, ValueError, "'semi-hard', 'shifted', 'hardest'.*'semihard'"),
-        ({"anchor": "third"}, ValueError, "anchor must be one of"),
-        ({"reduction": "average"}, ValueError, "reduction must be one of 'mean', 'sum', 'none'"),
+        ("margin", -0.1, ValueError),
+        ("margin", "0.25", TypeError),
+        ("closest", "semihard", ValueError),
+        ("anchor", "third", ValueError),
+        ("reduction", "average", ValueError),
+        ("normalize", None, TypeError),
+        ("block", -1, ValueError),
+        ("block", 2.0, TypeError),
+        ("block", True, TypeError),
+        ("axis_name", 3, TypeError),
     ],
 )
-def test_wrong_settings_are_refused_at_once(settings, error, message):
-    with pytest.raises(error, match=message):
-        triplet_loss(np.eye(2), np.eye(2), **settings)
-    with pytest.raises(error, match=message):
-        TripletLoss(**settings)
+def test_wrong_settings_are_refused_at_once(name, value, error):
+    with pytest.raises(error, match=f"{name} must be"):
+        triplet_loss(np.eye(2), np.eye(2), **{name: value})
+    with pytest.raises(error, match=f"{name} must be"):
+        TripletLoss(**{name: value})
 
 
-@pytest.mark.parametrize(
-    "groups, error, message",
-    [
-        ([1, 2], TypeError, "first array of groups has dtype int64|ids are integers|shape"),
-        (np.zeros((2, 2), int), ValueError, "pair of arrays"),
-        (([1, 2, 3], [1, 2, 3]), ValueError, r"shape \(2,\), but its shape is \(3,\)"),
-        (([1.0, 2.0], [1, 2]), TypeError, "first array of groups has dtype float64"),
-    ],
-)
-def test_wrong_groups(groups, error, message):
-    with pytest.raises((error, ValueError), match=message):
-        triplet_loss(np.eye(2), np.eye(2), groups=groups)
-
-
-@pytest.mark.parametrize("f", [positives, mean_negative, closest_negative, hinges])
-def test_steps_want_a_square_matrix(f):
-    with pytest.raises(ValueError, match=r"square matrix.*\(2, 3\)"):
-        f(np.ones((2, 3)))
-    with pytest.raises(TypeError, match="scores has dtype int64"):
-        f(np.ones((2, 2), int))
-
-
-def test_hinge_is_zero_at_its_corner():
-    value, slope = jax.value_and_grad(lambda n: hinge(np.float32([1.0]), n, margin=0.5).sum())(
-        np.float32([0.5])
-    )
-    assert float(value) == 0.0 and slope.tolist() == [0.0]
+def test_blocks_need_jax():
+    with fastmath.use_backend("numpy"), pytest.raises(ValueError, match="block must be .*JAX"):
+        triplet_loss(np.eye(2), np.eye(2), block=4)
 
 
 def test_vectors_of_other_lengths_are_warned_about_once(monkeypatch):
     monkeypatch.setattr(loss, "_warned", [])
-    v1, v2 = random_pairs(8)
-    whole = v1 / np.sqrt((v1**2).sum())  # the mistake: no axis, so the batch is one vector
-    with pytest.warns(UserWarning, match="v1 have lengths from 0.354 to 0.354.*axis=-1"):
-        triplet_loss(whole, v2, normalize=False)
+    v1, v2 = random_pairs()
+    as_one = v1 / np.sqrt((v1**2).sum())  # the mistake: no axis, so the batch is one vector
+    with pytest.warns(UserWarning, match="v1 have lengths from 0.408 to 0.408.*axis=-1"):
+        triplet_loss(as_one, v2, normalize=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        triplet_loss(whole, v2, normalize=False)  # said once
+        triplet_loss(as_one, v2, normalize=False)  # said once
         monkeypatch.setattr(loss, "_warned", [])
         triplet_loss(v1, v2, normalize=False)  # nothing to say
-        jax.jit(functools.partial(triplet_loss, normalize=False))(whole, v2)  # nothing to look at
+        jax.jit(functools.partial(triplet_loss, normalize=False))(as_one, v2)  # nothing to look at
         triplet_loss(np.zeros_like(v1), v2, normalize=False)  # empty questions
 
 
 def test_loss_is_on_the_backend_in_use(backend):
-    v1, v2 = random_pairs(3)
+    v1, v2 = random_pairs()
     kinds = {"jax": jax.Array, "numpy": (np.ndarray, np.floating), "tensorflow-numpy": tf.Tensor}
     assert isinstance(triplet_loss(v1, v2), kinds[backend])
     assert jnp.zeros(1).shape == (1,)

@@ -1,50 +1,59 @@
-"""An LSTM over questions of many lengths that computes words only, with its gradient in closed
-form; plain JAX.
+"""An LSTM over questions of many lengths that skips padding, with its gradient; plain JAX.
 
 Rows are sorted, the longest first, so that at every step the rows that still read are the first
-ones. A step computes the next larger number of `row_bucket_sizes`; what the steps computed lies in one
-array, step behind step ("packed"). The gradient walks back once, through the gates that were kept;
-those of the kernel and of the inputs are formed behind the walk, in products over many steps.
-Autodiff of `lax.scan` would add up the kernel's gradient step by step, and read and write padding
-like words.
+ones. A step computes the next larger number of `row_bucket_sizes`; what the steps computed lies in
+one array, one step after another ("packed"). The gradient walks back once, through the gates that
+were kept; those of the kernel and of the inputs are formed after the walk, in products over many
+steps. Autodiff of `lax.scan` would add up the kernel's gradient step by step, and read and write
+padding like words.
 """
 
+from __future__ import annotations
+
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from trax_triplet.kernels.packing import CHUNK, row_bucket_sizes
+from trax_triplet import _validation as check
+from trax_triplet._typing import Array
+from trax_triplet.kernels.packing import CHUNK, Packed, Workspace, row_bucket_sizes
+
+__all__ = ["backward", "forward", "lstm"]
 
 
-def forward(table, kernel, bias, packed, workspace, used):
-    """Runs an LSTM over packed rows: c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o)
-    tanh(c').
+def forward(
+    table: Array, kernel: Array, bias: Array, packed: Packed, workspace: Workspace, used: Array
+) -> tuple[jax.Array, jax.Array, Workspace]:
+    """Runs an LSTM over packed rows.
 
-    A token meets its half of the kernel once, however often it stands in the rows.
+    With the gates i, g, f and o, c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
+    A token meets its half of the kernel once, however often it occurs in the rows.
 
     Args:
         table: float (tokens, d_in): the tokens, embedded; as many as the workspace has.
         kernel: float (d_in + d, 4 d), rows for the input, then for the state; gates i, g, f, o, as
-        in Trax.
+            in Trax.
         bias: float (4 d,).
         packed: `Packed`; `index` are rows of `table`, as long as the workspace.
-        workspace: `Workspace` for at least what the steps compute: the sum over steps of the smallest of
-            `row_bucket_sizes` that holds their rows.
-        used: int scalar: tokens that occur; the table's rows behind them are not read.
+        workspace: `Workspace` for at least what the steps compute: the sum over steps of the
+            smallest of `row_bucket_sizes` that holds their rows.
+        used: int scalar: tokens that occur; the table's rows after them are not read.
 
     Returns:
         The last states (rows, d), in the order of `packed.order`: a row of length 0 has the state
-        0. The last cells, alike. And the workspace, filled.
+        0. The last cells, likewise. And the workspace, filled.
 
     Example:
         >>> from trax_triplet.kernels.packing import Workspace, pack
         >>> packed = pack(np.array([[0, 1], [1, 1]]), np.array([2, 1]))
         >>> packed = packed._replace(index=np.resize(packed.index, CHUNK))
         >>> workspace = Workspace.of(CHUNK, CHUNK, 1)
-        >>> forward(jnp.zeros((CHUNK, 1)), jnp.zeros((2, 4)), jnp.zeros(4), packed, workspace, 2)[0].tolist()
+        >>> table, kernel, bias = jnp.zeros((CHUNK, 1)), jnp.zeros((2, 4)), jnp.zeros(4)
+        >>> forward(table, kernel, bias, packed, workspace, 2)[0].tolist()
         [[0.0], [0.0]]
     """
     # NumPy's arrays cannot be traced.
@@ -67,7 +76,15 @@ def forward(table, kernel, bias, packed, workspace, used):
     )
 
 
-def backward(table, kernel, packed, last_cells, workspace, d_last, used):
+def backward(
+    table: Array,
+    kernel: Array,
+    packed: Packed,
+    last_cells: Array,
+    workspace: Workspace,
+    d_last: Array,
+    used: Array,
+) -> tuple[jax.Array, jax.Array, jax.Array, Workspace]:
     """The gradients of `forward`, walking back once.
 
     Sums run over chunks of CHUNK places or tokens, up to the last that holds something, so that
@@ -87,8 +104,8 @@ def backward(table, kernel, packed, last_cells, workspace, d_last, used):
     into, onward = kernel[: table.shape[1]], kernel[table.shape[1] :]
     sizes = row_bucket_sizes(packed.order.shape[0])
     total = jnp.sum(_places(counts, sizes)[1])
-    # Behind the last place the workspace holds what an earlier batch left there: the last chunk must not
-    # add it.
+    # After the last place the workspace holds what an earlier batch left there: the last chunk must
+    # not add it.
     empty = jnp.zeros((CHUNK, workspace.d_gates.shape[1]), workspace.d_gates.dtype)
     d_gates = _put(workspace.d_gates, empty, total)
     d_gates = _walk_back(
@@ -122,11 +139,11 @@ def backward(table, kernel, packed, last_cells, workspace, d_last, used):
     return d_table, jnp.concatenate([d_into, d_onward]), d_bias, workspace
 
 
-def _chunks(n):
+def _chunks(n: Any) -> Any:
     return -(-n // CHUNK)
 
 
-def lstm(x, kernel, bias, lengths=None):
+def lstm(x: Array, kernel: Array, bias: Array, lengths: Array | None = None) -> jax.Array:
     """The states of an LSTM after each step, as `tl.LSTM` computes them.
 
     Args:
@@ -134,7 +151,7 @@ def lstm(x, kernel, bias, lengths=None):
         kernel: float (d_in + d, 4 d), rows for the input, then for the state; gates i, g, f, o.
         bias: float (4 d,).
         lengths: int (rows,), or None. Steps from a row's length on leave its state as it is, and
-            are skipped where rows enough have ended.
+            are skipped where enough rows have ended.
 
     Returns:
         (rows, steps, d), in x's dtype.
@@ -158,7 +175,7 @@ def lstm(x, kernel, bias, lengths=None):
     )
     if lengths is None:
         counts = jnp.full((steps,), rows, jnp.int32)
-        last, entering = _lstm(projected, kernel[d_in:], None, counts, (rows,))
+        last, entering = _lstm(projected, kernel[d_in:], None, counts, (rows,))  # pyright: ignore[reportGeneralTypeIssues], partial hides its type
         after = jnp.concatenate([entering[rows:], last]).reshape(steps, rows, -1)
         return jnp.swapaxes(after, 0, 1).astype(x.dtype)
     return _ragged(projected, kernel[d_in:], jnp.clip(lengths, 0, steps), rows, steps).astype(
@@ -176,7 +193,7 @@ def _ragged(projected, kernel, lengths, rows, steps):
     place = jnp.arange(rows * steps)
     at = jnp.clip(jnp.searchsorted(starts + sizes, place, side="right"), 0, steps - 1)
     index = at * rows + order[jnp.clip(place - starts[at], 0, rows - 1)]
-    last, entering = _lstm(
+    last, entering = _lstm(  # pyright: ignore[reportGeneralTypeIssues], partial hides its type
         projected, kernel, index.astype(jnp.int32), counts, row_bucket_sizes(rows)
     )
     # The state after step t is the one that enters step t + 1, or the row's last.
@@ -186,49 +203,40 @@ def _ragged(projected, kernel, lengths, rows, steps):
     return jnp.swapaxes(after, 0, 1)[jnp.argsort(order)]
 
 
-def _check(x, kernel, bias, lengths):
+def _check(x: Array, kernel: Array, bias: Array, lengths: Array | None) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(
-            f"lstm takes floating point inputs, such as embedded words, but x has dtype {x.dtype}"
-        )
+        raise check.wrong_type("x", "floating point, such as embedded words", x)
     if x.ndim != 3:
-        raise ValueError(f"lstm takes inputs (rows, steps, d_in), but x has shape {x.shape}")
+        raise check.wrong_value("x", "of shape (rows, steps, d_in)", x)
     d = kernel.shape[-1] // 4
-    if kernel.shape != (x.shape[2] + d, 4 * d) or bias.shape != (4 * d,):
-        raise ValueError(
-            f"for x of shape {x.shape} the kernel must be ({x.shape[2]} + d, 4 d) and the bias (4 d,), "
-            f"but they are {kernel.shape} and {bias.shape}"
-        )
+    if kernel.shape != (x.shape[2] + d, 4 * d):
+        raise check.wrong_value("kernel", f"of shape ({x.shape[2]} + d, 4 d)", kernel)
+    if bias.shape != (4 * d,):
+        raise check.wrong_value("bias", f"of shape ({4 * d},)", bias)
     if lengths is not None and lengths.shape != x.shape[:1]:
-        raise ValueError(
-            f"lengths must be one number for each of the {x.shape[0]} rows, but its shape is "
-            f"{lengths.shape}"
-        )
+        raise check.wrong_value("lengths", f"of shape ({x.shape[0]},), one for each row", lengths)
 
 
-# --- the recurrence, and back
-# -----------------------------------------------------------------------------
+# --- the recurrence, and back ---------------------------------------------------------------------
 
 
-def _places(counts, sizes):
+def _places(counts: jax.Array, sizes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """Of each step: where its rows start in the packed array, and how many are computed."""
-    rungs = jnp.asarray(sizes, jnp.int32)
-    computed = jnp.where(counts > 0, rungs[jnp.searchsorted(rungs, counts)], 0)
+    buckets = jnp.asarray(sizes, jnp.int32)
+    computed = jnp.where(counts > 0, buckets[jnp.searchsorted(buckets, counts)], 0)
     return jnp.cumsum(computed) - computed, computed
 
 
-def _spans(counts, sizes):
-    """(size, first step, end) of each rung, ascending; its steps are neighbours, as counts never
-    grow."""
+def _spans(counts: jax.Array, sizes: tuple[int, ...]) -> list[tuple[int, Any, Any]]:
+    """(size, first step, end) of each bucket, ascending; its steps are neighbours: counts fall."""
     return [
         (size, jnp.sum(counts > size), jnp.sum(counts > below))
-        for size, below in zip(sizes, (0, *sizes))
+        for size, below in zip(sizes, (0, *sizes[:-1]), strict=True)
     ]
 
 
-def _gates(x):
-    """sigmoid of i, f and o, tanh of g, as one expression: a step of few operations is quicker than
-    one of many.
+def _gates(x: jax.Array) -> jax.Array:
+    """sigmoid of i, f and o, tanh of g, as one expression: few operations are quicker than many.
 
     sigmoid(x) is tanh(x / 2) / 2 + 1 / 2.
     """
@@ -237,40 +245,38 @@ def _gates(x):
     return jnp.tanh(x * half) * half + jnp.where(is_new, 0, 0.5).astype(x.dtype)
 
 
-def _gates_slope(gates):
+def _gates_slope(gates: jax.Array) -> jax.Array:
     """The derivative of `_gates`, from its value s or t: s (1 - s), and 1 - t^2."""
     is_new = _is_new(gates)
     return gates * (jnp.where(is_new, 0, 1).astype(gates.dtype) - gates) + is_new
 
 
-def _is_new(gates):
+def _is_new(gates: jax.Array) -> np.ndarray:
     """Of each column of (rows, 4 d): whether it is the new value's, the second of the four."""
     return np.arange(gates.shape[1]) // (gates.shape[1] // 4) == 1
 
 
-def _put(array, rows, start):
+def _put(array: jax.Array, rows: jax.Array, start: Any) -> jax.Array:
     return lax.dynamic_update_slice_in_dim(array, rows, start, 0)
 
 
-def _take(array, start, size):
+def _take(array: jax.Array, start: Any, size: int) -> jax.Array:
     return lax.dynamic_slice_in_dim(array, start, size)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _lstm(projected, kernel, index, counts, sizes):
-    """The last states, and those that enter each step, packed; `index` None: token p stands at
-    place p."""
+def _lstm(projected, kernel, index, counts, sizes) -> tuple[jax.Array, jax.Array]:
+    """The last states, and those that enter each step, packed; no index: token p is at place p."""
     return _forward(projected, kernel, index, counts, sizes)[0]
 
 
-def _walk(projected, kernel, index, counts, sizes, kept):
-    """The last states, the last cells, and, written into `kept`, packed: gates, states and cells
-    before each step."""
+def _walk(projected, kernel, index, counts, sizes, kept) -> tuple[jax.Array, ...]:
+    """The last states and cells; packed into `kept`, gates, states and cells before each step."""
     starts, _ = _places(counts, sizes)
     h = c = jnp.zeros((sizes[-1], kernel.shape[0]), projected.dtype)
     ended = ([], [])
     for size, first, end in reversed(_spans(counts, sizes)):
-        for past, now in zip(ended, (h, c)):
+        for past, now in zip(ended, (h, c), strict=True):
             past.append(now[size:])
 
         def step(t, carry, size=size):
@@ -288,13 +294,15 @@ def _walk(projected, kernel, index, counts, sizes, kept):
             return jnp.where(reads, o * jnp.tanh(new_c), h), jnp.where(reads, new_c, c), *kept
 
         h, c, *kept = lax.fori_loop(first, end, step, (h[:size], c[:size], *kept))
-    return *(jnp.concatenate([now, *reversed(past)]) for past, now in zip(ended, (h, c))), *kept
+    return *(
+        jnp.concatenate([now, *reversed(past)]) for past, now in zip(ended, (h, c), strict=True)
+    ), *kept
 
 
 def _walk_back(gates, cells, last_cells, kernel, counts, d_last, d_before, sizes, d_gates):
     """The gradient of what goes into the gates, from those of the last and of the entering states.
 
-    It is written into `d_gates`, packed; in the place of `gates` it would be copied at every step.
+    It is written into `d_gates`, packed; written over `gates` it would be copied at every step.
     The cell that a step leaves is carried along: to form it from the gates anew takes a third
     longer.
     """
@@ -346,7 +354,7 @@ def _backward(sizes, kept, cotangents):
     n, *arrays = kept
     gradients = _gradients(*arrays, *cotangents, n, sizes)
     index, counts = arrays[1:3]
-    return *gradients, *(
+    return *gradients, *(  # pyright: ignore[reportGeneralTypeIssues], partial hides its type
         None if x is None else np.zeros(x.shape, jax.dtypes.float0) for x in (index, counts)
     )
 

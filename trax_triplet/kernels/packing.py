@@ -1,29 +1,33 @@
 """Rows of many lengths, step by step without padding, and the workspace of `lstm`; plain JAX."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from trax_triplet._typing import Array
+
+__all__ = ["CHUNK", "Packed", "Workspace", "pack", "row_bucket_sizes"]
+
 CHUNK = 1024  # places whose gradients are added up in one product
 
 
 class Packed(NamedTuple):
-    """Where the words of rows of many lengths lie, step behind step; NumPy or JAX arrays."""
+    """Where the words of rows of many lengths lie, step by step; NumPy or JAX arrays."""
 
-    index: (
-        np.ndarray
-    )  # int32 (packed,): what stands there, such as a word's number; 0 where nothing does
-    counts: np.ndarray  # int32 (steps,): rows that read at each step, not increasing
-    order: np.ndarray  # int32 (rows,): the rows, the longest first
+    index: Array  # int32 (packed,): what stands there, a word's number; 0 where nothing does
+    counts: Array  # int32 (steps,): rows that read at each step, not increasing
+    order: Array  # int32 (rows,): the rows, the longest first
 
 
-def row_bucket_sizes(rows):
-    """The numbers of rows that a step may compute, in whole sixteens: few rows cost as much as 16.
+def row_bucket_sizes(rows: int) -> tuple[int, ...]:
+    """The numbers of rows that a step may compute, multiples of 16: fewer rows cost as much as 16.
 
-    Each is compiled on its own, so they are eight. Their places are those that leave least padding
-    on real questions: 512 rows, 6 to 10 % of what is computed.
+    Each is compiled on its own, so there are only eight: those that leave least padding on real
+    questions (of 512 rows, 6 to 10 % of what is computed).
 
     Args:
         rows: rows in all, 1 or more.
@@ -41,8 +45,8 @@ def row_bucket_sizes(rows):
     return tuple(sorted({min(rows, -(-rows * part // (32 * 16)) * 16) for part in parts}))
 
 
-def pack(tokens, lengths):
-    """Puts the tokens of sorted rows step behind step; NumPy, on the host.
+def pack(tokens: np.ndarray, lengths: np.ndarray) -> Packed:
+    """Puts the tokens of sorted rows together step by step; NumPy, on the host.
 
     Args:
         tokens: int (rows, length); the first `lengths[i]` of row i count.
@@ -68,8 +72,7 @@ def pack(tokens, lengths):
 
 
 class Workspace(NamedTuple):
-    """What `forward` keeps for `backward`, and what both fill; JAX arrays that a jitted caller may
-    donate and reuse.
+    """What `forward` keeps for `backward`, and what both fill; arrays to be donated and reused.
 
     The system hands out the pages of new memory one by one, which can take as long as the
     arithmetic: a training step that brings its workspace with it needs none.
@@ -83,7 +86,7 @@ class Workspace(NamedTuple):
     d_projected: jax.Array  # (tokens, 4 d): its gradient
 
     @classmethod
-    def of(cls, places, tokens, d, dtype=jnp.float32):
+    def of(cls, places: int, tokens: int, d: int, dtype: Any = jnp.float32) -> Workspace:
         """Workspace for so many places and tokens, multiples of CHUNK, and states of width d.
 
         Example:

@@ -1,20 +1,36 @@
-"""Unit vectors and cosine similarity, of two vectors and of two batches; finite gradients
-everywhere.
+"""Unit vectors and cosine similarity, of vectors and of batches; finite gradients everywhere.
 
 Everything here is written on `trax.fastmath.numpy` and runs on its three backends (JAX, NumPy,
 TensorFlow). Half precision (float16, bfloat16) is computed in float32 and the result cast back.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+from trax_triplet import _validation as check
+from trax_triplet._typing import Array
 from trax_triplet.compat import jnp
+
+__all__ = [
+    "as_float",
+    "cosine_similarity",
+    "dtype_name",
+    "l2_normalize",
+    "similarity_matrix",
+    "unit_vectors",
+    "upcast",
+    "upcast_both",
+]
 
 # A vector none of whose entries is larger than this counts as the zero vector. The gradient of
 # x / |x| grows like 1 / |x|; this keeps it far inside what float32 can hold.
-ZERO_LENGTH = 1e-30
+ZERO_ENTRY = 1e-30
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-def l2_normalize(x):
+def l2_normalize(x: Array) -> Array:
     """Scales every vector of `x` to Euclidean length 1; the zero vector stays the zero vector.
 
     y = x / sqrt(sum(x^2)) along the last axis: each row of a batch on its own, never the batch as
@@ -24,14 +40,14 @@ def l2_normalize(x):
     the way, because it is first divided by its largest entry.
 
     Args:
-        x: vectors (..., d), floating point; a list of numbers is read as floating point.
+        x: vectors (..., d), floating point; a list of numbers is taken as floating point.
 
     Returns:
         Array (..., d) of x's dtype, with rows of length 1 or 0.
 
     Raises:
-        TypeError: `x` has an integer or other dtype that is not floating point, or is no array of
-        numbers at all.
+        TypeError: `x` has an integer or other dtype that is not floating point, or is not an array
+            of numbers at all.
         ValueError: `x` is a single number, or d is 0.
 
     Example:
@@ -39,24 +55,28 @@ def l2_normalize(x):
         >>> [[round(float(entry), 4) for entry in row] for row in unit]
         [[0.6, 0.8], [0.0, 0.0]]
     """
-    x = as_float(x, "x")
-    if len(x.shape) < 1:
-        raise ValueError("l2_normalize takes vectors (..., d), but x is a single number")
-    if x.shape[-1] == 0:
-        raise ValueError(
-            "l2_normalize takes vectors (..., d) of at least one entry, but x's shape is "
-            f"{tuple(x.shape)}"
-        )
-    wide = upcast(x)
+    x = as_float("x", x)
+    if len(x.shape) < 1 or x.shape[-1] == 0:
+        raise check.wrong_value("x", "vectors (..., d) of at least one entry", x)
+    return jnp.asarray(unit_vectors(upcast(x)), x.dtype)
+
+
+def unit_vectors(wide: Array) -> Array:
+    """`l2_normalize` of an array (..., d) that is not in half precision; checks nothing.
+
+    Example:
+        >>> unit_vectors(jnp.asarray([0.0, 2.0])).tolist()
+        [0.0, 1.0]
+    """
     largest = jnp.max(jnp.abs(wide), axis=-1, keepdims=True)
-    is_zero = largest < ZERO_LENGTH
+    is_zero = largest < ZERO_ENTRY
     scaled = wide / jnp.where(is_zero, jnp.ones_like(largest), largest)
     squares = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
     unit = scaled / jnp.sqrt(jnp.where(is_zero, jnp.ones_like(squares), squares))
-    return jnp.asarray(jnp.where(is_zero, jnp.zeros_like(unit), unit), x.dtype)
+    return jnp.where(is_zero, jnp.zeros_like(unit), unit)
 
 
-def cosine_similarity(a, b):
+def cosine_similarity(a: Array, b: Array) -> Array:
     """Cosine of the angle between `a` and `b`: their dot product over the product of their lengths.
 
     Args:
@@ -76,17 +96,17 @@ def cosine_similarity(a, b):
         >>> round(float(cosine_similarity([1, 2, 3], [1, 2, 3.5])), 4)
         0.9974
     """
-    a, b = as_float(a, "a"), as_float(b, "b")
+    a, b = as_float("a", a), as_float("b", b)
+    if len(a.shape) < 1 or a.shape[-1] == 0:
+        raise check.wrong_value("a", "vectors (..., d) of at least one entry", a)
     if tuple(a.shape) != tuple(b.shape):
-        raise ValueError(
-            f"cosine_similarity compares vectors of one shape, but a is {tuple(a.shape)} and b is "
-            f"{tuple(b.shape)}; for all pairs of two batches use similarity_matrix"
-        )
+        advice = "for all pairs of two batches use similarity_matrix"
+        raise check.wrong_value("b", f"of a's shape {tuple(a.shape)}", b, advice)
     wide_a, wide_b, dtype = upcast_both(a, b)
-    return jnp.asarray(jnp.sum(l2_normalize(wide_a) * l2_normalize(wide_b), axis=-1), dtype)
+    return jnp.asarray(jnp.sum(unit_vectors(wide_a) * unit_vectors(wide_b), axis=-1), dtype)
 
 
-def similarity_matrix(v1, v2, *, normalize=True):
+def similarity_matrix(v1: Array, v2: Array, *, normalize: bool = True) -> Array:
     """Similarities of every row of `v1` with every row of `v2`.
 
     Args:
@@ -106,80 +126,76 @@ def similarity_matrix(v1, v2, *, normalize=True):
         >>> similarity_matrix([[1.0, 0.0], [0.0, 2.0]], [[3.0, 0.0], [0.0, -1.0]]).tolist()
         [[1.0, 0.0], [0.0, -1.0]]
     """
-    v1, v2 = as_float(v1, "v1"), as_float(v2, "v2")
-    if len(v1.shape) != 2 or len(v2.shape) != 2 or v1.shape[1] != v2.shape[1]:
-        raise ValueError(
-            "similarity_matrix takes two batches of vectors of one width, (n1, d) and (n2, d), but "
-            f"v1 is {tuple(v1.shape)} and v2 is {tuple(v2.shape)}"
-        )
+    normalize = check.boolean("normalize", normalize)
+    v1, v2 = as_float("v1", v1), as_float("v2", v2)
+    if len(v1.shape) != 2 or v1.shape[1] == 0:
+        raise check.wrong_value("v1", "vectors (n1, d) of at least one entry", v1)
+    if len(v2.shape) != 2 or v1.shape[1] != v2.shape[1]:
+        raise check.wrong_value("v2", f"vectors (n2, {v1.shape[1]}), as wide as v1's", v2)
     wide1, wide2, dtype = upcast_both(v1, v2)
     if normalize:
-        wide1, wide2 = l2_normalize(wide1), l2_normalize(wide2)
+        wide1, wide2 = unit_vectors(wide1), unit_vectors(wide2)
     return jnp.asarray(jnp.matmul(wide1, jnp.transpose(wide2)), dtype)
 
 
-def as_float(x, name):
-    """`x` as an array of the current backend; an error that calls it `name` unless it is floating
-    point.
+def as_float(name: str, x: Array) -> Array:
+    """`x` as an array of the current backend, once it is known to be floating point.
 
     Args:
-        x: an array of any library, or a (nested) list of numbers.
         name: what the caller's user calls this argument.
+        x: an array of any library, or a (nested) list of numbers.
 
     Returns:
         Array of the backend in use, of x's dtype (a list of numbers: the backend's default float).
 
     Raises:
-        TypeError: the dtype is not float16, bfloat16, float32 or float64, or `x` is no array of
+        TypeError: the dtype is not float16, bfloat16, float32 or float64, or `x` is not an array of
             numbers at all.
 
     Example:
-        >>> as_float([1, 2], "x").tolist()
+        >>> as_float("x", [1, 2]).tolist()
         [1.0, 2.0]
     """
     if not hasattr(x, "dtype"):
-        x = _array(x, name)
+        x = _array(name, x)
         if dtype_name(x) in ("int32", "int64"):  # [1, 2, 3]: whoever types a list means numbers
             x = jnp.asarray(x, float)
     if dtype_name(x) not in FLOATS:
-        raise TypeError(
-            f"{name} has dtype {dtype_name(x)}, but similarities need vectors of floating point "
-            f"({', '.join(FLOATS)}); convert it, for example with np.asarray({name}, 'float32')"
-        )
+        advice = f"convert it, for example with np.asarray({name}, 'float32')"
+        raise check.wrong_type(name, f"floating point ({', '.join(FLOATS)})", x, advice)
     return jnp.asarray(x)
 
 
-def _array(x, name):
-    expected = f"{name} must be an array or a list of numbers"
-    if x is None or isinstance(
-        x, (str, bytes)
-    ):  # which old JAX reads as NaN, or refuses in words of its own
-        raise TypeError(f"{expected}, but it is {x!r:.60}")
+def _array(name: str, x: object) -> Array:
+    expected = "an array or a list of numbers"
+    # None and texts: old JAX takes them as NaN, or refuses them in words of its own.
+    if x is None or isinstance(x, (str, bytes)):
+        raise check.wrong_type(name, expected, x)
     try:
         return jnp.asarray(x)
     except (TypeError, ValueError):
-        raise TypeError(f"{expected}, with rows of one length, but it is {x!r:.60}") from None
+        raise check.wrong_type(name, f"{expected}, with rows of one length", x) from None
 
 
-def upcast(x):
+def upcast(x: Array) -> Array:
     """`x` in the precision to compute in: float32 for half precision, else as it is.
 
     Example:
         >>> import numpy as np
-        >>> str(upcast(as_float(np.zeros(2, "float16"), "x")).dtype)
+        >>> str(upcast(as_float("x", np.zeros(2, "float16"))).dtype)
         'float32'
     """
     return jnp.asarray(x, "float32") if dtype_name(x) in ("float16", "bfloat16") else x
 
 
-def upcast_both(a, b):
+def upcast_both(a: Array, b: Array) -> tuple[Array, Array, Any]:
     """Both arrays in one precision to compute in, and the dtype of the result.
 
     The result has the inputs' dtype if they share one, else the wider precision computed in.
 
     Example:
         >>> import numpy as np
-        >>> a, b = as_float(np.zeros(2, "float16"), "a"), as_float(np.zeros(2, "float32"), "b")
+        >>> a, b = (as_float("x", np.zeros(2, dtype)) for dtype in ("float16", "float32"))
         >>> str(np.dtype(upcast_both(a, b)[2]))
         'float32'
     """
@@ -189,7 +205,7 @@ def upcast_both(a, b):
     return wide_a, wide_b, a.dtype if a.dtype == b.dtype else wide_a.dtype
 
 
-def dtype_name(x):
+def dtype_name(x: Array) -> str:
     """The dtype's name, for arrays of JAX, NumPy and TensorFlow alike.
 
     Example:

@@ -3,22 +3,34 @@
 For a batch of pairs, `scores[i, j]` is the similarity of anchor i and the other side of pair j. The
 diagonal holds the positives, everything else negatives, unless ids say that two rows belong
 together. Like `similarity`, this runs on JAX, NumPy and TensorFlow through `trax.fastmath.numpy`.
+The steps that users call check what they are given; `anchor_hinges` takes what was checked.
 """
 
-import math
-import numbers
+from __future__ import annotations
 
 import numpy as np
 
+from trax_triplet import _validation as check
+from trax_triplet._typing import Array
 from trax_triplet.compat import jnp
-from trax_triplet.loss.negatives import negative_mask
-from trax_triplet.loss.similarity import as_float, upcast, upcast_both
+from trax_triplet.kernels.rules import CLOSEST, NO_NEGATIVE, by_rule, real_pairs
+from trax_triplet.loss.similarity import as_float, dtype_name, upcast, upcast_both
 
-NO_NEGATIVE = -2.0  # below every cosine; what the lecture writes where no negative qualifies
-CLOSEST = ("semi-hard", "shifted", "hardest")
+__all__ = [
+    "anchor_hinges",
+    "closest_negative",
+    "group_ids",
+    "hinge",
+    "hinges",
+    "mean_negative",
+    "negative_mask",
+    "positives",
+]
+
+Groups = tuple[Array, Array]
 
 
-def positives(scores):
+def positives(scores: Array) -> Array:
     """Similarity of each anchor to its own duplicate: the diagonal.
 
     Args:
@@ -38,7 +50,7 @@ def positives(scores):
     return jnp.diagonal(_square(scores))
 
 
-def mean_negative(scores, *, groups=None):
+def mean_negative(scores: Array, *, groups: Groups | None = None) -> Array:
     """Mean similarity of each anchor to its negatives: off-diagonal row sum / (batch - 1).
 
     Args:
@@ -57,17 +69,12 @@ def mean_negative(scores, *, groups=None):
         [-0.25, 0.0]
     """
     scores = _square(scores)
-    return jnp.asarray(_mean(upcast(scores), groups), scores.dtype)
+    return jnp.asarray(_mean(upcast(scores), _checked_mask(scores, groups)), scores.dtype)
 
 
-def _mean(wide, groups):
-    negative, _ = negative_mask(wide, groups)
-    total = jnp.sum(jnp.where(negative, wide, jnp.zeros_like(wide)), axis=1)
-    count = jnp.sum(jnp.where(negative, jnp.ones_like(wide), jnp.zeros_like(wide)), axis=1)
-    return total / jnp.maximum(count, jnp.ones_like(count))
-
-
-def closest_negative(scores, *, closest="semi-hard", groups=None):
+def closest_negative(
+    scores: Array, *, closest: str = "semi-hard", groups: Groups | None = None
+) -> Array:
     """The hard negative of each anchor: the largest similarity to a negative that qualifies.
 
     Args:
@@ -93,27 +100,13 @@ def closest_negative(scores, *, closest="semi-hard", groups=None):
         >>> closest_negative(scores, closest="hardest").tolist()
         [0.75, 0.0, 0.5]
     """
-    one_of("closest", closest, CLOSEST)
+    check.one_of("closest", closest, CLOSEST)
     scores = _square(scores)
-    return jnp.asarray(_closest(upcast(scores), closest, groups), scores.dtype)
+    negative = _checked_mask(scores, groups)
+    return jnp.asarray(_closest(upcast(scores), closest, negative), scores.dtype)
 
 
-def _closest(wide, closest, groups):
-    negative, _ = negative_mask(wide, groups)
-    none = jnp.full_like(wide, NO_NEGATIVE)
-    too_hard = wide > jnp.expand_dims(jnp.diagonal(wide), 1)
-    if closest == "semi-hard":
-        negative = jnp.logical_and(negative, jnp.logical_not(too_hard))
-    lowest = jnp.full_like(wide, float(np.finfo("float32").min))
-    candidates = jnp.where(negative, wide, lowest)
-    if closest == "shifted":
-        candidates = jnp.where(negative, jnp.where(too_hard, wide - 2.0, wide), none)
-    highest = jnp.max(candidates, axis=1)
-    exists = jnp.any(negative, axis=1)
-    return jnp.where(exists, highest, none[:, 0])
-
-
-def hinge(positive, negative, *, margin=0.25):
+def hinge(positive: Array, negative: Array, *, margin: float = 0.25) -> Array:
     """max(negative - positive + margin, 0): zero once the positive is ahead by the margin.
 
     Where the two sides of the maximum are equal the gradient is 0, on every backend.
@@ -127,26 +120,29 @@ def hinge(positive, negative, *, margin=0.25):
         Array (batch,), not negative.
 
     Raises:
-        TypeError: integer dtype, or a margin that is no number.
+        TypeError: integer dtype, or a margin that is not a number.
         ValueError: two shapes, or a margin that is negative, infinite or NaN.
 
     Example:
         >>> hinge([1.0, 0.5], [0.5, 0.5], margin=0.25).tolist()
         [0.0, 0.25]
     """
-    check_margin(margin)
-    positive, negative = as_float(positive, "positive"), as_float(negative, "negative")
-    if not _fit(positive.shape, negative.shape):  # else the one is broadcast to the other's shape
-        raise ValueError(
-            "hinge compares similarities of one shape (batch,), but positive is "
-            f"{tuple(positive.shape)} and negative is {tuple(negative.shape)}"
-        )
+    margin = check.margin(margin)
+    positive, negative = as_float("positive", positive), as_float("negative", negative)
+    if not _may_be_equal(positive.shape, negative.shape):  # else one would be broadcast
+        expected = f"of positive's shape {tuple(positive.shape)}"
+        raise check.wrong_value("negative", expected, negative)
     wide_positive, wide_negative, dtype = upcast_both(positive, negative)
-    behind = wide_negative - wide_positive + margin
-    return jnp.asarray(jnp.where(behind > 0, behind, jnp.zeros_like(behind)), dtype)
+    return jnp.asarray(_hinge(wide_positive, wide_negative, margin), dtype)
 
 
-def hinges(scores, *, margin=0.25, closest="semi-hard", groups=None):
+def hinges(
+    scores: Array,
+    *,
+    margin: float = 0.25,
+    closest: str = "semi-hard",
+    groups: Groups | None = None,
+) -> tuple[Array, Array]:
     """Both hinges of every anchor: against its mean negative, and against its closest negative.
 
     Args:
@@ -167,82 +163,151 @@ def hinges(scores, *, margin=0.25, closest="semi-hard", groups=None):
         >>> [losses.tolist() for losses in hinges([[0.5]])]
         [[0.0], [0.0]]
     """
-    one_of("closest", closest, CLOSEST)
+    margin = check.margin(margin)
+    check.one_of("closest", closest, CLOSEST)
     scores = _square(scores)
-    both = anchor_hinges(upcast(scores), margin=margin, closest=closest, groups=groups)
-    return tuple(jnp.asarray(losses, scores.dtype) for losses in both)
+    negative = _checked_mask(scores, groups)
+    l1, l2 = anchor_hinges(upcast(scores), negative, margin=margin, closest=closest)
+    return jnp.asarray(l1, scores.dtype), jnp.asarray(l2, scores.dtype)
 
 
-def anchor_hinges(wide, *, margin, closest, groups=None):
-    """`hinges` of some anchors only, whose pairs come first among the others.
+def anchor_hinges(
+    wide: Array, negative: Array, *, margin: float, closest: str
+) -> tuple[Array, Array]:
+    """`hinges` of some anchors only, whose pairs come first among the others; checks nothing.
 
     Args:
         wide: similarities (anchors, batch), anchors <= batch, not in half precision.
-        margin, closest, groups: as in `hinges`, with the ids of the whole batch.
+        negative: bool (anchors, batch), which are negatives: see `negative_mask`.
+        margin, closest: as in `hinges`.
 
     Returns:
         Two arrays (anchors,).
 
     Example:
-        >>> [losses.tolist() for losses in anchor_hinges(as_float([[0.5, 0.5]], "wide"), margin=0.25, closest="hardest")]
+        >>> wide, negative = jnp.asarray([[0.5, 0.5]]), jnp.asarray([[False, True]])
+        >>> both = anchor_hinges(wide, negative, margin=0.25, closest="hardest")
+        >>> [losses.tolist() for losses in both]
         [[0.25], [0.25]]
     """
-    has_negatives = jnp.any(negative_mask(wide, groups)[0], axis=1)
-    positive, zero = jnp.diagonal(wide), jnp.zeros_like(jnp.diagonal(wide))
-    return tuple(
-        jnp.where(has_negatives, hinge(positive, compared, margin=margin), zero)
-        for compared in (_mean(wide, groups), _closest(wide, closest, groups))
+    has_negatives = jnp.any(negative, axis=1)
+    positive = jnp.diagonal(wide)
+    against_mean = _hinge(positive, _mean(wide, negative), margin)
+    against_closest = _hinge(positive, _closest(wide, closest, negative), margin)
+    zero = jnp.zeros_like(positive)
+    return (
+        jnp.where(has_negatives, against_mean, zero),
+        jnp.where(has_negatives, against_closest, zero),
     )
 
 
-def check_margin(margin):
-    """Refuses a margin that is not a finite number of at least 0.
+def _mean(wide: Array, negative: Array) -> Array:
+    zeros = jnp.zeros_like(wide)
+    total = jnp.sum(jnp.where(negative, wide, zeros), axis=1)
+    count = jnp.sum(jnp.where(negative, jnp.ones_like(wide), zeros), axis=1)
+    return total / jnp.maximum(count, jnp.ones_like(count))
 
-    Raises:
-        TypeError: not a number.
-        ValueError: negative, infinite or NaN.
+
+def _closest(wide: Array, closest: str, negative: Array) -> Array:
+    positive = jnp.expand_dims(jnp.diagonal(wide), 1)
+    counted, qualifies = by_rule(jnp, closest, wide, positive, negative)
+    # In the Keras assignment's row the places that are not negatives hold -2.
+    lowest = NO_NEGATIVE if closest == "shifted" else float(np.finfo("float32").min)
+    highest = jnp.max(jnp.where(qualifies, counted, jnp.full_like(wide, lowest)), axis=1)
+    return jnp.where(jnp.any(qualifies, axis=1), highest, jnp.full_like(highest, NO_NEGATIVE))
+
+
+def _hinge(positive: Array, negative: Array, margin: float) -> Array:
+    lack = negative - positive + margin
+    return jnp.where(lack > 0, lack, jnp.zeros_like(lack))
+
+
+# --- who is whose negative: all of the others but known duplicates and padding --------------------
+
+
+def negative_mask(scores: Array, groups: Groups | None = None, real: Array | None = None) -> Array:
+    """Which entries of a similarity matrix are negatives of their row's anchor; checks nothing.
+
+    Args:
+        scores: similarities (batch, batch); only the shape counts. With fewer rows, the anchors are
+            the first pairs of the batch.
+        groups: what `group_ids` gave: ids of the anchors' and of the other side's rows. Rows with
+            equal ids are known duplicates, so not negatives. None: all but the diagonal.
+        real: what `real_pairs` says of the groups. A pair that is padding has no negatives and is
+            nobody's.
+
+    Returns:
+        Boolean array of scores' shape.
 
     Example:
-        >>> check_margin(0.25)
+        >>> groups = group_ids(([4, 4, -1], [4, 5, -1]), 3)
+        >>> negative_mask(jnp.zeros((3, 3)), groups, real_pairs(groups)).tolist()
+        [[False, True, False], [False, False, False], [False, False, False]]
     """
-    if isinstance(margin, bool) or not isinstance(margin, numbers.Real):
-        raise TypeError(f"margin must be a number such as 0.25, but it is {margin!r}")
-    if not math.isfinite(margin) or margin < 0:
-        raise ValueError(
-            f"margin must be finite and at least 0, such as 0.25, but it is {margin!r}"
-        )
+    # Row numbers by a running sum: inside tf.function the batch may have no length yet.
+    row = jnp.cumsum(jnp.asarray(jnp.ones_like(scores[:, 0]), "int32"))
+    # There may be no anchor: a replica without rows of its own.
+    column = jnp.cumsum(jnp.asarray(jnp.ones_like(jnp.sum(scores, axis=0)), "int32"))
+    other = jnp.expand_dims(row, 1) != jnp.expand_dims(column, 0)
+    if groups is None or real is None:
+        return other
+    anchors = scores.shape[0]
+    # TensorFlow may not know yet how many anchors there are.
+    own_ids, own_real = (
+        x[:anchors] if anchors is not None else jnp.take(x, row - 1) for x in (groups[0], real)
+    )
+    apart = jnp.expand_dims(own_ids, 1) != jnp.expand_dims(groups[1], 0)
+    both_real = jnp.logical_and(jnp.expand_dims(own_real, 1), jnp.expand_dims(real, 0))
+    return jnp.logical_and(jnp.logical_and(other, apart), both_real)
 
 
-def _fit(a, b):
+def _checked_mask(scores: Array, groups: Groups | None) -> Array:
+    if groups is None:
+        return negative_mask(scores)
+    ids = group_ids(groups, scores.shape[0])
+    return negative_mask(scores, ids, real_pairs(ids))
+
+
+def group_ids(groups: Groups, batch: int | None) -> Groups:
+    """The two arrays of ids on the current backend, once they are known to fit a batch.
+
+    Args:
+        groups: pair of integer arrays (batch,), of any library, or lists.
+        batch: number of pairs; None: not known yet.
+
+    Raises:
+        TypeError: not a pair, or not of integers.
+        ValueError: of another length.
+
+    Example:
+        >>> [ids.tolist() for ids in group_ids(([4, 4], [4, 5]), 2)]
+        [[4, 4], [4, 5]]
+    """
+    expected = "a pair of arrays, (ids of v1's rows, ids of v2's rows)"
+    advice = "pass the same array twice if both sides share their ids"
+    if not isinstance(groups, (tuple, list)):
+        raise check.wrong_type("groups", expected, groups, advice)
+    if len(groups) != 2:
+        raise check.wrong_value("groups", expected, groups, advice)
+    ids = tuple(g if hasattr(g, "dtype") else np.asarray(g) for g in groups)
+    for side, g in enumerate(ids):
+        if "int" not in dtype_name(g):
+            raise check.wrong_type(f"groups[{side}]", "integers, one id for each pair", g)
+        if len(g.shape) != 1 or (batch is not None and g.shape[0] not in (batch, None)):
+            raise check.wrong_value(f"groups[{side}]", f"integers of shape ({batch},)", g)
+    return jnp.asarray(ids[0]), jnp.asarray(ids[1])
+
+
+def _may_be_equal(a: tuple, b: tuple) -> bool:
     """Whether two shapes may be one; inside tf.function a length may be unknown, None."""
-    return len(a) == len(b) and all(None in (m, n) or m == n for m, n in zip(a, b))
+    return len(a) == len(b) and all(None in (m, n) or m == n for m, n in zip(a, b, strict=True))
 
 
-def _square(scores):
-    scores = as_float(scores, "scores")
-    if 0 in tuple(scores.shape):
-        raise ValueError(
-            "scores must be a square matrix (batch, batch) of at least one pair, but its shape is "
-            f"{tuple(scores.shape)}"
-        )
-    if len(scores.shape) != 2 or scores.shape[0] != scores.shape[1]:
-        raise ValueError(
-            "scores must be a square matrix (batch, batch), anchors down and the other "
-            f"sides of the pairs across, but its shape is {tuple(scores.shape)}"
-        )
+def _square(scores: Array) -> Array:
+    scores = as_float("scores", scores)
+    shape = tuple(scores.shape)
+    if len(shape) != 2 or shape[0] != shape[1] or 0 in shape:
+        expected = "a square matrix (batch, batch) of at least one pair"
+        advice = "anchors go down, the other sides of the pairs across"
+        raise check.wrong_value("scores", expected, scores, advice)
     return scores
-
-
-def one_of(name, value, allowed):
-    """Refuses a setting that is none of those allowed.
-
-    Raises:
-        ValueError: which lists them.
-
-    Example:
-        >>> one_of("closest", "hardest", CLOSEST)
-    """
-    if value not in allowed:
-        raise ValueError(
-            f"{name} must be one of {', '.join(map(repr, allowed))}, but it is {value!r}"
-        )

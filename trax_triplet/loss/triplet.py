@@ -4,18 +4,24 @@ Small batches are computed from their similarity matrix; large ones on JAX by `b
 it.
 """
 
+from __future__ import annotations
+
 import functools
 import warnings
+from typing import Any, Literal
 
 import numpy as np
 
+from trax_triplet import _validation as check
+from trax_triplet._typing import Array
 from trax_triplet.compat import fastmath, jnp, tl
-from trax_triplet.distributed import jax_devices as devices
-from trax_triplet.distributed import tf_replicas as replicas
+from trax_triplet.distributed import jax_devices, tf_replicas
 from trax_triplet.kernels.blockwise import blockwise_losses
-from trax_triplet.loss.negatives import group_ids, real_pairs
-from trax_triplet.loss.similarity import as_float, l2_normalize, similarity_matrix, upcast_both
-from trax_triplet.loss.steps import CLOSEST, anchor_hinges, check_margin, one_of
+from trax_triplet.kernels.rules import CLOSEST, real_pairs
+from trax_triplet.loss.similarity import as_float, unit_vectors, upcast_both
+from trax_triplet.loss.steps import Groups, anchor_hinges, group_ids, negative_mask
+
+__all__ = ["TripletLoss", "triplet_loss"]
 
 ANCHORS = ("first", "second", "both")
 REDUCTIONS = ("mean", "sum", "none")
@@ -28,18 +34,18 @@ BLOCKWISE_FROM = 512
 
 
 def triplet_loss(
-    v1,
-    v2,
+    v1: Array,
+    v2: Array,
     *,
-    margin=0.25,
-    closest="semi-hard",
-    anchor="first",
-    reduction="mean",
-    normalize=True,
-    groups=None,
-    block=None,
-    axis_name=None,
-):
+    margin: float = 0.25,
+    closest: str = "semi-hard",
+    anchor: str = "first",
+    reduction: str = "mean",
+    normalize: bool = True,
+    groups: Groups | None = None,
+    block: int | None = None,
+    axis_name: str | Literal[False] | None = None,
+) -> Array:
     """The modified triplet loss of a batch of duplicate pairs.
 
     With s(A, P) an anchor's positive, its mean negative and its closest negative among the batch:
@@ -76,28 +82,28 @@ def triplet_loss(
             'both': the mean of the two.
         reduction: 'mean' or 'sum' over the batch, or 'none': one loss a pair.
         normalize: scale the rows to length 1 first. Pass False for vectors that have length 1
-            already; a warning is given, once, when they clearly have not.
+            already; a warning is given, once, when they clearly do not.
         groups: pair of integer arrays (batch,), one id for each row of `v1` and of `v2`. Rows with
             equal ids are known duplicates: never each other's negatives, neither in the mean (its
             count shrinks too) nor as the closest. A pair with a negative id on either side is
             padding: not an anchor, nobody's negative, not counted in the mean over the batch. On
             several devices the ids are those of the whole batch.
         block: None: from 512 pairs on JAX never makes the (batch, batch) similarities, see
-            `blockwise`:
-            less time and memory, the same results; its gradient cannot be differentiated again. A
-            positive integer: so for any batch, that many anchors at a time. 0: never.
+            `blockwise`: less time and memory, the same results; its gradient cannot be
+            differentiated again. A positive integer: so for any batch, that many anchors at a time.
+            0: never.
         axis_name: the axis over devices from all of which negatives come, where one of that name is
             in use. None: 'batch', Trax's, and the replicas of TensorFlow. False: each device looks
             at its own rows only.
 
     Returns:
-        A scalar array, or (batch,) for reduction 'none' (on several
-        devices: of the device's own pairs), in the dtype of the inputs. Half precision
-        is computed in float32. (JAX reads float64 as float32 unless `jax_enable_x64` is set.)
+        A scalar array, or (batch,) for reduction 'none' (on several devices: of the device's own
+        pairs), in the dtype of the inputs. Half precision is computed in float32. (JAX takes
+        float64 as float32 unless `jax_enable_x64` is set.)
 
     Raises:
-        TypeError: vectors that are not floating point, group ids that are not integers, a margin
-            that is no number, a block that is no integer, an axis_name that is no text.
+        TypeError: vectors that are not floating point, groups that are not a pair of integer
+            arrays, a setting of the wrong type.
         ValueError: vectors that are not two matrices of one shape, no pair at all, group ids of
             another length, a margin that is negative or not finite, a negative block, a block on
             another backend than JAX, an unknown setting.
@@ -114,48 +120,46 @@ def triplet_loss(
         >>> float(triplet_loss([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]))
         0.5
     """
-    check_rule(margin, closest, anchor, reduction)
-    _check_form(block, axis_name)
-    v1, v2 = as_float(v1, "v1"), as_float(v2, "v2")
-    if len(v1.shape) != 2 or len(v2.shape) != 2 or tuple(v1.shape) != tuple(v2.shape):
-        raise ValueError(
-            "triplet_loss takes two batches of vectors of one shape (batch, d), row i of v2 being a "
-            f"duplicate of row i of v1, but v1 is {tuple(v1.shape)} and v2 is {tuple(v2.shape)}"
-        )
-    if 0 in tuple(v1.shape):
-        raise ValueError(
-            "triplet_loss takes at least one pair of vectors of at least one entry, but v1 and v2 are "
-            f"{tuple(v1.shape)}"
-        )
+    margin = check_rule(margin, closest, anchor, reduction)
+    _check_form(normalize, block, axis_name)
+    v1, v2 = as_float("v1", v1), as_float("v2", v2)
+    if len(v1.shape) != 2 or 0 in tuple(v1.shape):
+        expected = "vectors (batch, d), at least one pair of at least one entry"
+        raise check.wrong_value("v1", expected, v1)
+    if tuple(v1.shape) != tuple(v2.shape):
+        expected = f"of v1's shape {tuple(v1.shape)}, row i a duplicate of row i of v1"
+        raise check.wrong_value("v2", expected, v2)
     if not normalize:
         _warn_unless_unit(v1, v2)
     wide1, wide2, dtype = upcast_both(v1, v2)
-    if normalize:
-        wide1, wide2 = l2_normalize(wide1), l2_normalize(wide2)
+    own = (unit_vectors(wide1), unit_vectors(wide2)) if normalize else (wide1, wide2)
     groups = None if groups is None else group_ids(groups, v1.shape[0])
-    (whole1, whole2, groups), n_devices = _of_all_devices((wide1, wide2, groups), axis_name)
+    (*all_vectors, groups), n_devices = _of_all_devices((*own, groups), axis_name)
+    real = None if groups is None else real_pairs(groups)
     rule = {"margin": margin, "closest": closest}
-    if _without_matrix(block, whole1.shape[0]):
-        losses = _blockwise_losses(
-            (wide1, whole1), (wide2, whole2), anchor, groups, block=block or None, **rule
-        )
+    if _without_matrix(block, all_vectors[0].shape[0]):
+        losses = _blockwise_losses(own, all_vectors, anchor, groups, block=block or None, **rule)
     else:
-        losses = _plain_losses((wide1, whole1), (wide2, whole2), anchor, groups, **rule)
-    return jnp.asarray(_reduce(losses, reduction, groups, whole1, n_devices), dtype)
+        scored = _scores_and_negatives(own, all_vectors, anchor, groups, real)
+        losses = _mean_of([sum(anchor_hinges(*both, **rule)) for both in scored])
+    return jnp.asarray(_reduce(losses, reduction, real, all_vectors[0], n_devices), dtype)
 
 
 def TripletLoss(
-    margin=0.25,
+    margin: float = 0.25,
     *,
-    closest="semi-hard",
-    anchor="first",
-    reduction="mean",
-    normalize=True,
-    with_groups=False,
-    block=None,
-    axis_name=None,
-):
+    closest: str = "semi-hard",
+    anchor: str = "first",
+    reduction: str = "mean",
+    normalize: bool = True,
+    with_groups: bool = False,
+    block: int | None = None,
+    axis_name: str | Literal[False] | None = None,
+) -> Any:
     """Returns a layer that computes `triplet_loss`, to train with or to use as a metric of a Loop.
+
+    Not to be confused with `trax_triplet.course.TripletLoss` (the Trax assignment's layer) and
+    `trax_triplet.keras.TripletLoss` (a `keras.losses.Loss`).
 
     The layer takes two inputs, the vectors (v1, v2), and prints as `TripletLoss_in2`. With
     `with_groups=True` it takes four, (v1, v2, ids1, ids2), and prints as `TripletLoss_in4`.
@@ -175,7 +179,7 @@ def TripletLoss(
         TripletLoss_in2
     """
     check_rule(margin, closest, anchor, reduction)
-    _check_form(block, axis_name)
+    _check_form(normalize, block, axis_name)
     loss = functools.partial(
         triplet_loss,
         margin=margin,
@@ -186,160 +190,142 @@ def TripletLoss(
         block=block,
         axis_name=axis_name,
     )
-    if with_groups:
+    if check.boolean("with_groups", with_groups):
         return tl.Fn("TripletLoss", lambda v1, v2, ids1, ids2: loss(v1, v2, groups=(ids1, ids2)))
     return tl.Fn("TripletLoss", lambda v1, v2: loss(v1, v2))
 
 
-def check_rule(margin, closest, anchor, reduction):
+def check_rule(margin: float, closest: str, anchor: str, reduction: str) -> float:
     """Refuses a setting that `triplet_loss` does not have.
+
+    Returns:
+        The margin as a float.
 
     Raises:
         TypeError, ValueError: which say what it has.
 
     Example:
         >>> check_rule(0.25, "semi-hard", "first", "mean")
+        0.25
     """
-    check_margin(margin)
-    for name, value, allowed in (
-        ("closest", closest, CLOSEST),
-        ("anchor", anchor, ANCHORS),
-        ("reduction", reduction, REDUCTIONS),
-    ):
-        one_of(name, value, allowed)
+    check.one_of("closest", closest, CLOSEST)
+    check.one_of("anchor", anchor, ANCHORS)
+    check.one_of("reduction", reduction, REDUCTIONS)
+    return check.margin(margin)
 
 
-def _check_form(block, axis_name):
-    if block is not None and (isinstance(block, bool) or not isinstance(block, int)):
-        raise TypeError(
-            f"block must be None (automatic), 0 (the whole matrix) or a number of anchors, not {block!r}"
-        )
-    if block is not None and block < 0:
-        raise ValueError(
-            f"block must be None (automatic), 0 (the whole matrix) or positive, but it is {block}"
-        )
+def _check_form(normalize: bool, block: int | None, axis_name: object) -> None:
+    check.boolean("normalize", normalize)
+    if block is not None:
+        check.integer("block", block)
     if axis_name is not None and axis_name is not False and not isinstance(axis_name, str):
-        raise TypeError(
-            "axis_name must be the name of an axis over devices, None (Trax's, 'batch') or False (each "
-            f"device on its own), but it is {axis_name!r}"
+        expected = (
+            "the name of an axis over devices, None ('batch', Trax's) or False (each on its own)"
         )
+        raise check.wrong_type("axis_name", expected, axis_name)
 
 
-def _on_jax():
-    return fastmath.is_backend(fastmath.Backend.JAX)
-
-
-def _on_tensorflow():
-    return fastmath.is_backend(fastmath.Backend.TFNP)
-
-
-def _without_matrix(block, batch):
-    if not _on_jax():
+def _without_matrix(block: int | None, batch: int) -> bool:
+    if not fastmath.is_backend(fastmath.Backend.JAX):
         if block:
-            raise ValueError(
-                f"block={block} needs the JAX backend; on this one leave it out, or pass 0"
-            )
+            expected = "None or 0 on another backend than JAX"
+            raise check.wrong_value("block", expected, block)
         return False
     return batch >= BLOCKWISE_FROM if block is None else block > 0
 
 
-def _of_all_devices(rows, axis_name):
-    """These arrays with the rows of all devices, the own ones first; and how many devices there
-    are."""
+def _of_all_devices(rows: tuple, axis_name: str | Literal[False] | None) -> tuple[tuple, int]:
+    """These arrays with the rows of all devices, the own ones first; and the number of devices."""
     if axis_name is False:
         return rows, 1
-    if not _on_jax():
-        return (
-            replicas.all_gather_local_first(rows)
-            if axis_name is None and _on_tensorflow()
-            else (rows, 1)
-        )
-    axis = TRAX_AXIS if axis_name is None else axis_name
-    n_devices = devices.axis_size(axis)
-    return (
-        (rows, 1) if n_devices is None else (devices.all_gather_local_first(rows, axis), n_devices)
-    )
+    if fastmath.is_backend(fastmath.Backend.JAX):
+        axis = TRAX_AXIS if axis_name is None else axis_name
+        n_devices = jax_devices.axis_size(axis)
+        if n_devices is None:
+            return rows, 1
+        return jax_devices.all_gather_local_first(rows, axis), n_devices
+    if axis_name is None and fastmath.is_backend(fastmath.Backend.TFNP):
+        return tf_replicas.all_gather_local_first(rows)
+    return rows, 1
 
 
-def _plain_losses(first, second, anchor, groups, **rule):
-    """Loss of each own pair from the similarity matrix; a side is (own rows, all rows with the own
-    ones first)."""
-    (v1, whole1), (v2, whole2) = first, second
-    transposed = None if groups is None else groups[::-1]
-    scores = (
-        similarity_matrix(v1, whole2, normalize=False)
-        if anchor != "second" or whole1 is v1
-        else None
-    )
-    losses = []
-    if anchor != "second":
-        losses.append(sum(anchor_hinges(scores, groups=groups, **rule)))
-    if anchor != "first":
-        scores = (
-            jnp.transpose(scores)
-            if whole1 is v1
-            else similarity_matrix(v2, whole1, normalize=False)
-        )
-        losses.append(sum(anchor_hinges(scores, groups=transposed, **rule)))
-    return sum(losses) / len(losses)
+def _scores_and_negatives(
+    own: tuple[Array, Array], everyone: list, anchor: str, groups: Groups | None, real: Array | None
+) -> list[tuple[Array, Array]]:
+    """The similarities of the own anchors with all others, and which are negatives, a direction."""
+    (v1, v2), (all1, all2) = own, everyone
+    alone, found = all1 is v1, []
+    if alone or anchor != "second":
+        scores = jnp.matmul(v1, jnp.transpose(all2))
+        found.append((scores, negative_mask(scores, groups, real)))
+    if anchor == "first":
+        return found
+    if alone:
+        second = tuple(map(jnp.transpose, found[0]))
+    else:
+        scores = jnp.matmul(v2, jnp.transpose(all1))
+        second = scores, negative_mask(scores, _swapped(groups), real)
+    return [second] if anchor == "second" else [*found, second]
 
 
-def _blockwise_losses(first, second, anchor, groups, **rule):
-    (v1, whole1), (v2, whole2) = first, second
-    if whole1 is v1:
+def _blockwise_losses(
+    own: tuple[Array, Array], everyone: list, anchor: str, groups: Groups | None, **rule: Any
+) -> Array:
+    (v1, v2), (all1, all2) = own, everyone
+    if all1 is v1:
         return blockwise_losses(v1, v2, groups, anchor=anchor, **rule)
     losses = []
     if anchor != "second":
-        losses.append(blockwise_losses(v1, whole2, groups, **rule))
+        losses.append(blockwise_losses(v1, all2, groups, **rule))
     if anchor != "first":
-        losses.append(
-            blockwise_losses(v2, whole1, None if groups is None else groups[::-1], **rule)
-        )
+        losses.append(blockwise_losses(v2, all1, _swapped(groups), **rule))
+    return _mean_of(losses)
+
+
+def _swapped(groups: Groups | None) -> Groups | None:
+    return None if groups is None else (groups[1], groups[0])
+
+
+def _mean_of(losses: list[Array]) -> Array:
     return sum(losses) / len(losses)
 
 
-def _reduce(losses, reduction, groups, whole, n_devices):
-    """`losses` of the own pairs reduced, so that the mean over the devices is that of the whole
-    batch.
+def _reduce(
+    losses: Array, reduction: str, real: Array | None, vectors: Array, n_devices: int
+) -> Array:
+    """Losses of the own pairs reduced so that the mean over the devices is that of the whole batch.
 
-    The mean counts the pairs that are not padding, on all devices.
+    The mean counts the pairs that are not padding, on all devices: `vectors` are those of all.
     """
     if reduction == "none":
         return losses
     total = jnp.sum(losses) * n_devices if n_devices > 1 else jnp.sum(losses)
     if reduction == "sum":
         return total
-    ones = jnp.ones_like(whole[:, 0])
-    count = jnp.sum(
-        ones if groups is None else jnp.where(real_pairs(groups), ones, jnp.zeros_like(ones))
-    )
+    ones = jnp.ones_like(vectors[:, 0])
+    count = jnp.sum(ones if real is None else jnp.where(real, ones, jnp.zeros_like(ones)))
     return total / jnp.maximum(count, jnp.ones_like(count))
 
 
-_warned = []  # the warning about lengths is given once in a process
+_warned: list[str] = []  # the warning about lengths is given once in a process
 
 
-def _warn_unless_unit(*batches):
-    """Warns where vectors taken as they are do not have length 1; traced values cannot be looked
-    at."""
+def _warn_unless_unit(*batches: Array) -> None:
+    """Warns where vectors taken as they are do not have length 1; traced ones are not looked at."""
     if _warned:
         return
-    for name, v in zip(("v1", "v2"), batches):
+    for name, v in zip(("v1", "v2"), batches, strict=True):
         try:
             rows = np.asarray(v).astype("float32")
-        except (
-            TypeError,
-            NotImplementedError,
-            ValueError,
-        ):  # JAX, TensorFlow: no value while tracing
+        except (TypeError, NotImplementedError, ValueError):  # no value: it is being traced
             return
         lengths = np.sqrt((rows * rows).sum(axis=1))
         if np.any(np.abs(lengths[lengths > 0] - 1) > 0.1):
             _warned.append(name)
             warnings.warn(
-                f"the rows of {name} have lengths from {lengths.min():.3g} to {lengths.max():.3g}, but "
-                "normalize=False takes them to be unit vectors. Was the whole batch normalised as one "
-                "vector, for want of axis=-1? Scale each row on its own, as l2_normalize does",
+                f"the rows of {name} have lengths from {lengths.min():.3g} to {lengths.max():.3g}, "
+                "but normalize=False takes them to be unit vectors. Was the whole batch scaled as "
+                "one vector, for want of axis=-1? Scale each row on its own, as l2_normalize does",
                 stacklevel=3,
             )
             return

@@ -13,10 +13,10 @@ import io
 import numpy as np
 from matplotlib.figure import Figure
 
+from trax_triplet import _validation as check
 from trax_triplet.compat import fastmath
+from trax_triplet.kernels.rules import CLOSEST
 from trax_triplet.loss.steps import (
-    CLOSEST,
-    check_margin,
     closest_negative,
     hinges,
     mean_negative,
@@ -70,7 +70,7 @@ class Explorer:
     """
 
     def __init__(self, scores, margin=0.25, closest="semi-hard"):
-        check_margin(margin)
+        margin = check.margin(margin)
         similarity_heatmap(scores, closest=closest, margin=margin)  # refuses what cannot be shown
         self.scores = np.array(scores, dtype=np.float64)
         self.margin, self.closest = float(margin), closest
