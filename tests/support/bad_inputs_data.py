@@ -464,7 +464,7 @@ for f in ("explore", "Explorer"):
     row(f"plots.explorer.{f}", ValueError, "at most 8 pairs", np.eye(9))
     row(f"plots.explorer.{f}", ValueError, "square matrix", WIDE)
     row(f"plots.explorer.{f}", ValueError, "closest: expected", SQUARE, closest="x")
-    row(f"plots.explorer.{f}", TypeError, "margin must be a number", SQUARE, "x")
+    row(f"plots.explorer.{f}", TypeError, "margin must be", SQUARE, "x")
 
 # --- course, checks
 # ---------------------------------------------------------------------------------------
