@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["typing_examples.py"]  # pyright reads it
+
 # Before TensorFlow loads: its C++ log lines would land in the test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
