@@ -1,6 +1,7 @@
 """sample: the guarantees of `generate`, the English of the questions, the CSV file."""
 
 import csv
+import hashlib
 import itertools
 import math
 import os
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 
 from trax_triplet.data import sample
 from trax_triplet.data.sample import SamplePair, generate, n_questions, write_csv
-from trax_triplet.data.sample_words import FAMILIES
+
+# SHA-256 of the rows of version 0.1.0.
+ROWS_OF_SEED_3 = "191ebebaf2e92a2854ac724411cef5490bb9708862d4873d1a81752ea87f7f0d"
 
 
 def all_spellings(line):
-    """Sentences that a line with [x|y] choices stands for: opens the first bracket, then
-    recursion."""
+    """Sentences that a line with [x|y] choices stands for, by recursion from the first bracket."""
     if "[" not in line:
         return [line]
     before, rest = line.split("[", 1)
@@ -29,18 +31,17 @@ def all_spellings(line):
 
 
 def all_meanings(families):
-    """Question -> list of everything it can mean, from the word tables, one replacement at a
-    time."""
+    """Question -> list of everything it can mean, from the words, one replacement at a time."""
     meanings = {}
-    for family, (slots, intents) in families.items():
-        lists = [[item.strip() for item in text.split(",")] for text in slots.values()]
+    for family, words in families.items():
+        slots = words["slots"]
         for (intent, lines), objects in itertools.product(
-            intents.items(), itertools.product(*lists)
+            words["intents"].items(), itertools.product(*slots.values())
         ):
             if len(set(objects)) < len(objects):
                 continue
-            for line in lines.splitlines():
-                for form in all_spellings(line.strip()):
+            for line in lines:
+                for form in all_spellings(line):
                     for names in itertools.product(*(item.split("|") for item in objects)):
                         text = form
                         for letter, name in zip(slots, names):
@@ -53,7 +54,7 @@ def all_meanings(families):
 
 @pytest.fixture(scope="module")
 def meanings():
-    return all_meanings(FAMILIES)
+    return all_meanings(sample._read_words())
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +101,10 @@ def test_questions_differ_by_more_than_case_and_punctuation(meanings):
 
 
 def test_every_intent_has_several_forms_and_every_topic_several_objects():
-    for family, (slots, intents) in FAMILIES.items():
-        assert all(len(lines.splitlines()) >= 5 for lines in intents.values()), family
-        for text in slots.values():
-            names = [name.strip() for item in text.split(",") for name in item.split("|")]
+    for family, words in sample._read_words().items():
+        assert all(len(lines) >= 5 for lines in words["intents"].values()), family
+        for objects in words["slots"].values():
+            names = [name for item in objects for name in item.split("|")]
             assert len(names) == len(set(names)) >= 10, family
 
 
@@ -157,6 +158,11 @@ def test_no_pair_twice_in_a_large_request(rows):
     assert len({frozenset((row.qid1, row.qid2)) for row in rows}) == 20_000
 
 
+def test_rows_of_a_seed_stay_the_same():
+    digest = hashlib.sha256(repr([tuple(row) for row in generate(2000, seed=3)]).encode())
+    assert digest.hexdigest() == ROWS_OF_SEED_3
+
+
 def test_same_seed_same_rows_and_another_seed_others():
     assert generate(300, seed=5) == generate(300, seed=5)
     assert {row[3:] for row in generate(300, seed=5)} != {row[3:] for row in generate(300, seed=6)}
@@ -205,13 +211,14 @@ def test_every_kind_of_hard_pair_occurs(rows, meanings):
 
 
 def test_counting_words_does_not_tell_duplicates_apart(rows):
+    rows = rows[:5_000]
     labels = [row.is_duplicate for row in rows]
     texts = [set(words(text)) for row in rows for text in (row.question1, row.question2)]
     seen = Counter(word for text in texts for word in text)
     plain = roc_auc(list(cosines(rows, lambda word: 1.0)), labels)
     idf = roc_auc(list(cosines(rows, lambda word: math.log(len(texts) / seen[word]))), labels)
-    # The docstring's numbers; 0.8 is where counting words would begin to solve the sample.
-    assert (plain, idf) == pytest.approx((0.55, 0.67), abs=0.01)
+    # The docstring's numbers, of 20 000; 0.8 is where counting words would begin to solve the sample.
+    assert (plain, idf) == pytest.approx((0.55, 0.67), abs=0.02)
     assert plain < 0.8 and idf < 0.8
 
 
@@ -223,40 +230,19 @@ def test_the_auc_of_this_file_on_a_case_by_hand():
 # ---- requests that cannot be met
 
 
-@pytest.mark.parametrize(
-    "arguments, error, phrase",
-    [
-        ({"n_pairs": 0}, ValueError, "n_pairs must be a whole number from 1 up, got 0"),
-        ({"n_pairs": 2.5}, TypeError, "n_pairs must be a whole number, got 2.5"),
-        ({"n_pairs": 5, "seed": -1}, ValueError, "seed must be a whole number from 0 up, got -1"),
-        ({"n_pairs": 5, "seed": None}, TypeError, "seed must be a whole number, got None"),
-        ({"n_pairs": 5, "duplicate_share": 1.5}, ValueError, "between 0 and 1, got 1.5"),
-        ({"n_pairs": 5, "duplicate_share": math.nan}, ValueError, "between 0 and 1, got nan"),
-        (
-            {"n_pairs": 5, "duplicate_share": "half"},
-            TypeError,
-            "duplicate_share must be a number, got 'half'",
-        ),
-    ],
-)
-def test_bad_arguments(arguments, error, phrase):
-    with pytest.raises(error, match=phrase):
-        generate(**arguments)
-
-
 @pytest.fixture
 def tiny_tables(monkeypatch):
     """Two intents, two objects, one of them with two names: meanings of 2, 4, 3 and 6 questions."""
     table = {
-        "tea": (
-            {"a": "green tea, black tea|Assam"},
-            {
-                "make": "How do I make {a}?\nHow is {a} made?",
-                "price": "What does {a} cost?\nHow [much|expensive] is {a}?",
+        "tea": {
+            "slots": {"a": ["green tea", "black tea|Assam"]},
+            "intents": {
+                "make": ["How do I make {a}?", "How is {a} made?"],
+                "price": ["What does {a} cost?", "How [much|expensive] is {a}?"],
             },
-        )
+        }
     }
-    monkeypatch.setattr(sample, "FAMILIES", table)
+    monkeypatch.setattr(sample, "_read_words", lambda: table)
     sample._bank.cache_clear()
     yield table
     sample._bank.cache_clear()
@@ -269,14 +255,14 @@ def test_the_largest_possible_request_is_met_and_one_more_refused(tiny_tables):
     for share, largest in [(1, within), (0, across), (0.5, 2 * within)]:
         rows = generate(largest, duplicate_share=share)
         assert len({frozenset((row.qid1, row.qid2)) for row in rows}) == largest
-        with pytest.raises(ValueError, match=rf"the largest possible number is {largest}$"):
+        with pytest.raises(ValueError, match=rf"n_pairs must be at most {largest}, "):
             generate(largest + 1, duplicate_share=share)
 
 
 def test_a_request_beyond_the_real_tables_names_the_largest_number(meanings):
     sizes = Counter(found[0] for found in meanings.values()).values()
     within = sum(n * (n - 1) // 2 for n in sizes)
-    with pytest.raises(ValueError, match=f"largest possible number is {within}$"):
+    with pytest.raises(ValueError, match=f"at most {within}, the largest number"):
         generate(10**9, duplicate_share=1.0)
 
 

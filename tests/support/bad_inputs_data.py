@@ -313,15 +313,16 @@ for change, error in (
 ):
     row("data.stream.BatchStream", error, next(iter(change)), **{**STREAM, **change})
 for f, first in (("data.sample.generate", ()), ("data.sample.write_csv", (NEW,))):
-    row(f, TypeError, "n_pairs must be a whole number, got 2.5", *first, 2.5)
-    row(f, TypeError, "n_pairs must be a whole number, got True", *first, True)
-    row(f, ValueError, "n_pairs must be a whole number from 1 up, got 0", *first, 0)
-    row(f, TypeError, "seed must be a whole number, got 'x'", *first, 5, seed="x")
-    row(f, ValueError, "seed must be a whole number from 0 up", *first, 5, seed=-1)
-    row(f, ValueError, "between 0 and 1, got nan", *first, 5, duplicate_share=NAN)
-    row(f, TypeError, "duplicate_share must be a number, got None", *first, 5, duplicate_share=None)
-    row(f, TypeError, "duplicate_share must be a number, got True", *first, 5, duplicate_share=True)
-    row(f, ValueError, "the largest possible number is", *first, 10**9)
+    row(f, TypeError, "n_pairs", *first, 2.5)
+    row(f, TypeError, "n_pairs", *first, True)
+    row(f, ValueError, "n_pairs", *first, 0)
+    row(f, TypeError, "seed", *first, 5, seed="x")
+    row(f, ValueError, "seed", *first, 5, seed=-1)
+    row(f, ValueError, "duplicate_share", *first, 5, duplicate_share=NAN)
+    row(f, ValueError, "duplicate_share", *first, 5, duplicate_share=1.5)
+    row(f, TypeError, "duplicate_share", *first, 5, duplicate_share=None)
+    row(f, TypeError, "duplicate_share", *first, 5, duplicate_share=True)
+    row(f, ValueError, "n_pairs must be at most", *first, 10**9)
 row(
     "data.sample.write_csv",
     FileNotFoundError,

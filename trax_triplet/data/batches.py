@@ -137,7 +137,7 @@ def _deal(order: np.ndarray, groups: np.ndarray, batch_size: int, fill: _Fill) -
 
 
 def _in_order(order: np.ndarray, groups: np.ndarray, batch_size: int) -> _Fill:
-    """Fills a batch with the first pairs of `order` that fit; those that clash wait for the next."""
+    """Fills a batch with the first pairs of `order` that fit; others wait for the next one."""
     waiting, start = order[:0], 0
 
     def fill(due: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -178,7 +178,7 @@ def _by_similarity(
             seeds = seeds[: -(-(batch_size - len(batch)) // neighbours)]
             if not len(seeds):
                 break
-            for seed, similarity in zip(seeds, near[seeds] @ near.T):
+            for seed, similarity in zip(seeds, near[seeds] @ near.T, strict=True):
                 if closed[own[seed]]:
                     continue
                 similarity[~unused | closed[own]] = -np.inf

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from trax_triplet._validation import whole_number
+from trax_triplet import _validation as check
+
+__all__ = ["Pairs", "Split", "concatenate", "normalize_text", "question_groups", "split_pairs"]
+
+_HOW_TO_MAKE = "make them with read_pairs(path)"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Pairs:
     """Question pairs, n of them.
 
     Attributes:
         question1, question2: the texts, n each.
         is_duplicate: int8 (n,), 1 for a duplicate pair and 0 for another, or None where nobody
-        labelled them.
+            labelled them.
         qid1, qid2: int64 (n,), numbers of the questions, or None.
         skipped: (line number, reason) of each row of the file that is not here.
         lines: int64 (n,), the line of the file that each pair starts on, or None.
 
     Raises:
-        TypeError: one str for a list of texts, a text that is no str, qids or lines that are no
-        whole numbers.
+        TypeError: something other than a list of strings, qids or lines that are not integers.
         ValueError: lengths that differ, labels other than 0 and 1, or only one of qid1 and qid2.
 
     Example:
@@ -34,126 +37,105 @@ class Pairs:
         (2, ('When?',))
     """
 
-    question1: Sequence[str]
-    question2: Sequence[str]
-    is_duplicate: np.ndarray | None = None
-    qid1: np.ndarray | None = None
-    qid2: np.ndarray | None = None
-    skipped: tuple[tuple[int, str], ...] = ()
-    lines: np.ndarray | None = None
+    question1: tuple[str, ...]
+    question2: tuple[str, ...]
+    is_duplicate: np.ndarray | None
+    qid1: np.ndarray | None
+    qid2: np.ndarray | None
+    skipped: tuple[tuple[int, str], ...]
+    lines: np.ndarray | None
 
-    def __post_init__(self):
-        for name in ("question1", "question2"):
-            object.__setattr__(self, name, _texts(getattr(self, name), name))
-        if (self.qid1 is None) != (self.qid2 is None):
+    def __init__(
+        self,
+        question1: Iterable[str],
+        question2: Iterable[str],
+        is_duplicate: Any = None,
+        qid1: Any = None,
+        qid2: Any = None,
+        skipped: Iterable[tuple[int, str]] = (),
+        lines: Any = None,
+    ):
+        texts1 = tuple(check.strings("question1", question1))
+        texts2 = tuple(check.strings("question2", question2))
+        if (qid1 is None) != (qid2 is None):
             raise ValueError("qid1 and qid2 come together, but one of them is None")
-        if self.is_duplicate is not None and not np.isin(self.is_duplicate, (0, 1)).all():
-            raise ValueError(
-                f"is_duplicate must hold 0 and 1 only, got {np.unique(self.is_duplicate)}"
-            )
-        for name in ("qid1", "qid2", "lines"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, _whole_numbers(getattr(self, name), name))
-        if self.is_duplicate is not None:
-            object.__setattr__(self, "is_duplicate", np.asarray(self.is_duplicate, np.int8))
-        for name in ("question2", "is_duplicate", "qid1", "qid2", "lines"):
-            column = getattr(self, name)
-            if column is not None and np.shape(column) != (len(self.question1),):
+        if is_duplicate is not None and not np.isin(is_duplicate, (0, 1)).all():
+            raise check.wrong_value("is_duplicate", "an array of 0 and 1", is_duplicate)
+        columns = {"is_duplicate": is_duplicate, "qid1": qid1, "qid2": qid2, "lines": lines}
+        for name, values in columns.items():
+            if values is not None:
+                labels = name == "is_duplicate"
+                columns[name] = np.asarray(values, np.int8) if labels else _integers(name, values)
+        for name, values in {"question2": texts2, **columns}.items():
+            if values is not None and np.shape(values) != (len(texts1),):
                 raise ValueError(
-                    f"{len(self.question1)} pairs, but {name} has the shape {np.shape(column)}"
+                    f"{name} must have one entry for each of the {len(texts1)} pairs, but its "
+                    f"shape is {np.shape(values)}"
                 )
+        columns |= {"question1": texts1, "question2": texts2, "skipped": tuple(skipped)}
+        for name, values in columns.items():
+            object.__setattr__(self, name, values)
 
     def __len__(self) -> int:
         return len(self.question1)
 
-    def select(self, indices: np.ndarray) -> Pairs:
-        """The pairs at `indices` (int (m,)), in that order; what was skipped stays with the whole.
+    def select(self, indices: Any) -> Pairs:
+        """The pairs at `indices` (int (m,)), in that order; `skipped` is not taken along.
 
         Raises:
-            TypeError: indices that are no whole numbers; for a mask pass `np.flatnonzero(mask)`.
+            TypeError: indices that are not integers; for a mask pass `np.flatnonzero(mask)`.
             IndexError: an index that is not from 0 to n - 1.
 
         Example:
             >>> Pairs(["a", "b"], ["c", "d"]).select([1, 0]).question1
             ('b', 'a')
         """
-        indices = _whole_numbers(indices, "indices")
+        indices = _integers("indices", indices)
         bad = indices[(indices < 0) | (indices >= len(self))]
         if indices.ndim != 1 or bad.size:
             raise IndexError(
-                f"indices must be an array (m,) of rows from 0 to {len(self) - 1}, got "
-                f"{bad[0] if bad.size else f'shape {indices.shape}'}"
+                f"indices must be an array (m,) of rows from 0 to {len(self) - 1}, but "
+                + (f"one is {bad[0]}" if bad.size else f"its shape is {indices.shape}")
             )
-        texts = [[side[i] for i in indices.tolist()] for side in (self.question1, self.question2)]
-        columns = {
-            name: getattr(self, name)[indices]
-            for name in ("is_duplicate", "qid1", "qid2", "lines")
-            if getattr(self, name) is not None
-        }
-        return Pairs(*texts, **columns)
+        where = indices.tolist()
+        texts1, texts2 = [self.question1[i] for i in where], [self.question2[i] for i in where]
+        columns = (self.is_duplicate, self.qid1, self.qid2, self.lines)
+        labels, qid1, qid2, lines = (None if c is None else c[indices] for c in columns)
+        return Pairs(texts1, texts2, labels, qid1, qid2, lines=lines)
 
 
-def _texts(texts: Iterable[str], name: str) -> tuple[str, ...]:
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        kind = "one str" if isinstance(texts, str) else type(texts).__name__
-        raise TypeError(f"{name} must be a list of texts, got {kind}")
-    texts = tuple(texts)
-    for kind in set(map(type, texts)):
-        if not issubclass(kind, str):
-            where = next(i for i, text in enumerate(texts) if type(text) is kind)
-            raise TypeError(
-                f"{name} must hold texts (str), but number {where} is a {kind.__name__}"
-            )
-    return texts
+def _integers(name: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":  # of an empty list NumPy makes floats
+        raise check.wrong_type(name, "integers", values)
+    return array.astype(np.int64)
 
 
-def _whole_numbers(numbers, name: str) -> np.ndarray:
-    numbers = np.asarray(numbers)
-    if numbers.size and numbers.dtype.kind not in "iu":  # of nothing NumPy makes floats
-        raise TypeError(f"{name} must be whole numbers, got {numbers.dtype}")
-    return numbers.astype(np.int64)
-
-
-def check_pairs(pairs: Pairs) -> None:
-    """Refuses what is no `Pairs`.
-
-    Raises:
-        TypeError: it is something else.
-
-    Example:
-        >>> check_pairs(Pairs(["a"], ["b"]))
-    """
-    if not isinstance(pairs, Pairs):
-        raise TypeError(
-            f"pairs must be trax_triplet.Pairs, got {type(pairs).__name__}; make them by read_pairs(path) "
-            "or Pairs(question1, question2, is_duplicate)"
-        )
-
-
-def joined(first: Pairs, second: Pairs) -> Pairs:
+def concatenate(first: Pairs, second: Pairs) -> Pairs:
     """The pairs of both, in this order; labels and qids where both have them.
 
     Raises:
-        TypeError: something else than `Pairs`.
+        TypeError: something other than `Pairs`.
 
     Example:
-        >>> joined(Pairs(["a"], ["b"], [1]), Pairs(["c"], ["d"], [0])).is_duplicate.tolist()
+        >>> concatenate(Pairs(["a"], ["b"], [1]), Pairs(["c"], ["d"], [0])).is_duplicate.tolist()
         [1, 0]
     """
-    for pairs in (first, second):
-        check_pairs(pairs)
+    for name, pairs in (("first", first), ("second", second)):
+        check.instance(name, pairs, Pairs, "trax_triplet.Pairs", _HOW_TO_MAKE)
     columns = [
         (getattr(first, name), getattr(second, name)) for name in ("is_duplicate", "qid1", "qid2")
     ]
+    labels, qid1, qid2 = (
+        None if a is None or b is None else np.concatenate([a, b]) for a, b in columns
+    )
     return Pairs(
-        first.question1 + second.question1,
-        first.question2 + second.question2,
-        *(None if a is None or b is None else np.concatenate([a, b]) for a, b in columns),
+        first.question1 + second.question1, first.question2 + second.question2, labels, qid1, qid2
     )
 
 
 class Split(NamedTuple):
-    """What `split_pairs` returns: the parts, and the rows (int64, ascending) that fit in none."""
+    """What `split_pairs` returns: the parts, and the rows (int64, ascending) that are in none."""
 
     parts: tuple[Pairs, ...]
     left_out: np.ndarray
@@ -170,23 +152,24 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
         int64 (n,) for question 1 and for question 2: equal numbers, same group; 0 to groups - 1.
 
     Raises:
-        TypeError: something else than `Pairs`.
+        TypeError: something other than `Pairs`.
 
     Example:
-        >>> pairs = Pairs(["Why?", "how  come?", "Who?"], ["How come?", "For what?", "Why?"], [1, 1, 0])
+        >>> texts = ["Why?", "how  come?", "Who?"], ["How come?", "For what?", "Why?"]
+        >>> pairs = Pairs(*texts, [1, 1, 0])
         >>> [side.tolist() for side in question_groups(pairs)]
         [[0, 0, 1], [0, 0, 0]]
     """
-    check_pairs(pairs)
-    numbers = {}
+    check.instance("pairs", pairs, Pairs, "trax_triplet.Pairs", _HOW_TO_MAKE)
+    numbers: dict[str, int] = {}
     texts = pairs.question1 + pairs.question2
     ids = np.array(
-        [numbers.setdefault(question_key(text), len(numbers)) for text in texts], np.int64
+        [numbers.setdefault(normalize_text(text), len(numbers)) for text in texts], np.int64
     )
     edges, nodes = [], len(numbers)
     if pairs.is_duplicate is not None:
         edges.append(ids.reshape(2, -1)[:, pairs.is_duplicate == 1])
-    if pairs.qid1 is not None:
+    if pairs.qid1 is not None and pairs.qid2 is not None:
         distinct, qids = np.unique(np.concatenate([pairs.qid1, pairs.qid2]), return_inverse=True)
         edges.append(np.stack([ids, nodes + qids]))
         nodes += len(distinct)
@@ -197,25 +180,23 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     return groups[: len(pairs)], groups[len(pairs) :]
 
 
-def question_key(text: str) -> str:
-    """What questions have in common that count as the same: the text without case and with single
-    blanks.
+def normalize_text(text: str) -> str:
+    """The text without case and with single blanks: questions are the same if this is equal.
 
     Raises:
-        TypeError: `text` is no str.
+        TypeError: `text` is not a string.
 
     Example:
-        >>> question_key("  Why  NOT?")
+        >>> normalize_text("  Why  NOT?")
         'why not?'
     """
     if not isinstance(text, str):
-        raise TypeError(f"a question must be a str, got {type(text).__name__}: {text!r:.60}")
+        raise check.wrong_type("text", "a string", text)
     return " ".join(text.casefold().split())
 
 
 def _connect(roots: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
-    """Give all nodes that edges a - b connect one root: hook each root to a smaller one, flatten,
-    repeat."""
+    """Gives all nodes that edges a - b connect one root: hooks each to a smaller one, flattens."""
     while True:
         a, b = roots[a], roots[b]
         a, b = np.minimum(a, b)[a != b], np.maximum(a, b)[a != b]
@@ -229,10 +210,9 @@ def _connect(roots: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
 def split_pairs(
     pairs: Pairs, fractions: Sequence[float] = (0.8, 0.1, 0.1), *, seed: int = 0
 ) -> Split:
-    """Split pairs into parts that have no question in common, nor two questions known to be
-    duplicates.
+    """Splits pairs into parts that share no question, nor two questions known to be duplicates.
 
-    The groups of `question_groups` stay whole. A pair labelled 0 (or not labelled) that connects
+    The groups of `question_groups` stay together. A pair labelled 0 (or not labelled) that connects
     two groups joins them, as long as the joined component has at most 1 % of all pairs (at least
     4); such pairs could otherwise chain nearly all questions together. A connecting pair that
     joined nothing is kept if both its groups come to the same part, else it is left out, and
@@ -248,27 +228,23 @@ def split_pairs(
         seed: of the random order.
 
     Returns:
-        `parts`, one `Pairs` a fraction, rows in the order of `pairs`; `left_out`, the rows in no
-        part.
+        `parts`, one `Pairs` for each fraction, rows in the order of `pairs`; `left_out`, the rows
+        in none.
 
     Raises:
-        TypeError: something else than `Pairs`, fractions that are no numbers, a seed that is no
-        whole number.
+        TypeError: something other than `Pairs`, fractions that are not numbers, a seed that is not
+            an integer.
         ValueError: fractions that are not positive or do not sum to 1, a negative seed.
     """
-    check_pairs(pairs)
-    whole_number("seed", seed)
-    shares = np.asarray(fractions)
+    check.instance("pairs", pairs, Pairs, "trax_triplet.Pairs", _HOW_TO_MAKE)
+    check.integer("seed", seed)
+    shares, expected = np.asarray(fractions), "positive numbers that sum to 1"
     if shares.dtype.kind not in "iuf":
-        raise TypeError(f"fractions must be numbers such as (0.8, 0.1, 0.1), got {fractions!r:.60}")
+        raise check.wrong_type("fractions", expected, fractions)
     shares = shares.astype(np.float64)
-    if (
-        shares.ndim != 1
-        or not len(shares)
-        or not (shares > 0).all()
-        or abs(shares.sum() - 1) > 1e-6
-    ):
-        raise ValueError(f"fractions must be positive and sum to 1, got {fractions}")
+    adds_up = shares.ndim == 1 and len(shares) and abs(shares.sum() - 1) <= 1e-6
+    if not adds_up or not (shares > 0).all():
+        raise check.wrong_value("fractions", expected, fractions)
     group1, group2 = question_groups(pairs)
     component = _join_groups(group1, group2, limit=max(4, len(pairs) // 100))
     c1, c2 = component[group1], component[group2]
@@ -285,19 +261,18 @@ def split_pairs(
 
 
 def _join_groups(group1: np.ndarray, group2: np.ndarray, limit: int) -> np.ndarray:
-    """The component of each group: pairs between two groups join them while the result has <= limit
-    pairs."""
+    """The component of each group: a pair joins two if the result has at most `limit` pairs."""
     inside = group1 == group2
     count = max(group1.max(initial=-1), group2.max(initial=-1)) + 1
     size = np.bincount(group1[inside], minlength=count).tolist()
     parent = list(range(count))
 
-    def root(node):
+    def root(node: int) -> int:
         while parent[node] != node:
             parent[node] = node = parent[parent[node]]
         return node
 
-    for a, b in zip(group1[~inside].tolist(), group2[~inside].tolist()):
+    for a, b in zip(group1[~inside].tolist(), group2[~inside].tolist(), strict=True):
         a, b = root(a), root(b)
         if a == b:
             size[a] += 1
@@ -309,16 +284,14 @@ def _join_groups(group1: np.ndarray, group2: np.ndarray, limit: int) -> np.ndarr
 
 
 def _deal(sizes: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The part of each component; the relative lack decides, so all parts get components of all
-    sizes."""
+    """The part of each component: the relative lack decides, so all parts get all sizes."""
     order = rng.permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
-    targets, part = targets.tolist(), np.zeros(len(sizes), np.int64)
-    lacks = list(targets)
-    for component, size in zip(order.tolist(), sizes[order].tolist()):
+    part, wanted, lacks = np.zeros(len(sizes), np.int64), targets.tolist(), targets.tolist()
+    for component, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
         roomy = [number for number, lack in enumerate(lacks) if lack >= size]
         if roomy:
-            best = max(roomy, key=lambda number: lacks[number] / max(targets[number], 1e-9))
+            best = max(roomy, key=lambda number: lacks[number] / max(wanted[number], 1e-9))
         else:
             best = max(range(len(lacks)), key=lacks.__getitem__)
         lacks[best] -= size

@@ -2,7 +2,7 @@
 
 A question is one sentence form of an *intent* (how long to learn ...) filled with *objects* (the
 piano). Two questions are duplicates exactly when intent and objects are the same, so labels hold by
-construction. The words stand in `sample_words.py`. Knows NumPy and the standard library only.
+construction. The words stand in `sample_words.json`. Knows NumPy and the standard library only.
 """
 
 from __future__ import annotations
@@ -11,27 +11,31 @@ import bisect
 import csv
 import functools
 import itertools
+import json
 import math
-import numbers
+import os
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from trax_triplet import _validation as check
 from trax_triplet._files import new_file
-from trax_triplet._validation import whole_number
-from trax_triplet.data.sample_words import FAMILIES
 
-_HARD_SHARE = (
-    0.55  # of the draws; a little over half, because hard draws repeat sooner than easy ones
-)
+__all__ = ["SamplePair", "generate", "n_questions", "write_csv"]
+
+_Choice = TypeVar("_Choice")
+
+# Of the draws; a little over half, because hard draws repeat sooner than easy ones.
+_HARD_SHARE = 0.55
 _SAME_FORM_SHARE = 0.8  # of the hard pairs that change objects; the others change the form as well
 _NEAREST_FORMS = 3  # forms of another intent among which a hard pair with the same object chooses
 
 
 class SamplePair(NamedTuple):
-    """One row of Quora's table: row number, the two questions with their numbers, and the label (0
-    or 1)."""
+    """One row of Quora's table: its number, the two questions with theirs, the label (0 or 1)."""
 
     id: int
     qid1: int
@@ -42,8 +46,7 @@ class SamplePair(NamedTuple):
 
 
 class _Intent(NamedTuple):
-    """One thing to ask: its topic, the sentence forms, and for each slot the objects with their
-    names."""
+    """One thing to ask: its topic, the sentence forms, for each slot the objects' names."""
 
     family: str
     forms: list[str]
@@ -52,8 +55,10 @@ class _Intent(NamedTuple):
 
 
 class _Meaning(NamedTuple):
-    """An intent with its objects; its questions are `_Bank.questions[first:first + size]`, form by
-    form."""
+    """An intent with its objects.
+
+    Its questions are `_Bank.questions[first:first + size]`, form by form.
+    """
 
     intent: int
     objects: tuple[int, ...]
@@ -69,29 +74,38 @@ class _Bank(NamedTuple):
     meanings: list[_Meaning]
     number: dict[tuple[int, tuple[int, ...]], int]  # (intent, objects) -> place in `meanings`
     questions: list[str]
-    nearest: dict[
-        tuple[int, int], list[tuple[int, int]]
-    ]  # (intent, form) -> alike ones of other intents
+    # (intent, form) -> similar ones of other intents
+    nearest: dict[tuple[int, int], list[tuple[int, int]]]
 
 
-def _expand(line):
+def _read_words() -> dict[str, Any]:
+    """The words by topic: "slots" and "intents".
+
+    `slots[letter]` lists the objects that fill {a} or {b}, with `|` between names of one object.
+    `intents[name]` lists sentence forms that all ask the same thing; `[x|y]` stands for either x or
+    y. Two slots with one list are roles that can be swapped.
+    """
+    return json.loads(Path(__file__).with_name("sample_words.json").read_text("utf-8"))
+
+
+def _expand(line: str) -> list[str]:
     """All sentences that a line with [x|y] choices stands for."""
-    parts = [part.split("|") for part in re.split(r"[\[\]]", line.strip())]
+    parts = [part.split("|") for part in re.split(r"[\[\]]", line)]
     return ["".join(choice) for choice in itertools.product(*parts)]
 
 
-def _read_intents():
+def _read_intents() -> list[_Intent]:
     intents = []
-    for family, (slots, table) in FAMILIES.items():
-        objects = [[item.strip().split("|") for item in text.split(",")] for text in slots.values()]
+    for family, words in _read_words().items():
+        objects = [[item.split("|") for item in items] for items in words["slots"].values()]
         roles = len(objects) == 2 and objects[0] == objects[1]
-        for lines in table.values():
-            forms = [form for line in lines.splitlines() for form in _expand(line)]
+        for lines in words["intents"].values():
+            forms = [form for line in lines for form in _expand(line)]
             intents.append(_Intent(family, forms, objects, roles))
     return intents
 
 
-def _nearest_forms(intents):
+def _nearest_forms(intents: list[_Intent]) -> dict[tuple[int, int], list[tuple[int, int]]]:
     """For each form the forms of the topic's other intents that share most words with it."""
     words = [[set(form.lower().strip("?").split()) for form in intent.forms] for intent in intents]
     nearest = {}
@@ -104,22 +118,26 @@ def _nearest_forms(intents):
         ]
         for form, mine in enumerate(words[i]):
             overlap = {(j, k): len(mine & words[j][k]) / len(mine | words[j][k]) for j, k in others}
-            nearest[i, form] = sorted(others, key=overlap.get, reverse=True)[:_NEAREST_FORMS]
+            nearest[i, form] = sorted(others, key=overlap.__getitem__, reverse=True)[
+                :_NEAREST_FORMS
+            ]
     return nearest
 
 
 @functools.lru_cache(maxsize=1)
-def _bank():
+def _bank() -> _Bank:
     intents, meanings, questions = _read_intents(), [], []
     for i, intent in enumerate(intents):
         for objects in itertools.product(*(range(len(slot)) for slot in intent.slots)):
             if intent.roles and objects[0] == objects[1]:
                 continue
-            names = list(itertools.product(*(slot[o] for slot, o in zip(intent.slots, objects))))
+            names = list(
+                itertools.product(*(slot[o] for slot, o in zip(intent.slots, objects, strict=True)))
+            )
             first = len(questions)
             for form in intent.forms:
                 for chosen in names:
-                    text = form.format(**dict(zip("ab", chosen)))
+                    text = form.format(**dict(zip("ab", chosen, strict=False)))
                     questions.append(text[0].upper() + text[1:])
             meanings.append(_Meaning(i, objects, first, len(questions) - first, len(names)))
     number = {(meaning.intent, meaning.objects): m for m, meaning in enumerate(meanings)}
@@ -139,9 +157,8 @@ def n_questions() -> int:
     return len(_bank().questions)
 
 
-def _duplicates(bank, count, rng):
-    """`count` different pairs of questions of one meaning, as evenly over the meanings as they
-    allow."""
+def _duplicates(bank: _Bank, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """`count` different pairs of one meaning, spread over the meanings as evenly as possible."""
     available = np.array([math.comb(meaning.size, 2) for meaning in bank.meanings])
     most = int(available.max())
     rounds = bisect.bisect_left(range(most), count, key=lambda r: np.minimum(available, r).sum())
@@ -149,29 +166,30 @@ def _duplicates(bank, count, rng):
     more = np.flatnonzero(available > take)
     take[rng.choice(more, count - int(take.sum()), replace=False)] += 1
     pairs = []
-    for meaning, wanted in zip(bank.meanings, take.tolist()):
+    for meaning, wanted in zip(bank.meanings, take.tolist(), strict=True):
         if wanted:
             left, right = _pairs_within(meaning.size)
             chosen = rng.choice(len(left), wanted, replace=False)
             pairs += zip(
-                (meaning.first + left[chosen]).tolist(), (meaning.first + right[chosen]).tolist()
+                (meaning.first + left[chosen]).tolist(),
+                (meaning.first + right[chosen]).tolist(),
+                strict=True,
             )
     return pairs
 
 
-@functools.lru_cache(maxsize=None)
-def _pairs_within(size):
+@functools.cache
+def _pairs_within(size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.triu_indices(size, 1)
 
 
-def _pick(choices, u):
+def _pick(choices: Sequence[_Choice], u: float) -> _Choice:
     """The element of `choices` at the fraction 0 <= u < 1 of its length."""
     return choices[int(u * len(choices))]
 
 
-def _partner(bank, meaning, form, draw):
-    """Place of a question with another meaning than `meaning`; None where `draw` asks for what is
-    not there.
+def _partner(bank: _Bank, meaning: _Meaning, form: int, draw: Sequence[float]) -> int | None:
+    """Place of a question with another meaning; None where `draw` asks for one that is not there.
 
     `draw` holds six numbers, uniform in [0, 1), that choose: easy or hard, kind, slot, object,
     form, name.
@@ -200,10 +218,9 @@ def _partner(bank, meaning, form, draw):
     return other.first + form * other.names + int(name * other.names)
 
 
-def _non_duplicates(bank, count, rng):
-    """`count` different pairs of questions that differ in meaning, about half of them sharing most
-    words."""
-    pairs = set()
+def _non_duplicates(bank: _Bank, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """`count` different pairs that differ in meaning; about half of them share most words."""
+    pairs: set[tuple[int, int]] = set()
     while len(pairs) < count:
         for start, place, *draw in rng.random((count - len(pairs), 8)).tolist():
             meaning = _pick(bank.meanings, start)
@@ -215,28 +232,21 @@ def _non_duplicates(bank, count, rng):
     return sorted(pairs)
 
 
-def _check_request(bank, n_pairs, seed, duplicate_share):
-    n_pairs, seed = whole_number("n_pairs", n_pairs, None), whole_number("seed", seed, None)
-    if isinstance(duplicate_share, bool) or not isinstance(duplicate_share, numbers.Real):
-        raise TypeError(f"duplicate_share must be a number, got {duplicate_share!r}")
-    if n_pairs < 1:
-        raise ValueError(f"n_pairs must be a whole number from 1 up, got {n_pairs}")
-    if seed < 0:
-        raise ValueError(f"seed must be a whole number from 0 up, got {seed}")
-    if not 0 <= duplicate_share <= 1:
-        raise ValueError(f"duplicate_share must lie between 0 and 1, got {duplicate_share}")
+def _check_request(bank: _Bank, n_pairs: int, seed: int, duplicate_share: float) -> tuple[int, int]:
+    n_pairs, seed = check.integer("n_pairs", n_pairs, 1), check.integer("seed", seed)
+    duplicate_share = check.number("duplicate_share", duplicate_share, 0, 1)
     within = sum(math.comb(meaning.size, 2) for meaning in bank.meanings)
     across = math.comb(len(bank.questions), 2) - within
 
-    def too_many(n):
+    def too_many(n: int) -> bool:
         duplicates = round(n * duplicate_share)
         return duplicates > within or n - duplicates > across
 
     if too_many(n_pairs):
         largest = bisect.bisect_left(range(within + across + 1), True, key=too_many) - 1
         raise ValueError(
-            f"{n_pairs} pairs with duplicate_share={duplicate_share} are more than the generator"
-            f" can make; the largest possible number is {largest}"
+            f"n_pairs must be at most {largest}, the largest number that can be made with "
+            f"duplicate_share={duplicate_share}, but it is {n_pairs}"
         )
     return n_pairs, seed
 
@@ -267,7 +277,7 @@ def generate(n_pairs: int, *, seed: int = 0, duplicate_share: float = 0.4) -> li
 
     Args:
         n_pairs: number of rows, 1 or more.
-        seed: whole number from 0 up.
+        seed: an integer of at least 0.
         duplicate_share: share of rows labelled 1, between 0 and 1.
 
     Returns:
@@ -275,7 +285,7 @@ def generate(n_pairs: int, *, seed: int = 0, duplicate_share: float = 0.4) -> li
         random order.
 
     Raises:
-        TypeError: n_pairs or seed is not a whole number.
+        TypeError: n_pairs or seed is not an integer, or duplicate_share not a number.
         ValueError: a value out of its range, or more pairs than the generator can make; the message
             then says the largest possible number.
 
@@ -292,9 +302,10 @@ def generate(n_pairs: int, *, seed: int = 0, duplicate_share: float = 0.4) -> li
     n_duplicates = round(n_pairs * duplicate_share)
     pairs = [(1, pair) for pair in _duplicates(bank, n_duplicates, rng)]
     pairs += [(0, pair) for pair in _non_duplicates(bank, n_pairs - n_duplicates, rng)]
-    qids, rows = {}, []
+    qids: dict[int, int] = {}
+    rows: list[SamplePair] = []
     order, flips = rng.permutation(n_pairs).tolist(), rng.integers(2, size=n_pairs).tolist()
-    for i, (place, flip) in enumerate(zip(order, flips)):
+    for i, (place, flip) in enumerate(zip(order, flips, strict=True)):
         label, pair = pairs[place]
         first, second = (pair[flip], pair[1 - flip])
         qid1, qid2 = (qids.setdefault(question, len(qids) + 1) for question in (first, second))
@@ -302,7 +313,9 @@ def generate(n_pairs: int, *, seed: int = 0, duplicate_share: float = 0.4) -> li
     return rows
 
 
-def write_csv(path, n_pairs: int, *, seed: int = 0, duplicate_share: float = 0.4) -> int:
+def write_csv(
+    path: str | os.PathLike[str], n_pairs: int, *, seed: int = 0, duplicate_share: float = 0.4
+) -> int:
     """Write the rows of `generate` as a CSV file with Quora's six columns.
 
     The file is UTF-8 with a header line; it appears under its name only when it is complete.

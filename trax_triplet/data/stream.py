@@ -72,7 +72,9 @@ class BatchStream:
             raise ValueError(f"ids2 must be {expected}, but there are {len(sides[1])}")
         self._sides = [[row[:max_words] for row in side] for side in sides]
         self._groups = check.group_ids("groups", groups, len(sides[0])).astype(np.int32)
-        self._lengths = np.array([max(map(len, pair)) for pair in zip(*self._sides)], np.int64)
+        self._lengths = np.array(
+            [max(map(len, pair)) for pair in zip(*self._sides, strict=True)], np.int64
+        )
         self._epoch, self._position = -1, 0
         self._batches: list[np.ndarray] = []
         self._given: list[np.ndarray] = []

@@ -6,10 +6,14 @@ import functools
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
-# A tokenizer whose tokens change gets a new version, so that files of the old one are refused, not
-# misread.
+from trax_triplet import _validation as check
+
+__all__ = ["TOKENIZER_VERSIONS", "tokenize", "tokenizer_named"]
+
+# A tokenizer whose tokens change gets a new version, so that old files are refused, not misread.
 TOKENIZER_VERSIONS = {"words": 1, "course": 1}
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|\S")
@@ -20,7 +24,7 @@ _CONTRACTION = re.compile("cannot|gimme|gonna|gotta|lemme|wanna")
 
 
 def tokenize(question: str, tokenizer: str = "words") -> list[str]:
-    """Cut a question into tokens.
+    """Cuts a question into tokens.
 
     * ``'words'`` (the default of new models, needs no outside data): the text in lower case and in
       Unicode's composed form (NFC), cut into runs of letters and digits; an apostrophe inside a
@@ -39,8 +43,8 @@ def tokenize(question: str, tokenizer: str = "words") -> list[str]:
         off ``<``.
 
     Raises:
-        TypeError: `question` is no str.
-        ValueError: `tokenizer` is no known name.
+        TypeError: `question` or `tokenizer` is not a string.
+        ValueError: `tokenizer` is not a known name.
         FileNotFoundError: ``'course'`` finds no punkt parameters.
 
     Example:
@@ -48,19 +52,23 @@ def tokenize(question: str, tokenizer: str = "words") -> list[str]:
         ["don't", 'panic', ':', "what's", 'c', '+', '+', '?']
     """
     if not isinstance(question, str):
-        raise TypeError(
-            f"a question must be a str, got {type(question).__name__}: {question!r:.60}"
-        )
+        raise check.wrong_type("question", "a string", question)
     return tokenizer_named(tokenizer)(question)
 
 
-def tokenizer_named(name: str):
-    """The function, text to tokens, of this name; ValueError for a name that is not known."""
-    if not isinstance(name, str) or name not in TOKENIZER_VERSIONS:
-        raise ValueError(
-            f"unknown tokenizer {name!r}; choose one of {str([*TOKENIZER_VERSIONS])[1:-1]}"
-        )
-    return {"words": _words, "course": _course}[name]
+def tokenizer_named(name: str) -> Callable[[str], list[str]]:
+    """The function, text to tokens, of this name.
+
+    Raises:
+        TypeError: the name is not a string.
+        ValueError: there is no tokenizer of this name.
+
+    Example:
+        >>> tokenizer_named("words")("How old?")
+        ['how', 'old', '?']
+    """
+    check.one_of("tokenizer", name, TOKENIZER_VERSIONS)
+    return _words if name == "words" else _course
 
 
 def _words(question: str) -> list[str]:
@@ -69,13 +77,11 @@ def _words(question: str) -> list[str]:
 
 def _course(question: str) -> list[str]:
     sentences, words = _course_tokenizers()
-    if _PLAIN.fullmatch(question) and not _CONTRACTION.search(
-        question.lower()
-    ):  # four of five: 30 rules saved
+    # Four questions of five need none of the 30 rules.
+    if _PLAIN.fullmatch(question) and not _CONTRACTION.search(question.lower()):
         return question.replace("?", " ? ").replace("!", " ! ").split()
-    body = (
-        question.rstrip()
-    )  # punkt is slow, and only ever splits behind one of . ? ! with text after it
+    # punkt is slow, and only ever splits after one of . ? ! that has text after it.
+    body = question.rstrip()
     if _SENTENCE_END.search(body, 0, len(body) - 1):
         return [
             token for sentence in sentences.tokenize(question) for token in words.tokenize(sentence)
@@ -84,9 +90,8 @@ def _course(question: str) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1)
-def _course_tokenizers():
-    """The English sentence splitter and the word tokenizer of NLTK 3.5-3.6 (built once, about 0.1
-    s)."""
+def _course_tokenizers() -> tuple[Any, Any]:
+    """The English sentence splitter and the word tokenizer of NLTK 3.5-3.6, built in 0.1 s."""
     from nltk.tokenize.punkt import PunktLanguageVars, PunktSentenceTokenizer, PunktTokenizer
 
     current = PunktLanguageVars()
@@ -96,7 +101,10 @@ def _course_tokenizers():
         re_boundary_realignment = re.compile(
             _no_curly_quotes(current.re_boundary_realignment.pattern), re.M
         )
-        _re_non_word_chars = _no_curly_quotes(current._re_non_word_chars)
+        # NLTK made a property of what was a string.
+        _re_non_word_chars = _no_curly_quotes(  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
+            current._re_non_word_chars
+        )
 
     try:
         parameters = PunktTokenizer("english")._params
@@ -116,24 +124,23 @@ def _no_curly_quotes(pattern: str) -> str:
     return pattern
 
 
-def _course_word_tokenizer():
+def _course_word_tokenizer() -> Any:
     """NLTK's word tokenizer with the rules that changed in NLTK 3.7 and later put back."""
     from nltk.tokenize.destructive import NLTKWordTokenizer as Current
 
     class CourseWordTokenizer(Current):
-        # Split off an opening quote only before a word of one letter that is no clitic; 3.7: before
-        # most.
-        STARTING_QUOTES = [
+        # An opening quote is split off only before a word of one letter that is not a clitic; 3.7:
+        # before most words.
+        STARTING_QUOTES: ClassVar = [
             rule for rule in _with_re(Current.STARTING_QUOTES) if not rule[0].match("'word")
         ]
         STARTING_QUOTES.append((re.compile(r"(?i)'(?!re|ve|ll|[mtsdn])(\w)\b"), r"' \1"))
         # Dashes U+2012 to U+2015 stay inside their word.
-        PUNCTUATION = [
+        PUNCTUATION: ClassVar = [
             rule for rule in _with_re(Current.PUNCTUATION) if not rule[0].fullmatch("\u2014")
         ]
-        # Runs of blanks are left as they are, and two quotes are split off only from text before
-        # them.
-        ENDING_QUOTES = [
+        # Runs of blanks stay as they are; two quotes are split off only from text before them.
+        ENDING_QUOTES: ClassVar = [
             rule
             for rule in _with_re(Current.ENDING_QUOTES)
             if not (rule[0].match(" ") or rule[0].match("''"))
@@ -144,7 +151,7 @@ def _course_word_tokenizer():
     return CourseWordTokenizer()
 
 
-def _with_re(rules: Iterable[tuple]) -> list[tuple]:
+def _with_re(rules: Iterable[tuple[Any, str]]) -> list[tuple[re.Pattern[str], str]]:
     """Rules compiled by `re`, as in the old NLTK: NLTK 3.10's `regex` takes thrice as long."""
     # Python 3.10 has no possessive *+, which changes no match here.
     star = "]*+" if sys.version_info >= (3, 11) else "]*"

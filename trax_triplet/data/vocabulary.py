@@ -8,14 +8,17 @@ import itertools
 import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from trax_triplet import _validation as check
 from trax_triplet._files import new_file
-from trax_triplet._validation import whole_number
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS, tokenize, tokenizer_named
+
+__all__ = ["OOV_ID", "PAD", "PAD_ID", "Vocabulary", "unknown_ids"]
 
 OOV_ID = 0  # out of vocabulary: every word that the vocabulary does not hold
 PAD_ID = 1  # padding: no text is ever encoded to it
@@ -33,10 +36,21 @@ _HEADER = re.compile(
 )
 
 
-class _Ids(dict):
-    """The ids of known words. A look-up of another gives its id, too, and adds nothing."""
+def unknown_ids(vocab_size: int, buckets: int) -> tuple[int, int]:
+    """The ids that unknown words get: from the first number up to, but not including, the second.
+
+    Example:
+        >>> unknown_ids(100, 0), unknown_ids(100, 8)
+        ((0, 1), (92, 100))
+    """
+    return (vocab_size - buckets, vocab_size) if buckets else (OOV_ID, OOV_ID + 1)
+
+
+class _Ids(dict[str, int]):
+    """The ids of known words. A look-up of another word gives its id, too, and adds nothing."""
 
     __slots__ = ("buckets",)
+    buckets: int
 
     def __missing__(self, word: str) -> int:
         if not self.buckets:
@@ -53,19 +67,19 @@ class Vocabulary:
     """The ids of the words of a set of questions; immutable.
 
     Id 0 is any word unknown to the vocabulary, id 1 padding, id 2 the first word. With `buckets`
-    unknown words are told apart: each reads as one of that many ids behind the words', by a hash of
-    its text (CRC-32), the same in every process. `len` counts all ids, 0, 1 and buckets too: it is
+    unknown words are told apart: each gets one of that many ids after the words', by a hash of its
+    text (CRC-32), the same in every process. `len` counts all ids, 0, 1 and buckets too: it is
     the `vocab_size` of a model. Equal vocabularies have the same words, order, tokenizer and
     buckets.
 
     Args:
         words: the words in id order, id 2 first.
         tokenizer: the name of the rule that cut them, see `tokenize`.
-        buckets: ids for unknown words; 0: all of them read as id 0.
+        buckets: ids for unknown words; 0: all of them get id 0.
 
     Raises:
-        TypeError: `words` is one str or no list, a word is no str, buckets is no whole number.
-        ValueError: an unknown tokenizer; buckets below 0; a word that is empty, double,
+        TypeError: `words` is not a list of strings, buckets not an integer.
+        ValueError: an unknown tokenizer; buckets below 0; a word that is empty, there twice,
             ``'<PAD>'``, holds a line feed, or cannot be written as UTF-8 (half of a surrogate
             pair).
 
@@ -81,26 +95,21 @@ class Vocabulary:
         [2, 3, 6, 7]
     """
 
-    __slots__ = ("_ids", "_words", "_tokenizer", "_buckets")
+    __slots__ = ("_buckets", "_ids", "_tokenizer", "_words")
 
     def __init__(self, words: Iterable[str], *, tokenizer: str = "words", buckets: int = 0):
         tokenizer_named(tokenizer)
-        self._tokenizer, self._buckets = tokenizer, whole_number("buckets", buckets)
-        self._words = tuple(_listed(words, "words", "words"))
+        self._tokenizer, self._buckets = tokenizer, check.integer("buckets", buckets)
+        self._words = tuple(check.strings("words", words))
         for word in self._words:
-            if not isinstance(word, str):
-                raise TypeError(f"a word must be a str, got {type(word).__name__}: {word!r:.60}")
             if not word or word == PAD or "\n" in word:
-                raise ValueError(
-                    f"a word must not be empty, {PAD!r} or hold a line feed, got {word!r:.60}"
-                )
+                expected = f"words that are not empty or {PAD!r} and hold no line feed"
+                raise check.wrong_value("words", expected, word)
         self._ids = _Ids(zip(self._words, itertools.count(PAD_ID + 1)))
         self._ids.buckets = self._buckets
         if len(self._ids) < len(self._words):
             double, _ = collections.Counter(self._words).most_common(1)[0]
-            raise ValueError(
-                f"the words of a vocabulary must be distinct, but {double!r:.60} comes twice"
-            )
+            raise ValueError(f"words must be distinct, but {double!r:.60} comes twice")
         _encode_utf8(self._words)
 
     @classmethod
@@ -113,25 +122,32 @@ class Vocabulary:
         max_size: int | None = None,
         buckets: int = 0,
     ) -> Vocabulary:
-        """Number the words of `questions` in order of first appearance.
+        """Numbers the words of `questions` in order of first appearance.
 
         Args:
             questions: texts, in the order that decides the ids (of pairs: question 1, question 2,
-            next pair).
+                next pair).
             tokenizer: see `tokenize`.
             min_count: leave out words that come fewer times than this in all questions together.
             max_size: keep at most this many words (ids 0 and 1 not counted), the most frequent
                 ones, of equally frequent ones those that came first; None keeps all.
             buckets: see `Vocabulary`.
 
+        Returns:
+            The vocabulary.
+
         Raises:
-            TypeError: `questions` is one str or no list, or holds something else than str; a number
-            that is not whole.
+            TypeError: `questions` is not a list of strings, a number not an integer.
             ValueError: an unknown tokenizer, `min_count` or `max_size` below 1, buckets or a word
-            as above.
+                as above.
             FileNotFoundError: see `tokenize`.
+
+        Example:
+            >>> Vocabulary.build(["How old?", "How new?"], min_count=2).words
+            ('how', '?')
         """
-        return cls._numbered(_checked(questions), tokenizer, min_count, max_size, buckets)[0]
+        options: dict[str, Any] = {"tokenizer": tokenizer, "min_count": min_count}
+        return cls.build_encoded(questions, max_size=max_size, buckets=buckets, **options)[0]
 
     @classmethod
     def build_encoded(
@@ -143,8 +159,7 @@ class Vocabulary:
         max_size: int | None = None,
         buckets: int = 0,
     ) -> tuple[Vocabulary, list[np.ndarray]]:
-        """`build` and `encode_all` of the same questions, in half the time: each distinct question
-        is cut once.
+        """`build` and `encode_all` of the same questions, each cut only once.
 
         Args: as of `build`. Raises as `build` does.
 
@@ -156,23 +171,13 @@ class Vocabulary:
             >>> vocabulary.words, [row.tolist() for row in ids]
             (('how', '?'), [[2, 0, 3], [2, 0, 3]])
         """
-        questions = _checked(questions)
-        vocabulary, distinct, ids = cls._numbered(
-            questions, tokenizer, min_count, max_size, buckets
-        )
-        return vocabulary, _rows(questions, distinct, *ids)
-
-    @classmethod
-    def _numbered(cls, questions, tokenizer, min_count, max_size, buckets):
-        """The vocabulary of `questions`, the distinct ones, and their ids as `_cut_all` gives
-        them."""
-        whole_number("min_count", min_count, 1)
+        texts = check.strings("questions", questions)
+        check.integer("min_count", min_count, 1)
         if max_size is not None:
-            whole_number("max_size", max_size, 1)
-        numbers = collections.defaultdict(
-            itertools.count().__next__
-        )  # of words, in order of first appearance
-        times = collections.Counter(questions)
+            check.integer("max_size", max_size, 1)
+        times = collections.Counter(texts)
+        # Of words, in order of first appearance.
+        numbers: dict[str, int] = collections.defaultdict(itertools.count().__next__)
         flat, ends = _cut_all(times, tokenizer_named(tokenizer), numbers)
         weights = np.repeat(np.array([*times.values()], np.int64), np.diff(ends, prepend=0))
         counts = np.bincount(flat, weights, len(numbers))
@@ -183,7 +188,7 @@ class Vocabulary:
         words = np.array([*numbers], object)
         vocabulary = cls(words[kept].tolist(), tokenizer=tokenizer, buckets=buckets)
         ids = np.array([vocabulary._ids[word] for word in words], np.int32)
-        return vocabulary, times, (ids[flat], ends)
+        return vocabulary, _rows(texts, times, ids[flat], ends)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -197,7 +202,7 @@ class Vocabulary:
 
     @property
     def buckets(self) -> int:
-        """How many ids unknown words share; 0: they all read as id 0. These are the last ids."""
+        """How many ids unknown words share, the last ones; 0: they all get id 0."""
         return self._buckets
 
     def __len__(self) -> int:
@@ -208,9 +213,7 @@ class Vocabulary:
 
     def __getitem__(self, word: str) -> int:
         if not isinstance(word, str):
-            raise TypeError(
-                f"a vocabulary is asked for words (str), got {type(word).__name__}: {word!r:.60}"
-            )
+            raise check.wrong_type("word", "a string", word)
         return self._ids[word]
 
     def __eq__(self, other: object) -> bool:
@@ -238,29 +241,36 @@ class Vocabulary:
         return np.array([self._ids[word] for word in tokenize(question, self._tokenizer)], np.int32)
 
     def encode_all(self, questions: Iterable[str]) -> list[np.ndarray]:
-        """The ids of each question's tokens; each distinct question is cut once. Raises as `build`
-        does.
+        """The ids of each question's tokens. Raises as `build` does.
 
         Returns:
-            One int32 array (n_tokens,) a question, in order: read-only, as equal questions share
-            one.
-        """
-        questions = _checked(questions)
-        distinct = dict.fromkeys(questions)
-        return _rows(
-            questions, distinct, *_cut_all(distinct, tokenizer_named(self._tokenizer), self._ids)
-        )
+            One int32 array (n_tokens,) for each question, in order: read-only, as equal questions
+            share one.
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the vocabulary as UTF-8 text: one header line, then one word a line in id order.
+        Example:
+            >>> [ids.tolist() for ids in Vocabulary(["why"]).encode_all(["Why why", ""])]
+            [[2, 2], []]
+        """
+        texts = check.strings("questions", questions)
+        distinct = dict.fromkeys(texts)
+        flat, ends = _cut_all(distinct, tokenizer_named(self._tokenizer), self._ids)
+        return _rows(texts, distinct, flat, ends)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the vocabulary as UTF-8 text: one header line, then one word a line in id order.
 
         The header reads ``# trax-triplet vocabulary 1 tokenizer=words/1 words=25369 buckets=256``:
         number of the format, tokenizer and its version, number of words, buckets. The file is
         written beside `path` and then renamed.
+
+        Raises:
+            FileNotFoundError: the folder of `path` does not exist.
+            ValueError: the file would be larger than 256 MiB.
         """
+        tokenizer = f"{self._tokenizer}/{TOKENIZER_VERSIONS[self._tokenizer]}"
         header = (
-            f"# trax-triplet vocabulary {_FORMAT} tokenizer={self._tokenizer}"
-            f"/{TOKENIZER_VERSIONS[self._tokenizer]} words={len(self._words)} buckets={self._buckets}"
+            f"# trax-triplet vocabulary {_FORMAT} tokenizer={tokenizer} words={len(self._words)} "
+            f"buckets={self._buckets}"
         )
         data = _encode_utf8([header, *self._words])
         if len(data) > _MAX_BYTES:
@@ -272,8 +282,8 @@ class Vocabulary:
             file.write(data)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Vocabulary:
-        """Read a file that `save` wrote.
+    def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
+        """Reads a file that `save` wrote.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -288,8 +298,7 @@ class Vocabulary:
                 f"{path}: {size:,} bytes, but a vocabulary file holds at most {_MAX_BYTES:,}"
             )
         try:
-            # Only the line feed separates: words may hold other characters that str.splitlines cuts
-            # at.
+            # Only the line feed separates: words may hold others that str.splitlines cuts at.
             header, *words = Path(path).read_bytes().decode("utf-8").split("\n")
         except UnicodeDecodeError as error:
             raise ValueError(
@@ -308,12 +317,12 @@ class Vocabulary:
             raise ValueError(f"{path}: {error}") from None
 
 
-def _read_header(header: str, path) -> tuple[str, int, int]:
+def _read_header(header: str, path: object) -> tuple[str, int, int]:
     """The tokenizer, the number of words and of buckets that a file's first line names."""
     if not (match := _HEADER.fullmatch(header)):
         raise ValueError(
-            f"{path}: not a vocabulary file; its first line must read '# trax-triplet "
-            f"vocabulary {_FORMAT} tokenizer=NAME/VERSION words=COUNT buckets=COUNT', not {header!r:.80}"
+            f"{path}: not a vocabulary file; its first line must read '# trax-triplet vocabulary "
+            f"{_FORMAT} tokenizer=NAME/VERSION words=COUNT buckets=COUNT', not {header!r:.80}"
         )
     found_format, tokenizer, version, count, buckets = match.groups()
     if int(found_format) != _FORMAT:
@@ -329,28 +338,10 @@ def _read_header(header: str, path) -> tuple[str, int, int]:
     return tokenizer, int(count), int(buckets)
 
 
-def _listed(values, name: str, what: str) -> list:
-    if isinstance(values, str):
-        raise TypeError(f"{name} must be a list of {what}, got one str; write [{values!r:.40}]")
-    if isinstance(values, bytes) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a list of {what}, got {type(values).__name__}")
-    return list(values)
-
-
-def _checked(questions: Iterable[str]) -> list[str]:
-    questions = _listed(questions, "questions", "texts")
-    for kind in set(map(type, questions)):
-        if not issubclass(kind, str):
-            where = next(i for i, question in enumerate(questions) if type(question) is kind)
-            raise TypeError(
-                f"every question must be a str, but number {where} is a {kind.__name__}"
-            )
-    return questions
-
-
-def _cut_all(questions: Iterable[str], cut, ids: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of all tokens, int32 (n_tokens,), and where each question's end, int64
-    (n_questions,)."""
+def _cut_all(
+    questions: Iterable[str], cut: Callable[[str], list[str]], ids: dict[str, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of all tokens, int32 (n_tokens,), and where each question's end, int64 (n,)."""
     flat, ends, id_of = array.array("i"), array.array("q"), ids.__getitem__
     for question in questions:
         flat.extend(map(id_of, cut(question)))
@@ -363,17 +354,16 @@ def _rows(
 ) -> list[np.ndarray]:
     flat.flags.writeable = False
     starts = np.append(0, ends[:-1]).tolist()
-    rows = dict(zip(distinct, (flat[start:end] for start, end in zip(starts, ends.tolist()))))
+    slices = (flat[start:end] for start, end in zip(starts, ends.tolist(), strict=True))
+    rows = dict(zip(distinct, slices, strict=True))
     return [rows[question] for question in questions]
 
 
 def _encode_utf8(lines: Iterable[str]) -> bytes:
     try:
-        return "".join(itertools.chain.from_iterable((line, "\n") for line in lines)).encode(
-            "utf-8"
-        )
+        return "".join(f"{line}\n" for line in lines).encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"a word holds {error.object[error.start]!r}, half of a surrogate pair, not UTF-8; "
-            "clean the texts: text.encode('utf-8', 'replace').decode()"
+            f"words must be UTF-8, but one holds {error.object[error.start]!r}, half of a surrogate "
+            "pair; clean the texts: text.encode('utf-8', 'replace').decode()"
         ) from None

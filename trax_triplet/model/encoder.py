@@ -188,7 +188,7 @@ def _checked(questions, numbers, vocab_size):
     """These questions as integer arrays (words,): whatever else would be read as other words
     without a sound."""
     arrays = [np.asarray(questions[i]) for i in numbers]
-    for array, i in zip(arrays, numbers):
+    for array, i in zip(arrays, numbers, strict=True):
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
             raise TypeError(
                 f"question {i} must be word ids, int (words,), but it is {array.dtype} {array.shape}: "
@@ -198,7 +198,7 @@ def _checked(questions, numbers, vocab_size):
     every = np.concatenate([[PAD_ID], *arrays])
     if every.min() < 0 or every.max() >= vocab_size:
         bad = every[(every < 0) | (every >= vocab_size)][0]
-        i = next(i for array, i in zip(arrays, numbers) if bad in array)
+        i = next(i for array, i in zip(arrays, numbers, strict=True) if bad in array)
         raise ValueError(
             f"question {i} must hold ids from 0 to {vocab_size - 1}, which the model has, but it "
             f"holds {bad}; is it of another vocabulary?"

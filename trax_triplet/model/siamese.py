@@ -313,7 +313,7 @@ def get_weights(model):
             f"expected a Siamese model with {len(WEIGHT_NAMES)} weight arrays, but this one "
             f"has {len(arrays)}; initialise it first, for example with init_model"
         )
-    return {name: np.asarray(w) for name, w in zip(WEIGHT_NAMES, arrays)}
+    return {name: np.asarray(w) for name, w in zip(WEIGHT_NAMES, arrays, strict=True)}
 
 
 def _check_layer(model):
