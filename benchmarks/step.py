@@ -236,7 +236,7 @@ def _read(args):
     """The duplicates of the CSV as `train` uses them (with those that follow), as ids."""
     pairs = reader.read_pairs(args.csv)
     pairs = pairs.select(np.flatnonzero(pairs.is_duplicate)[: 200 if args.quick else None])
-    pairs = data.joined(pairs, implied_duplicates(pairs, seed=0))
+    pairs = data.concatenate(pairs, implied_duplicates(pairs, seed=0))
     vocabulary = Vocabulary.build(
         (q for both in zip(pairs.question1, pairs.question2) for q in both), buckets=256
     )

@@ -114,6 +114,7 @@ LEFT_OUT = {
             "data.padding.course_length",
             "data.padding.pad",
             "data.padding.rounded_length",
+            "data.vocabulary.unknown_ids",
             "loss.similarity.upcast",
             "loss.similarity.upcast_both",
             "loss.similarity.dtype_name",

@@ -3,6 +3,7 @@ from .data import sample as sample
 from .data.pairs import Pairs as Pairs
 from .data.pairs import split_pairs as split_pairs
 from .data.reader import read_pairs as read_pairs
+from .data.tokenizer import tokenize as tokenize
 from .data.vocabulary import Vocabulary as Vocabulary
 from .evaluation import evaluate as evaluate
 from .inference.trained_model import TrainedModel as TrainedModel

@@ -87,9 +87,9 @@ def _train(options):
     pairs = _read(options.csv, **columns)
     if options.validation:
         validation = _read(options.validation, **columns)
-        known = {data.question_key(text) for text in pairs.question1 + pairs.question2}
+        known = {data.normalize_text(text) for text in pairs.question1 + pairs.question2}
         shared = sum(
-            data.question_key(a) in known or data.question_key(b) in known
+            data.normalize_text(a) in known or data.normalize_text(b) in known
             for a, b in zip(validation.question1, validation.question2)
         )
         if shared:

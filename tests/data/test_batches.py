@@ -1,5 +1,7 @@
 """The guarantees of an epoch's batches, whatever the groups and the order; and padding."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,7 +40,7 @@ def check_guarantees(batches, groups, batch_size):
     assert sizes == sorted(sizes, reverse=True) and all(1 <= size <= batch_size for size in sizes)
     # A batch that is not full holds a pair of every group left.
     partial = [set(groups[batch].tolist()) for batch in batches if len(batch) < batch_size]
-    assert all(later <= earlier for earlier, later in zip(partial, partial[1:]))
+    assert all(later <= earlier for earlier, later in pairwise(partial))
 
 
 GROUPS = st.lists(st.integers(0, 9), max_size=60).map(lambda groups: np.array(groups, np.int64))

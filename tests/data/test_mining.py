@@ -39,8 +39,6 @@ def test_nothing_follows_from_large_groups_or_single_pairs():
     assert len(implied_duplicates(star, max_group=5)) == 0
     assert len(implied_duplicates(Pairs(["a", "c"], ["b", "d"], [1, 1]))) == 0
     assert len(implied_duplicates(Pairs(["a", "c"], ["b", "d"], [0, 0]))) == 0
-    with pytest.raises(ValueError, match="these have no labels"):
-        implied_duplicates(Pairs(["a"], ["b"]))
 
 
 def test_drawn_negatives_share_words_and_no_group():
@@ -76,10 +74,8 @@ def test_drawn_negatives_are_distinct_repeatable_and_limited():
     assert len({frozenset(pair) for pair in zip(drawn.question1, drawn.question2)}) == 9
     assert draw_negatives(pairs, 9, seed=0).question2 == drawn.question2
     assert len(set(draw_negatives(pairs, 3, seed=0).question1)) == 3  # each once before any again
-    with pytest.raises(ValueError, match="10 negatives wanted, but these 3 pairs give 9"):
+    with pytest.raises(ValueError, match="n must be at most 9.*but it is 10"):
         draw_negatives(pairs, 10)
-    with pytest.raises(ValueError, match="-1 negatives wanted"):
-        draw_negatives(pairs, -1)
     assert len(draw_negatives(pairs, 0)) == 0
 
 
@@ -92,7 +88,7 @@ def test_questions_of_equal_words_are_never_drawn():
         ("b a is?", "a c"),
         ("a c", "b a is?"),
     }
-    with pytest.raises(ValueError, match="these 3 pairs give 2"):
+    with pytest.raises(ValueError, match="at most 2"):
         draw_negatives(pairs, 3)
 
 

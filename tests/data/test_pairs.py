@@ -40,15 +40,6 @@ def test_pairs_are_checked():
     assert chosen.question1 == ("b", "b", "a") and chosen.is_duplicate.tolist() == [0, 0, 1]
     assert chosen.qid2.tolist() == [4, 4, 3] and len(pairs.select([])) == 0
     assert Pairs(["a"], ["b"]).select([0]).is_duplicate is None
-    for wrong, phrase in [
-        ((["a"], []), r"question2 has the shape \(0,\)"),
-        ((["a"], ["b"], [1, 0]), r"is_duplicate has the shape \(2,\)"),
-        ((["a"], ["b"], [2]), "must hold 0 and 1 only"),
-        ((["a"], ["b"], [1], [5]), "come together"),
-        ((["a"], ["b"], [1], [5], [6, 7]), "qid2 has the shape"),
-    ]:
-        with pytest.raises(ValueError, match=phrase):
-            Pairs(*wrong)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -187,21 +178,11 @@ def test_wrong_files(tmp_path, content, phrase):
     assert str(path) in str(caught.value)
 
 
-def test_wrong_arguments(tmp_path):
-    path = write(tmp_path / "p.csv", ROWS)
-    with pytest.raises(ValueError, match="share from 0 to 1, got 2"):
-        read_pairs(path, max_skipped=2)
-    with pytest.raises(ValueError, match="different columns"):
-        read_pairs(path, question2="question1")
-    with pytest.raises(FileNotFoundError):
-        read_pairs(tmp_path / "none.csv")
-
-
 LETTERS = st.characters(codec="utf-8", exclude_characters="\0")
 TEXT = st.text(LETTERS, min_size=1, max_size=9).filter(str.strip)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(
     st.lists(st.tuples(TEXT, TEXT, st.integers(0, 1)), min_size=1, max_size=5),
     st.sampled_from(",;\t"),
@@ -261,7 +242,7 @@ def connected(pairs):
     return lambda text: next(number for number, names in enumerate(sets) if text.lower() in names)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(PAIRS, st.booleans(), st.booleans())
 def test_groups_match_plain_merging(rows, labelled, with_qids):
     pairs = to_pairs(rows, labelled, with_qids)
@@ -277,7 +258,7 @@ def test_long_chain_is_one_group():
     assert set(sum(groups_of(pairs), [])) == {0}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(PAIRS, st.booleans(), st.booleans(), FRACTIONS, st.integers(0, 3))
 def test_split_guarantees(rows, labelled, with_qids, fractions, seed):
     pairs = to_pairs(rows, labelled, with_qids)
@@ -301,7 +282,7 @@ def test_split_guarantees(rows, labelled, with_qids, fractions, seed):
     assert [part.question1 for part in again.parts] == [part.question1 for part in split.parts]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 3))
 def test_split_sizes_come_close(group_sizes, seed):
     rows = [
@@ -341,12 +322,6 @@ def test_split_seeds_and_order():
     assert one.parts[1].question1 != other.parts[1].question1
     numbers = [int(text[1:]) for text in one.parts[0].question1]
     assert numbers == sorted(numbers)
-
-
-@pytest.mark.parametrize("fractions", [(), (0.5, 0.4), (1.5, -0.5), (1, 0), 1.0, (float("nan"), 1)])
-def test_split_refuses_wrong_fractions(fractions):
-    with pytest.raises(ValueError, match="positive and sum to 1"):
-        split_pairs(Pairs(["a"], ["b"]), fractions)
 
 
 @pytest.mark.real_data

@@ -217,7 +217,7 @@ def test_counting_words_does_not_tell_duplicates_apart(rows):
     seen = Counter(word for text in texts for word in text)
     plain = roc_auc(list(cosines(rows, lambda word: 1.0)), labels)
     idf = roc_auc(list(cosines(rows, lambda word: math.log(len(texts) / seen[word]))), labels)
-    # The docstring's numbers, of 20 000; 0.8 is where counting words would begin to solve the sample.
+    # The docstring's numbers, of 20 000; at 0.8 counting words would begin to solve the sample.
     assert (plain, idf) == pytest.approx((0.55, 0.67), abs=0.02)
     assert plain < 0.8 and idf < 0.8
 

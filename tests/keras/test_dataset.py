@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trax_triplet.data.pairs import Pairs, joined, question_groups
+from trax_triplet.data.pairs import Pairs, concatenate, question_groups
 from trax_triplet.data.reader import read_pairs
 from trax_triplet.data.sample import write_csv
 from trax_triplet.data.stream import BatchStream
@@ -20,7 +20,7 @@ def pairs(tmp_path_factory):
     write_csv(path, 900, seed=1)
     read = read_pairs(path)
     chained = read.select(np.flatnonzero(read.is_duplicate)[:100])
-    return joined(
+    return concatenate(
         read,
         Pairs(chained.question2, [f"Please tell: {text}" for text in chained.question1], [1] * 100),
     )

@@ -23,169 +23,107 @@ from bad_inputs import (
 )
 
 # --- text, data
-# -------------------------------------------------------------------------------------------
 
-row("data.tokenizer.tokenize", TypeError, "a question must be a str, got NoneType", None)
-row("data.tokenizer.tokenize", TypeError, "a question must be a str, got bytes", b"Why?")
-row(
+
+def rows_of(name, *rows):
+    """Rows of one function: (error, the argument's name or a phrase, arguments, options)."""
+    for error, phrase, arguments, *options in rows:
+        row(name, error, phrase, *arguments, **(options[0] if options else {}))
+
+
+rows_of(
     "data.tokenizer.tokenize",
-    ValueError,
-    "unknown tokenizer 'treebank'; choose one of 'words', 'course'",
-    "Why?",
-    "treebank",
+    (TypeError, "question", (None,)),
+    (TypeError, "question", (b"Why?",)),
+    (ValueError, "tokenizer must be one of 'words', 'course'.*'treebank'", ("Why?", "treebank")),
+    (TypeError, "tokenizer", ("Why?", None)),
 )
-row(
+rows_of(
     "data.tokenizer.tokenizer_named",
-    ValueError,
-    "unknown tokenizer None; choose one of 'words', 'course'",
-    None,
+    (TypeError, "tokenizer", (None,)),
+    (TypeError, "tokenizer", (["words"],)),
+    (ValueError, "tokenizer", ("bpe",)),
 )
-row(
-    "data.tokenizer.tokenizer_named",
-    ValueError,
-    r"unknown tokenizer \['words'\]; choose",
-    ["words"],
-)
-row("data.vocabulary.Vocabulary", TypeError, "a list of words, got one str", "how")
-row("data.vocabulary.Vocabulary", TypeError, "words must be a list.*None", None)
-row("data.vocabulary.Vocabulary", TypeError, "a word must be a str, got bytes", [b"how"])
-row("data.vocabulary.Vocabulary", ValueError, "'a' comes twice", ["a", "a"])
-row("data.vocabulary.Vocabulary", ValueError, "must not be empty", ["<PAD>"])
-row("data.vocabulary.Vocabulary", ValueError, "unknown tokenizer", ["a"], tokenizer="x")
-row("data.vocabulary.Vocabulary", ValueError, "buckets must be .*at least 0.*-1", ["a"], buckets=-1)
-row(
+rows_of(
     "data.vocabulary.Vocabulary",
-    TypeError,
-    "buckets must be a whole number.*1.5",
-    ["a"],
-    buckets=1.5,
+    (TypeError, "words", ("how",)),
+    (TypeError, "words", (None,)),
+    (TypeError, "words", ([b"how"],)),
+    (ValueError, "'a' comes twice", (["a", "a"],)),
+    (ValueError, "words", (["<PAD>"],)),
+    (ValueError, "tokenizer", (["a"],), {"tokenizer": "x"}),
+    (ValueError, "buckets", (["a"],), {"buckets": -1}),
+    (TypeError, "buckets", (["a"],), {"buckets": 1.5}),
+    (TypeError, "buckets", (["a"],), {"buckets": True}),
 )
-row(
-    "data.vocabulary.Vocabulary",
-    TypeError,
-    "buckets must be a whole number.*True",
-    ["a"],
-    buckets=True,
-)
-for f in ("build", "build_encoded"):
-    f = f"vocabulary.Vocabulary.{f}"
-    row(f, TypeError, "list of texts, got one str", "How old?")
-    row(f, TypeError, "list of texts, got NoneType", None)
-    row(f, TypeError, "number 1 is a float", ["Why?", NAN])
-    row(f, ValueError, "min_count must be .*at least 1.*0", TEXTS, min_count=0)
-    row(f, TypeError, "min_count must be a whole number.*1.5", TEXTS, min_count=1.5)
-    row(f, ValueError, "max_size must be .*at least 1.*0", TEXTS, max_size=0)
-    row(f, TypeError, "max_size must be a whole number.*'9'", TEXTS, max_size="9")
-row(
-    "data.vocabulary.Vocabulary.encode",
-    TypeError,
-    "a question must be a str, got list",
-    WORDS,
-    TEXTS,
-    TRAINED,
-)
-row("data.vocabulary.Vocabulary.encode_all", TypeError, "got one str", WORDS, "How old?")
-row(
-    "data.vocabulary.Vocabulary.encode_all",
-    TypeError,
-    "list of texts, got bytes",
-    WORDS,
-    b"How old?",
-)
-row("data.vocabulary.Vocabulary.encode_all", TypeError, "list of texts, got int", WORDS, 3)
-row("data.vocabulary.Vocabulary.load", FileNotFoundError, "no such file", "no such file")
-row(
-    "data.vocabulary.Vocabulary.load",
-    ValueError,
-    "not a vocabulary file; its first line must read",
-    TEXT,
-)
-row("data.vocabulary.Vocabulary.load", ValueError, "byte 0 is not", PICTURE)
-row("data.vocabulary.Vocabulary.load", IsADirectoryError, "folder", FOLDER)
-row(
-    "data.vocabulary.Vocabulary.save",
-    FileNotFoundError,
-    "the folder .* does not exist",
-    WORDS,
-    "no such folder/words.txt",
-)
-row(
-    "data.pairs.Pairs",
-    TypeError,
-    "question1 must be a list of texts, got one str",
-    "Why?",
-    ["How?"],
-)
-row(
-    "data.pairs.Pairs", TypeError, "question2 must be a list of texts, got NoneType", ["Why?"], None
-)
-row("data.pairs.Pairs", TypeError, "question1.*number 0 is a int", [1], ["How?"])
-row(
-    "data.pairs.Pairs", TypeError, "question2.*number 1 is a float", ["Why?", "Who?"], ["How?", NAN]
-)
-row(
-    "data.pairs.Pairs",
-    ValueError,
-    r"2 pairs, but question2 has the shape \(1,\)",
-    ["a", "b"],
-    ["c"],
-)
-row(
-    "data.pairs.Pairs",
-    ValueError,
-    r"1 pairs, but is_duplicate has the shape \(2,\)",
-    ["a"],
-    ["b"],
-    [1, 0],
-)
-row(
-    "data.pairs.Pairs",
-    ValueError,
-    r"1 pairs, but is_duplicate has the shape \(1, 1\)",
-    ["a"],
-    ["b"],
-    [[1]],
-)
-row("data.pairs.Pairs", ValueError, "0 and 1 only", ["a"], ["b"], [2])
-row("data.pairs.Pairs", ValueError, "0 and 1 only", ["a"], ["b"], [NAN])
-row("data.pairs.Pairs", ValueError, "0 and 1 only", ["a"], ["b"], ["yes"])
-row("data.pairs.Pairs", ValueError, "qid1 and qid2 come together", ["a"], ["b"], [1], [1])
-row(
-    "data.pairs.Pairs",
-    TypeError,
-    "qid1 must be whole numbers, got float64",
-    ["a"],
-    ["b"],
-    [1],
-    [1.5],
-    [2],
-)
-row("data.pairs.Pairs", TypeError, "qid2 must be whole numbers", ["a"], ["b"], [1], [1], ["x"])
-row("data.pairs.Pairs.select", IndexError, r"rows from 0 to 2, got 3", PAIRS, [3])
-row(
-    "data.pairs.Pairs.select", TypeError, "indices must be whole numbers, got float64", PAIRS, [0.5]
-)
-row(
-    "data.pairs.Pairs.select",
-    TypeError,
-    "indices must be whole numbers, got bool",
-    PAIRS,
-    [True, False, True],
-)
-for f, rest in (("joined", (PAIRS,)), ("question_groups", ()), ("split_pairs", ())):
-    row(f"data.pairs.{f}", TypeError, "pairs must be .*Pairs.*list", [("a", "b")], *rest)
-row("data.pairs.question_key", TypeError, "a question must be a str, got NoneType", None)
-for fractions in ((0.5, 0.6), (), (1.5, -0.5), (NAN, 1.0), 1.0):
-    row(
-        "data.pairs.split_pairs",
-        ValueError,
-        "fractions must be positive and sum to 1",
-        PAIRS,
-        fractions,
+for method in ("build", "build_encoded"):
+    rows_of(
+        f"data.vocabulary.Vocabulary.{method}",
+        (TypeError, "questions", ("How old?",)),
+        (TypeError, "questions", (None,)),
+        (TypeError, r"questions\[1\]", (["Why?", NAN],)),
+        (ValueError, "min_count", (TEXTS,), {"min_count": 0}),
+        (TypeError, "min_count", (TEXTS,), {"min_count": 1.5}),
+        (ValueError, "max_size", (TEXTS,), {"max_size": 0}),
+        (TypeError, "max_size", (TEXTS,), {"max_size": "9"}),
     )
-row("data.pairs.split_pairs", TypeError, "fractions must be numbers.*half", PAIRS, ("half", "half"))
-row("data.pairs.split_pairs", ValueError, "seed must be .*at least 0.*-1", PAIRS, seed=-1)
-row("data.pairs.split_pairs", TypeError, "seed must be a whole number.*0.5", PAIRS, seed=0.5)
+row("data.vocabulary.Vocabulary.encode", TypeError, "question", WORDS, TEXTS)
+rows_of(
+    "data.vocabulary.Vocabulary.encode_all",
+    (TypeError, "questions", (WORDS, "How old?")),
+    (TypeError, "questions", (WORDS, b"How old?")),
+    (TypeError, "questions", (WORDS, 3)),
+)
+rows_of(
+    "data.vocabulary.Vocabulary.load",
+    (FileNotFoundError, "no such file", ("no such file",)),
+    (ValueError, "not a vocabulary file; its first line must read", (TEXT,)),
+    (ValueError, "byte 0 is not", (PICTURE,)),
+    (IsADirectoryError, "folder", (FOLDER,)),
+)
+row("data.vocabulary.Vocabulary.save", FileNotFoundError, "folder", WORDS, "no such folder/w.txt")
+rows_of(
+    "data.pairs.Pairs",
+    (TypeError, "question1", ("Why?", ["How?"])),
+    (TypeError, "question2", (["Why?"], None)),
+    (TypeError, r"question1\[0\]", ([1], ["How?"])),
+    (TypeError, r"question2\[1\]", (["Why?", "Who?"], ["How?", NAN])),
+    (ValueError, r"question2 .* 2 pairs.*\(1,\)", (["a", "b"], ["c"])),
+    (ValueError, "is_duplicate", (["a"], ["b"], [1, 0])),
+    (ValueError, "is_duplicate", (["a"], ["b"], [[1]])),
+    (ValueError, "is_duplicate", (["a"], ["b"], [2])),
+    (ValueError, "is_duplicate", (["a"], ["b"], [NAN])),
+    (ValueError, "is_duplicate", (["a"], ["b"], ["yes"])),
+    (ValueError, "qid1 and qid2 come together", (["a"], ["b"], [1], [1])),
+    (TypeError, "qid1", (["a"], ["b"], [1], [1.5], [2])),
+    (TypeError, "qid2", (["a"], ["b"], [1], [1], ["x"])),
+    (ValueError, "qid2", (["a"], ["b"], [1], [5], [6, 7])),
+    (ValueError, "lines", (["a"], ["b"]), {"lines": [1, 2]}),
+)
+rows_of(
+    "data.pairs.Pairs.select",
+    (IndexError, "rows from 0 to 2, but one is 3", (PAIRS, [3])),
+    (IndexError, "one is -1", (PAIRS, [-1])),
+    (IndexError, "shape", (PAIRS, [[1]])),
+    (TypeError, "indices", (PAIRS, [0.5])),
+    (TypeError, "indices", (PAIRS, [True, False, True])),
+)
+rows_of(
+    "data.pairs.concatenate",
+    (TypeError, "first must be trax_triplet.Pairs, but it is a list; make", ([("a", "b")], PAIRS)),
+    (TypeError, "second", (PAIRS, None)),
+)
+row("data.pairs.question_groups", TypeError, "pairs", [("a", "b")])
+row("data.pairs.normalize_text", TypeError, "text", None)
+rows_of(
+    "data.pairs.split_pairs",
+    (TypeError, "pairs", ([("a", "b")],)),
+    *((ValueError, "fractions", (PAIRS, f)) for f in ((0.5, 0.6), (), (1.5, -0.5), (1, 0), 1.0)),
+    (ValueError, "fractions", (PAIRS, (NAN, 1.0))),
+    (TypeError, "fractions", (PAIRS, ("half", "half"))),
+    (ValueError, "seed", (PAIRS,), {"seed": -1}),
+    (TypeError, "seed", (PAIRS,), {"seed": 0.5}),
+)
 for name, phrase in (
     ("empty", "the file is empty"),
     ("blank", "it is blank"),
@@ -199,70 +137,39 @@ for name, phrase in (
     ("quote", "a quote is not closed"),
 ):
     row("data.reader.read_pairs", ValueError, phrase, csv_of(name))
-row("data.reader.read_pairs", FileNotFoundError, "no such file", "no such file")
-row("data.reader.read_pairs", IsADirectoryError, "folder", FOLDER)
-row("data.reader.read_pairs", TypeError, "path must be .*None", None)
-row("data.reader.read_pairs", TypeError, "path must be .*0", 0)
-row("data.reader.read_pairs", ValueError, "not UTF-8", PICTURE)
-row(
-    "data.reader.read_pairs", ValueError, "different columns", csv_of("good"), question1="question2"
-)
-row(
+GOOD = csv_of("good")
+rows_of(
     "data.reader.read_pairs",
-    TypeError,
-    "question1 must be the name of a column.*0",
-    csv_of("good"),
-    question1=0,
+    (FileNotFoundError, "no such file", ("no such file",)),
+    (IsADirectoryError, "folder", (FOLDER,)),
+    (TypeError, "path", (None,)),
+    (TypeError, "path", (0,)),
+    (ValueError, "not UTF-8", (PICTURE,)),
+    (ValueError, "question1, question2 and label must name", (GOOD,), {"question1": "question2"}),
+    (TypeError, "question1", (GOOD,), {"question1": 0}),
+    (TypeError, "question2", (GOOD,), {"question2": None}),
+    (ValueError, "max_skipped", (GOOD,), {"max_skipped": 1.5}),
+    (ValueError, "max_skipped", (GOOD,), {"max_skipped": NAN}),
+    (TypeError, "max_skipped", (GOOD,), {"max_skipped": "0.1"}),
+    (ValueError, "larger than 5 bytes", (GOOD,), {"max_bytes": 5}),
+    (ValueError, "max_bytes", (GOOD,), {"max_bytes": -1}),
+    (TypeError, "max_bytes", (GOOD,), {"max_bytes": 1.5}),
 )
-row(
-    "data.reader.read_pairs",
-    TypeError,
-    "question2 must be the name of a column.*None",
-    csv_of("good"),
-    question2=None,
-)
-for share, error in ((1.5, ValueError), (NAN, ValueError), ("0.1", TypeError)):
-    row(
-        "data.reader.read_pairs",
-        error,
-        "max_skipped is a share from 0 to 1",
-        csv_of("good"),
-        max_skipped=share,
-    )
-row("data.reader.read_pairs", ValueError, "larger than 5 bytes", csv_of("good"), max_bytes=5)
-row(
-    "data.reader.read_pairs",
-    ValueError,
-    "max_bytes must be .*at least 1.*-1",
-    csv_of("good"),
-    max_bytes=-1,
-)
-row(
-    "data.reader.read_pairs",
-    TypeError,
-    "max_bytes must be a whole number.*1.5",
-    csv_of("good"),
-    max_bytes=1.5,
-)
-for f, rest in (("implied_duplicates", ()), ("draw_negatives", (1,))):
-    row(f"data.mining.{f}", TypeError, "pairs must be .*Pairs.*None", None, *rest)
-    row(f"data.mining.{f}", ValueError, "seed must be .*at least 0.*-1", PAIRS, *rest, seed=-1)
-row("data.mining.implied_duplicates", ValueError, "these have no labels", UNLABELLED)
-row(
+rows_of(
     "data.mining.implied_duplicates",
-    TypeError,
-    "max_group must be a whole number.*'30'",
-    PAIRS,
-    max_group="30",
+    (TypeError, "pairs", (None,)),
+    (ValueError, "seed", (PAIRS,), {"seed": -1}),
+    (ValueError, "pairs must have labels", (UNLABELLED,)),
+    (TypeError, "max_group", (PAIRS,), {"max_group": "30"}),
 )
-row("data.mining.draw_negatives", ValueError, "100 negatives wanted", PAIRS, 100)
-row("data.mining.draw_negatives", ValueError, "-1 negatives wanted", PAIRS, -1)
-row("data.mining.draw_negatives", TypeError, "n must be a whole number.*1.5", PAIRS, 1.5)
-
-for f in ("_validation.whole_number",):
-    row(f, TypeError, "n must be a whole number, got 1.5", "n", 1.5)
-    row(f, ValueError, "n must be at least 1, got 0", "n", 0, 1)
-row("data.pairs.check_pairs", TypeError, "pairs must be trax_triplet.Pairs, got NoneType", None)
+rows_of(
+    "data.mining.draw_negatives",
+    (TypeError, "pairs", (None, 1)),
+    (ValueError, "seed", (PAIRS, 1), {"seed": -1}),
+    (ValueError, "n must be at most", (PAIRS, 100)),
+    (ValueError, "n must be", (PAIRS, -1)),
+    (TypeError, "n must be", (PAIRS, 1.5)),
+)
 
 # --- batches, stream, sample, training
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_run import sample_parts
 
-from trax_triplet.data.pairs import Pairs, joined
+from trax_triplet.data.pairs import Pairs, concatenate
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.settings import TrainSettings
 
@@ -26,7 +26,7 @@ def test_trains_on_the_duplicates_and_on_what_follows_from_them(parts):
     logged = []
     pairs, validation = parts
     i = np.flatnonzero(pairs.is_duplicate)[0]
-    pairs = joined(pairs, Pairs([pairs.question2[i]], ["What else is the same?"], [1]))
+    pairs = concatenate(pairs, Pairs([pairs.question2[i]], ["What else is the same?"], [1]))
     examples = made(pairs, validation, logged.append)
     n = int(pairs.is_duplicate.sum())
     assert [len(side) for side in examples.ids] == [n + 1, n + 1]

@@ -103,8 +103,8 @@ class Vocabulary:
         self._words = tuple(check.strings("words", words))
         for word in self._words:
             if not word or word == PAD or "\n" in word:
-                expected = f"words that are not empty or {PAD!r} and hold no line feed"
-                raise check.wrong_value("words", expected, word)
+                expected = f"neither empty nor {PAD!r}, and without line feeds"
+                raise check.wrong_value("each of words", expected, word)
         self._ids = _Ids(zip(self._words, itertools.count(PAD_ID + 1)))
         self._ids.buckets = self._buckets
         if len(self._ids) < len(self._words):
@@ -353,7 +353,7 @@ def _rows(
     questions: list[str], distinct: Iterable[str], flat: np.ndarray, ends: np.ndarray
 ) -> list[np.ndarray]:
     flat.flags.writeable = False
-    starts = np.append(0, ends[:-1]).tolist()
+    starts = np.append(0, ends)[:-1].tolist()
     slices = (flat[start:end] for start, end in zip(starts, ends.tolist(), strict=True))
     rows = dict(zip(distinct, slices, strict=True))
     return [rows[question] for question in questions]
@@ -364,6 +364,6 @@ def _encode_utf8(lines: Iterable[str]) -> bytes:
         return "".join(f"{line}\n" for line in lines).encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"words must be UTF-8, but one holds {error.object[error.start]!r}, half of a surrogate "
-            "pair; clean the texts: text.encode('utf-8', 'replace').decode()"
+            f"words must be UTF-8, but one holds {error.object[error.start]!r}, half of a "
+            "surrogate pair; clean the texts: text.encode('utf-8', 'replace').decode()"
         ) from None

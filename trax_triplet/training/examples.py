@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trax_triplet.data.mining import draw_negatives, implied_duplicates
-from trax_triplet.data.pairs import Pairs, joined, question_groups
+from trax_triplet.data.pairs import Pairs, concatenate, question_groups
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.training.settings import TrainSettings
@@ -112,7 +112,7 @@ def _duplicates(pairs: Pairs, settings: TrainSettings, log: Callable[[str], None
         + (f" and {len(implied)} that follow from them" if len(implied) else "")
         + (f"; the {unused} other pairs are not used" if unused else "")
     )
-    return joined(duplicates, implied)
+    return concatenate(duplicates, implied)
 
 
 def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) -> Pairs:
@@ -133,7 +133,7 @@ def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) 
         f"{len(drawn)} were made from questions of different pairs that share many words. They are "
         "easier than pairs that people chose to label: expect a lower AUC on such pairs"
     )
-    return joined(validation, drawn)
+    return concatenate(validation, drawn)
 
 
 def _fingerprint(settings: TrainSettings, vocabulary: Vocabulary, *parts: Pairs) -> str:
