@@ -6,7 +6,8 @@ Prints one line of JSON.
 An input is a good file of the package's own writers, changed at random, and the seed, the target's
 name and the input's number give the same one each time. A finding is anything but a result that
 keeps its promises, a ValueError that names the file, or a FileNotFoundError: another exception, a
-warning, more than a second, more than 500 MB. Each is told once, with its first input. Linux alone.
+warning, more than a second, more than 500 MB. Each is reported once, with its first input. For
+Linux only.
 """
 
 import argparse
@@ -111,22 +112,19 @@ def _of_tables(folder):
 
 
 def _of_folders(folder):
-    poolings = ("last", "mean", "course")
-    layers = [
-        init_model(Siamese(9, 2, "eval", pooling=pooling), seed)
-        for seed, pooling in enumerate(poolings)
-    ]
+    layer = init_model(Siamese(9, 2, "eval", pooling="last"))
     words = vocabulary.Vocabulary("how old are you ?".split(), buckets=2)
     folders = [folder / "model", folder / "model of the mean", folder / "model of the course"]
-    for where, layer, pooling in zip(folders, layers, poolings):
-        saved.save_model(
-            where, saved.TrainedModel(layer, words, {"pooling": pooling, "threshold": 0.5})
-        )
+    saved.TrainedModel(layer, words, {"pooling": "last", "threshold": 0.5}).save(folders[0])
+    settings, arrays = storage.read_folder(folders[0], saved.MANIFEST)
+    for where, pooling in zip(folders[1:], ("mean", "course")):
+        where.mkdir()
+        words.save(where / saved.VOCABULARY)
+        changed = {name: array + np.float32(0.1) for name, array in arrays.items()}
+        storage.write_folder(where, saved.MANIFEST, {**settings, "pooling": pooling}, changed)
     model, checkpoint = folders[0], folder / "checkpoints" / "00000005"
     state = {"step": 5, "history": [{"loss": 0.5}], "stream": [1, 2**70]}
-    storage.save_checkpoint(
-        checkpoint.parent, 5, {**get_weights(layers[0]), "step": np.arange(3)}, state
-    )
+    storage.save_checkpoint(checkpoint.parent, 5, {**arrays, "step": np.arange(3)}, state)
 
     def load_model():
         loaded = saved.load_model(model)
@@ -165,7 +163,7 @@ def _of_folders(folder):
                 (other / name).read_bytes() for other in (folders if where == model else [where])
             ]
             for sealed in (False, True):
-                read = _in_folder(where, manifest, name, load, layers[0], sealed)
+                read = _in_folder(where, manifest, name, load, layer, sealed)
                 found.append(
                     Target(
                         f"{kind} {name}{', sealed' * sealed}",
@@ -248,7 +246,7 @@ def _of_pickles(folder):
         pickles.read_pickle(path)
         assert all(isinstance(array, np.ndarray) for array in pickles.read_trax_weights(path))
 
-    init_model(Siamese(9, 2)).save_to_file(str(path))
+    init_model(Siamese(9, 2, "eval", pooling="last")).save_to_file(str(path))
     packed = [path.read_bytes()]
     arrays = [np.ones((2, 3), np.float32), np.arange(4, dtype=np.uint16), np.zeros((), np.float64)]
     content = {
@@ -292,7 +290,7 @@ def _same(data, other):
 
 
 class Slow(BaseException):
-    """Raised into a reader that takes too long; no reader catches it."""
+    """Raised inside a reader that takes too long; no reader catches it."""
 
 
 def _too_slow(signum, frame):
@@ -334,9 +332,9 @@ def attempt(target, data):
             signal.setitimer(signal.ITIMER_REAL, 0)
     except (ValueError, FileNotFoundError) as error:
         if target.names not in str(error):
-            wrong = _told(error)
+            wrong = _described(error)
     except (Exception, Slow) as error:  # a fuzzer's work: whatever it is, it is a finding
-        wrong = _told(error)
+        wrong = _described(error)
     seconds = time.process_time() - start
     if not wrong and seconds > MAX_SECONDS:
         wrong = f"more than {MAX_SECONDS} s"
@@ -349,8 +347,8 @@ def _peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _told(error):
-    """Type and place of an error; the same defect reads the same."""
+def _described(error):
+    """Type and place of an error; the same defect gives the same."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 

@@ -1,5 +1,4 @@
-"""Full disks, folders that cannot be written, odd paths, clocks: one clear sentence, and nothing is
-lost."""
+"""Full disks, locked folders, odd paths, clocks: one clear sentence, and nothing is lost."""
 
 import os
 import subprocess
@@ -12,6 +11,8 @@ from paths import ROOT
 
 from trax_triplet import cli, load_model
 from trax_triplet.storage import folders as storage
+
+pytestmark = pytest.mark.integration  # trainings in processes of their own
 
 SETTINGS = [
     "--batch-size",
@@ -39,7 +40,8 @@ def train(csv, output, before="", steps=4):
     code = textwrap.dedent(before) + textwrap.dedent(f"""
         import sys
         from trax_triplet.cli import main
-        sys.exit(main(["train", {str(csv)!r}, "--output", {str(output)!r}, "--steps", "{steps}", *{SETTINGS}]))
+        arguments = ["train", {str(csv)!r}, "--output", {str(output)!r}, "--steps", "{steps}"]
+        sys.exit(main([*arguments, *{SETTINGS}]))
     """)
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -71,7 +73,7 @@ FULL = """
 
 
 @pytest.mark.parametrize("limit", [30_000, pytest.param(0, marks=pytest.mark.slow)])
-def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(csv, tmp_path, limit):
+def test_a_full_disk_is_reported_and_the_run_goes_on_when_there_is_space(csv, tmp_path, limit):
     output = tmp_path / "run"
     done = train(csv, output, FULL.format(limit=limit))
     assert (
@@ -94,12 +96,13 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(csv, tmp_pat
         np.testing.assert_array_equal(found[name], wanted[name])
 
 
-# Root may write anywhere: without its capabilities it is like everybody else.
+# Root may write anywhere; without its capabilities it is like everybody else.
 POWERLESS = """
     import ctypes
     class Header(ctypes.Structure):
         _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
-    assert ctypes.CDLL(None).capset(ctypes.byref(Header(0x20080522, 0)), ctypes.byref((ctypes.c_uint32 * 6)())) == 0
+    header, nothing = Header(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset(ctypes.byref(header), ctypes.byref(nothing)) == 0
 """
 
 

@@ -1,5 +1,4 @@
-"""No damaged file does more than being refused in words: at random, by found inputs, and whatever
-text is written."""
+"""A damaged file is refused in words and does no more: at random, by inputs found, of any text."""
 
 import csv
 import io
@@ -20,12 +19,12 @@ from trax_triplet.data.reader import read_pairs
 from trax_triplet.data.vocabulary import Vocabulary
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=40)
-untimed = settings(deadline=None)
+few = settings(deadline=None, max_examples=40)
 QUESTION = TEXT.filter(str.strip)
 
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="memory is measured as Linux tells of it"
+    sys.platform != "linux", reason="memory is measured as Linux reports it"
 )
 
 
@@ -39,8 +38,9 @@ def targets(folder):
     return {target.name: target for target in fuzz.targets(folder)}
 
 
-def test_three_thousand_damaged_files():
-    assert fuzz.run(3000, seed=1)["findings"] == []
+@pytest.mark.parametrize("inputs", [800, pytest.param(8000, marks=pytest.mark.integration)])
+def test_damaged_files(inputs):
+    assert fuzz.run(inputs, seed=1)["findings"] == []
 
 
 @pytest.mark.slow
@@ -96,19 +96,11 @@ def test_empty_files(targets):
         assert fuzz.attempt(target, b"")[0] == "", target.name
 
 
-def test_a_header_of_many_names_is_not_told_in_full(folder):
+def test_a_header_of_many_names_is_shown_in_part(folder):
     (folder / "wide.csv").write_text("id," * 10_000 + "\n1\n")
     with pytest.raises(ValueError, match="expected the columns") as caught:
         read_pairs(folder / "wide.csv")
     assert len(str(caught.value)) < 1000
-
-
-def test_brackets_that_only_json_dumps_cannot_follow(targets):
-    """The digest of a manifest goes one step deeper than its reading; at which depth depends on the
-    caller's."""
-    for depth in range(800, 1000):
-        data = b'{"format": 1, "settings": {"x": %s}, "files": {}}' % (b"[" * depth + b"]" * depth)
-        assert fuzz.attempt(targets["model model.json"], data)[0] == "", depth
 
 
 def test_numbers_of_questions_with_odd_blanks(folder):
@@ -200,7 +192,7 @@ def test_the_same_seed_gives_the_same_inputs(targets):
 # Whatever text is written.
 
 
-@untimed
+@few
 @given(
     st.lists(st.tuples(QUESTION, QUESTION, st.sampled_from("01")), min_size=1, max_size=5),
     st.sampled_from(",;\t"),
@@ -208,7 +200,7 @@ def test_the_same_seed_gives_the_same_inputs(targets):
 )
 def test_texts_that_csv_writes_are_read_back(folder, rows, separator, all_quoted):
     # Until Python 3.13 csv.writer leaves a carriage return unquoted where lines end with a line
-    # feed alone.
+    # feed only.
     ends = {"lineterminator": "\n", "quoting": csv.QUOTE_ALL} if all_quoted else {}
     stream = io.StringIO(newline="")
     csv.writer(stream, delimiter=separator, **ends).writerows(
@@ -219,7 +211,7 @@ def test_texts_that_csv_writes_are_read_back(folder, rows, separator, all_quoted
     assert [*zip(pairs.question1, pairs.question2, map(str, pairs.is_duplicate))] == rows
 
 
-@untimed
+@few
 @given(
     st.binary(max_size=200),
     st.sampled_from([b"", b"question1,question2,is_duplicate\n", b"\x1f\x8b\x08"]),
@@ -232,7 +224,7 @@ def test_arbitrary_bytes_are_pairs_or_a_ValueError(folder, data, before):
         assert str(folder / "bytes.csv") in str(error)
 
 
-@untimed
+@few
 @given(
     st.lists(
         TEXT.filter(lambda word: word and "\n" not in word and word != "<PAD>"),
@@ -247,7 +239,7 @@ def test_words_that_a_vocabulary_writes_are_read_back(folder, words, buckets):
     assert loaded == Vocabulary(words, buckets=buckets) and loaded.words == tuple(words)
 
 
-@untimed
+@few
 @given(
     st.binary(max_size=60),
     st.sampled_from([b"", b"# trax-triplet vocabulary 1 tokenizer=words/1 words=2 buckets=0\n"]),

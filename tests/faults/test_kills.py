@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.integration  # trainings in processes of their own
+
 HERE = Path(__file__).parent
 
 

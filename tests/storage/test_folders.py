@@ -123,6 +123,15 @@ def test_damage_is_one_clear_error(folder, damage):
     assert str(caught.value).startswith(f"{folder} is not a valid folder of trax-triplet: ")
 
 
+def test_brackets_that_only_json_dumps_cannot_follow(folder):
+    """The digest goes one step deeper than reading; at which depth depends on the caller's."""
+    for depth in range(800, 1000):
+        text = '{"format": 1, "settings": {"x": %s}, "files": {}}' % ("[" * depth + "]" * depth)
+        (folder / "all.json").write_text(text)
+        with pytest.raises(ValueError, match="all.json"):
+            read(folder)
+
+
 def test_limits(folder, monkeypatch):
     monkeypatch.setattr(storage, "MAX_FILE_BYTES", 7)
     with pytest.raises(ValueError, match="words.txt should have 8 bytes, but has 8"):
