@@ -1,9 +1,9 @@
 """Questions a second from raw text to vectors: ours, and all-MiniLM-L6-v2 of sentence-transformers
 if installed.
 
-    python benchmarks/embed.py                                        # generated questions
-    python benchmarks/embed.py --csv pairs.csv --json embed.json      # yours
-    python benchmarks/embed.py --csv pairs.csv --minilm FOLDER        # with MiniLM's files from a folder
+    python benchmarks/embed.py                                     # generated questions
+    python benchmarks/embed.py --csv pairs.csv --json embed.json   # yours
+    python benchmarks/embed.py --csv pairs.csv --minilm FOLDER     # and MiniLM, from its files
 
 Ours is of the size that `train` makes (d = 128, state after the last word), with the CSV's
 vocabulary and random weights: speed does not depend on them. Each side embeds what it can of the
@@ -59,8 +59,9 @@ def main():
         for name in sides
     ]
     title = (
-        f"Embedding {len(questions)} questions ({len(set(questions))} distinct, {len(vocabulary)} ids, "
-        f"{sum(map(len, ids)) / len(ids):.1f} words each); the first call took {first:.1f} s with compiling"
+        f"Embedding {len(questions)} questions ({len(set(questions))} distinct, "
+        f"{len(vocabulary)} ids, {sum(map(len, ids)) / len(ids):.1f} words each); "
+        f"the first call took {first:.1f} s with compiling"
     )
     measure.report(
         title,

@@ -1,6 +1,6 @@
 """The loss alone, value and gradient, time and peak memory over the batch size; d = 128, float32.
 
-    python benchmarks/loss.py --json loss.json --plot loss.png        # some minutes; --quick: seconds
+    python benchmarks/loss.py --json loss.json --plot loss.png   # minutes; --quick: seconds
 
 Sides: `ours` (blockwise, the lecture's rule), `autodiff` (the course's formula, differentiated by
 JAX), `floor` (the jitted row maximum of v1 @ v2.T: no loss with a closest negative can do less) and
@@ -201,7 +201,7 @@ def main():
         for r in results
     ]
     report(
-        "The loss alone, value and gradient, d = 128, float32: median time and peak memory of a call",
+        "The loss, value and gradient, d = 128, float32: median time and peak memory of a call",
         columns,
         rows,
         packages=("jax", "numpy", "torch", "pytorch-metric-learning"),

@@ -115,7 +115,8 @@ def _processor():
     lines = {key.strip(): value.strip() for key, value in lines.items()}
     flags = lines.get("flags", "").split()
     vectors = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "no AVX")
-    return f"{lines.get('model name', platform.machine())} ({vectors}, {lines.get('cache size', '?')} cache)"
+    name, cache = lines.get("model name", platform.machine()), lines.get("cache size", "?")
+    return f"{name} ({vectors}, {cache} cache)"
 
 
 def table(columns, rows):

@@ -51,7 +51,7 @@ def trax_course(stream, vocab_size, d_model):
         tl.Fn("Normalize", lambda x: x / jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True))),
     )
     task = training.TrainTask(
-        map(lambda batch: batch[:2], stream),
+        (batch[:2] for batch in stream),
         tl.Fn("TripletLoss", _trax_loss),
         optimizers.Adam(0.01),
         sample_batch=(np.ones((2, 2), np.int32),) * 2,
@@ -172,7 +172,9 @@ def keras_ours(dataset, vocab_size, d_model):
         `pairs_dataset`.
         vocab_size, d_model: sizes of the model.
     """
-    from trax_triplet.keras import ModifiedTripletLoss, keras, to_keras
+    import keras
+
+    from trax_triplet.keras import ModifiedTripletLoss, to_keras
 
     model = to_keras(
         init_model(Siamese(vocab_size, d_model, "eval", pooling="last", embedding_stddev=0.1))

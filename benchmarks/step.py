@@ -1,8 +1,8 @@
 """One training step of ours, of the course in Trax, of the course in Keras and of PyTorch, side by
 side in one run.
 
-    python benchmarks/step.py --json step.json                   # equal shapes: 256 pairs of 32 and of 64 words
-    python benchmarks/step.py --csv pairs.csv --json step.json   # and whole batches of real pairs
+    python benchmarks/step.py --json step.json                   # 256 pairs of 32 and 64 words
+    python benchmarks/step.py --csv pairs.csv --json step.json   # and batches of real pairs
 
 A step is forward, backward and Adam at batch 256, d = 128, vocabulary 41 699. PyTorch is left out
 where it is not installed. Ratios are of medians of slices that took turns in this very run.
@@ -99,8 +99,7 @@ def _arguments():
     return args
 
 
-# --- equal shapes
-# ----------------------------------------------------------------------------------------
+# --- equal shapes ---
 
 
 def equal_shapes(args, length, pairs):
@@ -125,9 +124,9 @@ def equal_shapes(args, length, pairs):
     fastest = max(speeds, key=speeds.get)
     floor, adam = flops / speeds[fastest], measure.median(times, ADAM)
     title = (
-        f"A training step, {args.batch} x {length}, all rows full, {args.ids} ids ({IDS[args.ids]}; "
-        f"{distinct:.0f} distinct ids a batch), vocabulary {args.vocabulary}; {len(times[OURS])} slices of "
-        f"{args.slice} steps"
+        f"A training step, {args.batch} x {length}, all rows full, {args.ids} ids "
+        f"({IDS[args.ids]}; {distinct:.0f} distinct ids a batch), vocabulary {args.vocabulary}; "
+        f"{len(times[OURS])} slices of {args.slice} steps"
     )
     rows = [
         [
@@ -143,8 +142,8 @@ def equal_shapes(args, length, pairs):
     columns = ["side", "ms", "x ours", "x products", "x (products + Adam)"]
     print(f"\n{title}\n\n{measure.table(columns, rows)}\n")
     print(
-        "Floor: {:.1f} GFLOP at {:.0f} GFLOP/s: {:.1f} ms; Adam over the whole table: {:.1f} ms. Products in JAX in "
-        "this run: {}\n".format(
+        "Floor: {:.1f} GFLOP at {:.0f} GFLOP/s: {:.1f} ms; Adam over all rows: {:.1f} ms. "
+        "Products in JAX in this run: {}\n".format(
             flops / 1e9,
             speeds[fastest] / 1e9,
             1e3 * floor,
@@ -228,8 +227,7 @@ def _timed(calls, n_steps, **how):
     return {name: [seconds / n_steps for seconds in list_] for name, list_ in times.items()}
 
 
-# --- real batches
-# ----------------------------------------------------------------------------------------
+# --- real batches ---
 
 
 def _read(args):
@@ -280,8 +278,9 @@ def real_batches(args, pairs, compiled):
         for name in times
     ]
     title = (
-        f"Batches of {args.batch} real pairs of {len(pairs['ids'][0])}, from lists of ids to updated weights, "
-        f"vocabulary {pairs['vocabulary']}; {len(times[OURS])} slices of {n_steps} batches"
+        f"Batches of {args.batch} real pairs of {len(pairs['ids'][0])}, from lists of ids to "
+        f"updated weights, vocabulary {pairs['vocabulary']}; {len(times[OURS])} slices of "
+        f"{n_steps} batches"
     )
     columns = [
         "side",
@@ -295,8 +294,9 @@ def real_batches(args, pairs, compiled):
     ]
     print(f"\n{title}\n\n{measure.table(columns, rows)}\n")
     print(
-        f"Planning is done once an epoch; each batch is charged its share. 'compiled' counts programs before the "
-        f"timing (those of 'ours' are shared by its three sides); in it JAX compiled {late}.\n"
+        "Planning is done once an epoch; each batch is charged its share. 'compiled' counts "
+        "programs before the timing (those of 'ours' are shared by its three sides); during it JAX "
+        f"compiled {late}.\n"
     )
     return {
         "title": title,

@@ -62,7 +62,8 @@ def main():
         for name in times
     ]
     measure.report(
-        f"{n} batches of {BATCH} real pairs, vocabulary {pairs['vocabulary']}; {len(times[ALL])} rounds",
+        f"{n} batches of {BATCH} real pairs, vocabulary {pairs['vocabulary']}; "
+        f"{len(times[ALL])} rounds",
         ["variant", "ms a batch", "x as it is"],
         rows,
         packages=("trax", "jax", "numpy"),
@@ -141,8 +142,7 @@ def _steps(batches, vocab_size, new_workspace=False):
     return run
 
 
-# --- variants: each a function of batches and vocabulary size
-# ------------------------------------------
+# --- variants: each a function of batches and vocabulary size ---
 
 
 def as_it_is(batches, vocab_size):

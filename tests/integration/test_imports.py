@@ -28,7 +28,6 @@ WITHOUT_FRAMEWORK = [
     "trax_triplet.distributed.launch",
     "trax_triplet.evaluation",
     "trax_triplet.inference",
-    "trax_triplet.keras",
     "trax_triplet.loss",
     "trax_triplet.model",
     "trax_triplet.plots",

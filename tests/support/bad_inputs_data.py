@@ -267,8 +267,7 @@ row("training.run.train", TypeError, "validation must be", PAIRS, FOLDER, valida
 row("training.settings.TrainSettings", ValueError, "batch_size must be", batch_size=1)
 row("training.settings.TrainSettings", TypeError, "batch_size must be", batch_size="256")
 
-# --- evaluation, pictures
-# ---------------------------------------------------------------------------------
+# --- evaluation, pictures ---
 
 SCORES, LABELS = [0.9, 0.1, 0.8], [1, 0, 1]
 BY_THRESHOLD = ("confusion", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "report")
@@ -374,8 +373,7 @@ for f in ("explore", "Explorer"):
     row(f"plots.explorer.{f}", ValueError, "closest: expected", SQUARE, closest="x")
     row(f"plots.explorer.{f}", TypeError, "margin must be", SQUARE, "x")
 
-# --- course, checks
-# ---------------------------------------------------------------------------------------
+# --- course, checks ---
 
 row("course.data_generator", ValueError, "at least one.*got 0 and 0", [], [], 2)
 row("course.data_generator", ValueError, "as many questions.*got 1 and 2", [[2]], [[2], [3]], 2)

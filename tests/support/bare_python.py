@@ -10,7 +10,7 @@ PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
 
 
 def python(*arguments, **environment):
-    """Runs Python in a process that knows nothing of ours but where the package and these helpers are."""
+    """Runs Python in a process that knows of ours only where the package and the helpers are."""
     ours = ("TF_CPP_MIN_LOG_LEVEL", "TRAX_TRIPLET_REPAIRS", "PYTHONWARNINGS", "XLA_FLAGS")
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     inherited.update(PYTHONPATH=PATH, JAX_PLATFORMS="cpu", **environment)

@@ -10,8 +10,7 @@ import numpy as np
 
 from trax_triplet.compat import fastmath, lr_schedules, optimizers, tl, training
 
-# --- the lecture, in plain NumPy
-# ---------------------------------------------------------------------------
+# --- the lecture, in plain NumPy ---
 
 
 def norm(x):
@@ -53,8 +52,7 @@ def loops(sim, margin):
     return l1, l2
 
 
-# --- the assignment
-# ---------------------------------------------------------------------------------------
+# --- the assignment ---
 
 
 def trax_loss(v1, v2, margin=0.25, eye=2.0, axis=1, of=jnp, reduce="mean", mean=None):
@@ -108,7 +106,7 @@ def batches(
     places = list(range(len(Q1)))
     if mutate:
         Q1[0] += [pad]
-    if shuffle and shuffles or shuffles == "always":
+    if (shuffle and shuffles) or shuffles == "always":
         random.shuffle(places)
     other = random.sample(places, len(places)) if shuffle and apart else places
     input1, input2, i = [], [], 0
@@ -243,6 +241,9 @@ def model_of(
     return side_by_side(one, one if shared else tower())
 
 
+SCHEDULE = lr_schedules.warmup_and_rsqrt_decay(400, 0.01)
+
+
 def loop_of(
     Siamese,
     TripletLoss,
@@ -251,7 +252,7 @@ def loop_of(
     output_dir="model/",
     *,
     optimizer=None,
-    schedule=lr_schedules.warmup_and_rsqrt_decay(400, 0.01),
+    schedule=SCHEDULE,
     loss=None,
     metrics=None,
     evaluations=1,
