@@ -199,8 +199,8 @@ def test_mistakes(csv, tmp_path, capsys):
     assert cli.main([*command, "--processes", "2"]) == 2
     assert "--coordinator, --processes and --process-id come together" in capsys.readouterr().err
     for options, words in (
-        (["localhost", "2", "0"], "the coordinator is host:port"),
-        (["localhost:1", "2", "2"], "each has a number from 0 to N - 1; got number 2 of 2"),
+        (["localhost", "2", "0"], "coordinator must be host:port"),
+        (["localhost:1", "2", "2"], "process_id must be an integer from 0 to 1"),
     ):
         pairs = zip(("--coordinator", "--processes", "--process-id"), options)
         assert cli.main([*command, *(x for pair in pairs for x in pair)]) == 2

@@ -278,9 +278,17 @@ row("_files.read_bytes", FileNotFoundError, "no such file", "no such file", 10)
 row("_files.read_bytes", IsADirectoryError, "folder", FOLDER, 10)
 row("_files.read_bytes", ValueError, "larger than 3 bytes", TEXT, 3)
 row("_files.gunzip", ValueError, "damaged or truncated", b"\x1f\x8b", 10, "q.gz")
-row("distributed.processes.join", ValueError, "host:port.*'localhost'", "localhost", 2, 0)
-row("distributed.processes.join", ValueError, "number 2 of 2", "localhost:1", 2, 2)
-row("distributed.processes.join", ValueError, "at least 1.*0", "localhost:1", 2, 0, timeout=0)
+for arguments, error, name in (
+    (("localhost", 2, 0), ValueError, "coordinator"),
+    ((":1234", 2, 0), ValueError, "coordinator"),
+    ((None, 2, 0), TypeError, "coordinator"),
+    (("localhost:1", 1, 0), ValueError, "processes"),
+    (("localhost:1", 2.0, 0), TypeError, "processes"),
+    (("localhost:1", 2, 2), ValueError, "process_id"),
+    (("localhost:1", 2, 0, 0), ValueError, "timeout"),
+    (("localhost:1", 2, 0, True), TypeError, "timeout"),
+):
+    row("distributed.processes.join", error, f"{name} must be", *arguments)
 row(
     "inference.trax_model.load_trax_model",
     FileNotFoundError,

@@ -1,17 +1,32 @@
-"""Arrays on several devices, on old JAX and new; knows no Trax. Nothing here starts a backend at
-import.
+"""Arrays on several devices, on old JAX and new; without Trax, and no backend starts at import.
 
 `jax.device_put_replicated` is gone, and since JAX 0.8 `jax.pmap` refuses arrays that were placed
 otherwise.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
+
+from trax_triplet._typing import Array
+
+__all__ = [
+    "all_gather_local_first",
+    "axis_size",
+    "over_local_devices",
+    "pmap",
+    "pmap_refuses_placed_arrays",
+    "replicate",
+]
 
 
-def over_local_devices(n_devices, axis):
+def over_local_devices(n_devices: int, axis: str) -> jax.sharding.NamedSharding:
     """The sharding that gives each of the first `n_devices` local devices one row.
 
     Args:
@@ -29,7 +44,7 @@ def over_local_devices(n_devices, axis):
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(axis))
 
 
-def replicate(array, n_devices, axis):
+def replicate(array: Array, n_devices: int, axis: str) -> jax.Array:
     """One copy of `array` on each device, as `jax.device_put_replicated` made it.
 
     Args:
@@ -48,10 +63,9 @@ def replicate(array, n_devices, axis):
     return jax.device_put(copies, over_local_devices(n_devices, axis))
 
 
-@functools.lru_cache(maxsize=None)
-def pmap_refuses_placed_arrays():
-    """Whether `jax.pmap` fails on an array that was put on one device; tried once, which starts the
-    backend.
+@functools.cache
+def pmap_refuses_placed_arrays() -> bool:
+    """Whether `jax.pmap` fails on an array that was put on one device; trying starts the backend.
 
     Example:
         >>> isinstance(pmap_refuses_placed_arrays(), bool)
@@ -68,7 +82,7 @@ def pmap_refuses_placed_arrays():
     return False
 
 
-def pmap(function, axis_name=None, **options):
+def pmap(function: Callable, axis_name: str | None = None, **options: Any) -> Callable:
     """`jax.pmap`, to which arrays come from wherever they are.
 
     Args:
@@ -83,18 +97,18 @@ def pmap(function, axis_name=None, **options):
         [[2.0, 2.0]]
     """
     mapped = jax.pmap(function, axis_name=axis_name, **options)
-    over_devices = functools.lru_cache(maxsize=None)(over_local_devices)
+    over_devices = functools.cache(over_local_devices)
     if set(options) - {"donate_argnums"}:
         return mapped
 
-    def place(x):
-        if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer) or not x.ndim:
+    def place(x: Array) -> Array:
+        if not isinstance(x, jax.Array) or isinstance(x, Tracer) or not x.ndim:
             return x
         sharding = over_devices(x.shape[0], axis_name or "batch")
         return x if x.sharding == sharding else jax.device_put(x, sharding)
 
     @functools.wraps(mapped)
-    def placed(*arguments):
+    def placed(*arguments: Any) -> Any:
         if pmap_refuses_placed_arrays():
             arguments = jax.tree_util.tree_map(place, arguments)
         return mapped(*arguments)
@@ -102,9 +116,8 @@ def pmap(function, axis_name=None, **options):
     return placed
 
 
-def axis_size(axis):
-    """How many devices there are along a mapped axis, inside `pmap`, `shard_map` or `vmap`; None
-    outside.
+def axis_size(axis: str) -> int | None:
+    """The devices along a mapped axis, inside `pmap`, `shard_map` or `vmap`; None outside.
 
     Args:
         axis: name of the axis.
@@ -112,8 +125,8 @@ def axis_size(axis):
     Example:
         >>> axis_size("batch") is None
         True
-        >>> pmap(lambda x: x * axis_size("batch"), axis_name="batch")(np.ones((1, 2), np.float32)).tolist()
-        [[1.0, 1.0]]
+        >>> jax.vmap(lambda x: x * axis_size("batch"), axis_name="batch")(np.ones(2)).tolist()
+        [2.0, 2.0]
     """
     try:
         return jax.lax.psum(1, axis)
@@ -121,8 +134,8 @@ def axis_size(axis):
         return None
 
 
-def all_gather_local_first(tree, axis):
-    """The rows of all devices along a mapped axis, turned so that the device's own ones come first.
+def all_gather_local_first(tree: Any, axis: str) -> Any:
+    """The rows of all devices along a mapped axis, rolled so that the device's own come first.
 
     Args:
         tree: arrays (rows, ...), or tuples of them; None stays None.
@@ -132,12 +145,15 @@ def all_gather_local_first(tree, axis):
         Arrays (devices x rows, ...), differentiable.
 
     Example:
-        >>> pmap(lambda x: all_gather_local_first(x, "batch"), axis_name="batch")(np.ones((1, 2), np.float32)).tolist()
-        [[1.0, 1.0]]
+        >>> rows = np.array([[1, 2], [3, 4]])  # of two devices
+        >>> gather = jax.vmap(lambda x: all_gather_local_first(x, "batch"), axis_name="batch")
+        >>> gather(rows).tolist()
+        [[1, 2, 3, 4], [3, 4, 1, 2]]
     """
     first = jax.lax.axis_index(axis)
 
-    def gather(x):
-        return jax.numpy.roll(jax.lax.all_gather(x, axis, tiled=True), -first * x.shape[0], axis=0)
+    def gather(x: Array) -> jax.Array:
+        everyone = jax.lax.all_gather(x, axis, tiled=True)
+        return jax.numpy.roll(everyone, -first * x.shape[0], axis=0)
 
     return jax.tree_util.tree_map(gather, tree)

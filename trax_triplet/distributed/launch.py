@@ -1,9 +1,11 @@
-"""What JAX ends without a word for people is said in words: the work goes on in a child process.
+"""Starting one of several processes: checks, and a supervisor that reports what JAX aborts.
 
 Where one of several processes of a training dies, the others wait for it until JAX counts it as
-dead, and then JAX aborts them from its C++ code, where Python has no say. Plain Python; to be
-called before JAX is imported.
+dead, and then JAX aborts them from its C++ code, where Python has no say. So the work goes on in a
+child process, and its parent reports the abort. To be called before JAX is imported.
 """
+
+from __future__ import annotations
 
 import os
 import signal
@@ -11,43 +13,40 @@ import sys
 import threading
 import time
 
+from trax_triplet import _validation as check
+
+__all__ = ["check_cluster", "continue_in_child"]
+
 LOST = (
-    "trax-triplet train: error: another process of this training ended, or was silent for {} s (--timeout), so this "
-    "one stopped, too. Start all of them again: they go on from the last checkpoint"
+    "trax-triplet train: error: another process of this training ended, or was silent for {} s "
+    "(--timeout), so this one stopped, too. Start all of them again: they go on from the last "
+    "checkpoint"
 )
 
 
-def check_cluster(coordinator, processes, process_id, timeout):
+def check_cluster(coordinator: str, processes: int, process_id: int, timeout: int) -> None:
     """Checks what `processes.join` takes.
 
     Raises:
-        TypeError: numbers that are not whole, or a coordinator that is no string.
-        ValueError: numbers that do not fit each other, or a coordinator without a port.
+        TypeError: numbers that are not integers, or a coordinator that is not a string.
+        ValueError: numbers that do not fit each other, or a coordinator without host or port.
 
     Example:
         >>> check_cluster("localhost:1234", 2, 0, 60)
     """
+    expected = "host:port, such as localhost:1234"
     if not isinstance(coordinator, str):
-        raise TypeError(f"the coordinator is a string host:port, but it is {coordinator!r}")
-    for name, value in (("processes", processes), ("process_id", process_id), ("timeout", timeout)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} is a whole number, but it is {value!r}")
-    if not coordinator.rpartition(":")[2].isdecimal() or coordinator.startswith(":"):
-        raise ValueError(
-            f"the coordinator is host:port, such as localhost:1234, but it is {coordinator!r}"
-        )
-    if processes < 2 or not 0 <= process_id < processes:
-        raise ValueError(
-            f"of N processes, 2 or more, each has a number from 0 to N - 1; got number {process_id} of "
-            f"{processes}"
-        )
-    if timeout < 1:
-        raise ValueError(f"the timeout is a number of seconds, at least 1, but it is {timeout}")
+        raise check.wrong_type("coordinator", expected, coordinator)
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal():
+        raise check.wrong_value("coordinator", expected, coordinator)
+    check.integer("processes", processes, 2)
+    check.integer("process_id", process_id, 0, processes - 1)
+    check.integer("timeout", timeout, 1)
 
 
-def continue_in_child(timeout):
-    """Returns in a child process; this one waits for it, ends as it ends, and says so if it was
-    aborted.
+def continue_in_child(timeout: int) -> None:
+    """Returns in a child process; this one waits for it, ends as it ends, and reports an abort.
 
     Standard output of C++ libraries, such as gloo's, goes to standard error in the child.
 
@@ -64,7 +63,7 @@ def continue_in_child(timeout):
         _end_with_parent(parent)
         results = os.dup(1)
         os.dup2(2, 1)
-        sys.stdout = open(results, "w", encoding="utf-8")
+        sys.stdout = open(results, "w", encoding="utf-8")  # noqa: SIM115, open to the end
         return
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both; the child decides
         signal.signal(number, lambda number, _: number == signal.SIGTERM and os.kill(child, number))
@@ -75,10 +74,10 @@ def continue_in_child(timeout):
     sys.exit(status if status >= 0 else 128 - status)
 
 
-def _end_with_parent(parent):
-    """Sees to it that this process does not outlive one that was killed."""
+def _end_with_parent(parent: int) -> None:
+    """Ends this process where its parent was killed."""
 
-    def watch():
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.2)
         os._exit(1)

@@ -1,27 +1,41 @@
 """Several processes that train one model, joined by JAX's own runtime (`jax.distributed`).
 
-Each process has its share of every batch; gradients are averaged and negatives come from all (see
-`loss`). One of them, the chief, writes. With one process all of this is as if it were not there.
+Each process has its shard of every batch; gradients are averaged and negatives come from all (see
+`loss`). The first of them writes. With one process all of this is as if it were not there.
 """
+
+from __future__ import annotations
 
 import contextlib
 import inspect
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from trax_triplet._typing import Array
 from trax_triplet.distributed.launch import check_cluster
+
+__all__ = [
+    "broadcast_from_first",
+    "first_process_first",
+    "is_first_process",
+    "join",
+    "local_shard",
+    "mean_over_processes",
+    "report_lost_peers",
+]
 
 _Error = getattr(jax.errors, "JaxRuntimeError", RuntimeError)  # its older name is private
 
-DEVICES = (
-    2  # of a process without a GPU: Trax averages gradients only where each process has two or more
-)
+# Of a process without a GPU: Trax averages gradients only where each process has two or more.
+DEVICES = 2
 
 
-def join(coordinator, processes, process_id, timeout=60):
+def join(coordinator: str, processes: int, process_id: int, timeout: int = 60) -> None:
     """Makes this process one of several. To be called before JAX does anything else.
 
     Args:
@@ -39,7 +53,7 @@ def join(coordinator, processes, process_id, timeout=60):
         >>> join("localhost", 2, 0)
         Traceback (most recent call last):
         ...
-        ValueError: the coordinator is host:port, such as localhost:1234, but it is 'localhost'
+        ValueError: coordinator must be host:port, such as localhost:1234, but it is 'localhost'
     """
     check_cluster(coordinator, processes, process_id, timeout)
     flags = os.environ.get("XLA_FLAGS", "")
@@ -47,10 +61,10 @@ def join(coordinator, processes, process_id, timeout=60):
         os.environ["XLA_FLAGS"] = (
             f"{flags} --xla_force_host_platform_device_count={DEVICES}".strip()
         )
-    if hasattr(jax.config, "jax_cpu_collectives_implementation"):  # older ones have GPUs alone
+    if hasattr(jax.config, "jax_cpu_collectives_implementation"):  # older ones have GPUs only
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     known = inspect.signature(jax.distributed.initialize).parameters
-    limits = {
+    limits: dict[str, Any] = {
         name: timeout
         for name in (
             "initialization_timeout",
@@ -69,7 +83,7 @@ def join(coordinator, processes, process_id, timeout=60):
 
 
 @contextlib.contextmanager
-def report_lost_peers():
+def report_lost_peers() -> Iterator[None]:
     """Context: where another process was lost, the error says so.
 
     Raises:
@@ -91,8 +105,8 @@ def report_lost_peers():
         ) from error
 
 
-def is_first_process():
-    """Whether this process writes.
+def is_first_process() -> bool:
+    """Whether this process is the one that writes.
 
     Example:
         >>> is_first_process()
@@ -101,9 +115,8 @@ def is_first_process():
     return jax.process_index() == 0
 
 
-def local_shard(batch):
-    """The rows of a batch that this process has to compute: arrays (rows, ...) of which each gives
-    as many.
+def local_shard(batch: tuple[Array, ...]) -> tuple[np.ndarray, ...]:
+    """The rows of a batch, arrays (rows, ...), that this process computes.
 
     Example:
         >>> [part.tolist() for part in local_shard((np.array([1, 2]), np.array([3, 4])))]
@@ -113,22 +126,20 @@ def local_shard(batch):
     return tuple(np.split(part, count)[index] for part in batch)
 
 
-def mean_over_processes(x):
+def mean_over_processes(x: Array) -> np.ndarray:
     """The mean over the processes of an array that each of them has.
 
     Example:
         >>> mean_over_processes(np.array([1.0, 2.0])).tolist()
         [1.0, 2.0]
     """
-    return (
-        x
-        if jax.process_count() == 1
-        else np.asarray(multihost_utils.process_allgather(x)).mean(axis=0)
-    )
+    if jax.process_count() == 1:
+        return x
+    return np.asarray(multihost_utils.process_allgather(x)).mean(axis=0)
 
 
-def broadcast_from_first(x):
-    """The chief's array of those that each process has.
+def broadcast_from_first(x: Array) -> np.ndarray:
+    """The first process's array of those that each process has.
 
     Example:
         >>> broadcast_from_first(np.array([1.0])).tolist()
@@ -138,9 +149,8 @@ def broadcast_from_first(x):
 
 
 @contextlib.contextmanager
-def first_process_first():
-    """Context: the chief goes through the block first, then the others: what it writes they can
-    read.
+def first_process_first() -> Iterator[None]:
+    """Context: the first process runs the block before the others, which can read what it writes.
 
     Example:
         >>> with first_process_first():
@@ -150,7 +160,7 @@ def first_process_first():
         yield
         return
     if not is_first_process():
-        multihost_utils.sync_global_devices("the chief's turn")
+        multihost_utils.sync_global_devices("the first process has been through")
     yield
     if is_first_process():
-        multihost_utils.sync_global_devices("the chief's turn")
+        multihost_utils.sync_global_devices("the first process has been through")

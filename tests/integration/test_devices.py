@@ -2,8 +2,8 @@
 
 The checks run in three processes that start this file as a script, all at the same time: one with
 four CPU devices, and two that work together, with two devices each. Each prints one line of JSON:
-what each check gave. That Trax's Loop trains so is in test_compat.py:
-check_negatives_from_all_devices.
+what each check gave. That Trax's Loop trains so is in
+repair_checks.py: check_negatives_from_all_devices.
 """
 
 import contextlib
@@ -19,6 +19,8 @@ import warnings
 import numpy as np
 import pytest
 from paths import ROOT
+
+pytestmark = pytest.mark.integration
 
 BATCH, D = 24, 6
 CASES = {
@@ -176,19 +178,18 @@ def found():
         port = free.getsockname()[1]
     environment = dict(
         os.environ,
-        PYTHONPATH=os.pathsep.join(
-            [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "tests/loss")]
-        ),
+        PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests/support")]),
         JAX_PLATFORMS="cpu",
     )
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    count = "--xla_force_host_platform_device_count="
     processes = [
         subprocess.Popen(
             [sys.executable, __file__, process, str(port)],
             **pipes,
             env=dict(
                 environment,
-                XLA_FLAGS=f"--xla_force_host_platform_device_count={4 if process == 'alone' else 2}",
+                XLA_FLAGS=f"{count}{4 if process == 'alone' else 2}",
             ),
         )
         for process in ("alone", "0", "1")
