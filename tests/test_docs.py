@@ -155,6 +155,14 @@ def test_every_public_name_is_in_the_reference():
         assert names - documented == set(), stub
 
 
+def test_the_map_has_every_module_and_no_other():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page.split("## The map")[1].split("\n\n")[2]
+    modules = " ".join(row.split("|")[2] for row in table.splitlines())
+    there = {path.stem for path in (ROOT / "trax_triplet").rglob("*.py")}
+    assert set(re.findall(r"`(\w+)`", modules)) == there - {"__init__", "__main__"}
+
+
 def test_the_tests_that_contributors_are_pointed_to_exist():
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     tests = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py"))
