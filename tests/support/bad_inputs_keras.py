@@ -30,7 +30,7 @@ rows(
 )
 rows(
     "TripletLossFn",
-    (ValueError, r"v1.*\(3, 2\).*v2.*\(3, 4\)", SIDE, OUT),
+    (ValueError, "v2", SIDE, OUT),
     (TypeError, "v1", SIDE.astype("int32"), SIDE),
     (ValueError, "margin", SIDE, SIDE, NAN),
 )
