@@ -32,7 +32,7 @@ CSVS = {
 
 # What has no row, by the reason.
 MODULES_LEFT_OUT = {
-    "rows in test_bad_input_cli.py": "cli options",
+    "rows in test_bad_input_cli.py": "cli _commands",
     "what mends the libraries; takes what Trax and JAX hand it": """
         compat compat.backends compat.registry distributed.jax_devices _quiet""",
     "inner parts of loss and training; what a user gives was checked on the way there": """

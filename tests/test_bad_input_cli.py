@@ -102,7 +102,9 @@ ROWS = [  # the arguments, and a phrase of the error
             ("buckets", "-1", "buckets must be .*at least 0"),
             ("evaluate-every", "0", "evaluate_every must be .*at least 1"),
             ("seed", "-1", "seed must be .*at least 0"),
-            ("coordinator", "localhost:1", "give all three, or none"),
+            ("coordinator", "localhost:1", "must be given together, or none of them"),
+            ("coordinator", "localhost --processes 2 --process-id 0", "coordinator .*host:port"),
+            ("coordinator", "localhost:1 --processes 2 --process-id 2", "process_id must be"),
         )
     ),
     ("evaluate {at}/missing.csv --model {at}/model", "missing.csv: No such file"),
@@ -181,7 +183,7 @@ def test_a_mistake_is_one_line_and_status_2(at, capsys, arguments, phrase):
         ("train x.csv --output x --tokenizer nltk", "--tokenizer: invalid choice.*words.*course"),
         (
             "train x.csv --output x --hard-from soon",
-            "--hard-from: expected a step, from 0, or 'never', got 'soon'",
+            "--hard-from: expected int or 'never', but got 'soon'",
         ),
         ("train x.csv --output x --margin wide", "--margin: invalid float value: 'wide'"),
         ("train x.csv --output x --unknown", "unrecognized arguments: --unknown"),

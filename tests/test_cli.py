@@ -3,47 +3,17 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 
 import pytest
+from bare_python import python
+from small_run import SETTINGS
 
 import trax_triplet
-from trax_triplet import cli, options
+from trax_triplet import _commands, cli
+from trax_triplet._files import new_file
 from trax_triplet.data import sample
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A small training by command: its CSV and its output folder."""
-    folder = tmp_path_factory.mktemp("cli")
-    assert cli.main(["sample", str(folder / "pairs.csv"), "--pairs", "400", "--seed", "3"]) == 0
-    assert (
-        cli.main(
-            [
-                "train",
-                str(folder / "pairs.csv"),
-                "--output",
-                str(folder / "out put"),
-                "--steps",
-                "4",
-                "--batch-size",
-                "16",
-                "--d-model",
-                "8",
-                "--evaluate-every",
-                "2",
-                "--hard-from",
-                "2",
-                "--neighbours",
-                "4",
-                "--validation-share",
-                "0.3",
-            ]
-        )
-        == 0
-    )
-    return folder
+from trax_triplet.training import run as training
+from trax_triplet.training.settings import TrainSettings
 
 
 def rows_of(path):
@@ -59,133 +29,139 @@ def test_sample_writes_a_csv(tmp_path, capsys):
     assert cli.main(["sample", str(tmp_path / "s.csv"), "--pairs", "50"]) == 0
     assert "wrote 50 question pairs" in capsys.readouterr().out
     rows = rows_of(tmp_path / "s.csv")
-    assert len(rows) == 50 and set(rows[0]) == {
-        "id",
-        "qid1",
-        "qid2",
-        "question1",
-        "question2",
-        "is_duplicate",
-    }
+    columns = {"id", "qid1", "qid2", "question1", "question2", "is_duplicate"}
+    assert len(rows) == 50 and set(rows[0]) == columns
     assert cli.main(["sample", str(tmp_path / "s.csv"), "--pairs", "10", "--json"]) == 0
     assert json_of(capsys) == {"csv": str(tmp_path / "s.csv"), "pairs": 10}
 
 
-def test_train_leaves_a_model(run, capsys):
-    assert (run / "out put" / "model" / "model.json").is_file()
-    again = [
-        "train",
-        str(run / "pairs.csv"),
-        "--output",
-        str(run / "out put"),
-        "--steps",
-        "4",
-        "--batch-size",
-        "16",
-        "--d-model",
-        "8",
-        "--evaluate-every",
-        "2",
-        "--hard-from",
-        "2",
-        "--neighbours",
-        "4",
-        "--validation-share",
-        "0.3",
-        "--json",
-    ]
-    assert cli.main(again) == 0
+def test_train_leaves_a_model_and_goes_on(small_run, capsys):
+    assert re.search(r"best model: step [246], validation AUC 0\.\d{4}, in", small_run.printed)
+    assert "read 300 pairs" in small_run.logged
+    assert (small_run.folder / "model" / "model.json").is_file()
+    assert cli.main([*small_run.command, "--json"]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out)
-    assert result["step"] in (2, 4) and 0 <= result["validation_auc"] <= 1
-    assert "going on from step 4 of 4" in captured.err
+    assert result["step"] in (2, 4, 6) and 0 <= result["validation_auc"] <= 1
+    assert result["threshold"] == small_run.trained.threshold
+    assert result["model"] == str(small_run.folder / "model")
+    assert "going on from step 6 of 6" in captured.err
 
 
-def test_train_with_a_validation_file(run, tmp_path, capsys):
+@pytest.fixture
+def not_trained(small_run, monkeypatch):
+    """What `train` is called with; it answers with the model of the small run."""
+    calls = []
+
+    def train(*arguments, **options):
+        calls.append((arguments, options))
+        return small_run.trained
+
+    monkeypatch.setattr(training, "train", train)
+    return calls
+
+
+def test_train_with_a_validation_file(small_run, tmp_path, capsys, not_trained):
     sample.write_csv(tmp_path / "v.csv", 60, seed=9)
-    assert (
-        cli.main(
-            [
-                "train",
-                str(run / "pairs.csv"),
-                "--output",
-                str(tmp_path / "out"),
-                "--steps",
-                "1",
-                "--batch-size",
-                "8",
-                "--d-model",
-                "4",
-                "--validation",
-                str(tmp_path / "v.csv"),
-            ]
-        )
-        == 0
+    options = ["--output", "out", "--validation", str(tmp_path / "v.csv")]
+    assert cli.main(["train", str(small_run.csv), *options]) == 0
+    err = capsys.readouterr().err
+    shared = re.search(
+        r"(\d+) of 60 validation pairs have a question that is in .*pairs.csv, too", err
     )
-    captured = capsys.readouterr()
-    assert re.search(
-        r"\d+ of 60 validation pairs have a question that is in .*pairs.csv, too", captured.err
-    )
-    assert "read 60 pairs" in captured.err and "best model: step 1, validation AUC" in captured.out
+    [((pairs, output), keywords)] = not_trained
+    validation = keywords["validation"]
+    assert (len(pairs), output, len(validation)) == (300, "out", 60)
+    known = {*pairs.question1, *pairs.question2}
+    both = zip(validation.question1, validation.question2)
+    assert int(shared[1]) >= sum(bool({*questions} & known) for questions in both) > 0
 
 
-def test_evaluate(run, tmp_path, capsys):
-    arguments = ["evaluate", str(run / "pairs.csv"), "--model", str(run / "out put")]
+def test_every_setting_is_an_option(small_run, not_trained, capsys):
+    options = {
+        **SETTINGS,
+        "pooling": "mean",
+        "margin": 0.3,
+        "closest": "hardest",
+        "anchor": "second",
+        "learning_rate": 0.01,
+        "warmup_steps": 3,
+        "word_dropout": 0.2,
+        "embedding_stddev": 0.5,
+        "max_words": 9,
+        "tokenizer": "course",
+        "min_count": 2,
+        "buckets": 7,
+        "seed": 5,
+    }
+    words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+    command = ["train", str(small_run.csv), "--output", "out"]
+    assert cli.main([*command, *words, "--no-implied"]) == 0
+    assert cli.main([*command, "--hard-from", "never", "--embedding-stddev", "trax"]) == 0
+    assert cli.main(command) == 0
+    given, nones, defaults = (keywords["settings"] for _, keywords in not_trained)
+    assert given == TrainSettings(**options, implied=False)
+    assert nones == TrainSettings(hard_from=None, embedding_stddev=None)
+    assert defaults == TrainSettings()
+    sizes = [len(arguments[0]) / len(keywords["validation"]) for arguments, keywords in not_trained]
+    assert 7 < sizes[1] < 12  # a tenth is kept back to validate on
+
+
+def test_evaluate(small_run, tmp_path, capsys):
+    arguments = ["evaluate", str(small_run.csv), "--model", str(small_run.folder)]
     assert cli.main(arguments) == 0
     text = capsys.readouterr().out
-    assert (
-        "ROC AUC" in text and "95 % interval" in text and "at threshold 0.7, the course's" in text
-    )
-    assert (
-        cli.main([*arguments, "--json", "--threshold", "0.5", "--plot", str(tmp_path / "p.png")])
-        == 0
-    )
+    assert "ROC AUC" in text and "95 % interval" in text
+    assert f"at threshold {small_run.trained.threshold:.4f}" in text
+    assert "at threshold 0.7, the course's" in text
+    more = ["--json", "--threshold", "0.5", "--plot", str(tmp_path / "p.png")]
+    assert cli.main([*arguments, *more]) == 0
     result = json_of(capsys)
-    assert result["threshold"] == 0.5 and result["n"] == 400
-    assert result["half"]["chosen_on"] + result["half"]["applied_to"] == 400
+    assert result["threshold"] == 0.5 and result["n"] == 300
+    assert result["half"]["chosen_on"] + result["half"]["applied_to"] == 300
     assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_predict_two_questions(run, capsys):
-    model = ["--model", str(run / "out put" / "model")]
+def test_predict_two_questions(small_run, capsys):
+    model = ["--model", str(small_run.folder / "model")]
     assert cli.main(["predict", *model, "How old are you?", "how old are you?"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("duplicate ") and " 1.0000 " in text
-    assert (
-        cli.main(["predict", *model, "Why?", "Who\x1b[31m?", "--threshold", "1.5", "--json"]) == 0
-    )
+    assert cli.main(["predict", *model, "Why?", "Who?", "--threshold", "1.5", "--json"]) == 0
     result = json_of(capsys)
     assert result["threshold"] == 1.5 and result["answers"][0]["is_duplicate"] is False
+    same = ["How old are you?", "how old are you?", "--json"]
+    similarity = small_run.trained.similarity(same[:1], same[1:2])[0]
+    assert cli.main(["predict", *model, *same, "--threshold", repr(float(similarity))]) == 0
+    assert json_of(capsys)["answers"][0]["is_duplicate"] is False  # not above, but equal
 
 
-def test_control_characters_do_not_reach_the_terminal(run, capsys):
-    assert cli.main(["predict", "--model", str(run / "out put"), "Why?", "Who\x1b[31m?"]) == 0
+def test_control_characters_do_not_reach_the_terminal(small_run, capsys):
+    model = ["--model", str(small_run.folder)]
+    assert cli.main(["predict", *model, "Why?", "Who\x1b[31m?"]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out and "Who\\x1b[31m?" in out
-    assert cli.main(["evaluate", "--model", str(run / "out put"), "pairs\x1b[31m.csv"]) == 2
+    assert cli.main(["evaluate", *model, "pairs\x1b[31m.csv"]) == 2
     error = capsys.readouterr().err
     assert "\x1b" not in error and "pairs\\x1b[31m.csv: No such file" in error
 
 
-def test_no_answer_is_a_formula(run, tmp_path):
-    questions = ["=1+2", "+49 30 1", "-1?", "@me?", "\tWhy?", "Why = who?"]
+def test_predict_a_file(small_run, tmp_path, capsys):
+    questions = ["How old\nare you?", "=1+2", "+49 30 1", "-1?", "@me?", "\tWhy?", "Why = who?"]
     with open(tmp_path / "p.csv", "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["question1", "question2"], *([q, "Why?"] for q in questions)])
-    assert (
-        cli.main(
-            [
-                "predict",
-                "--model",
-                str(run / "out put"),
-                "--csv",
-                str(tmp_path / "p.csv"),
-                "--output",
-                str(tmp_path / "answers.csv"),
-            ]
-        )
-        == 0
-    )
-    assert [row["question1"] for row in rows_of(tmp_path / "answers.csv")] == [
+        rows = [["a", "b"], *([question, "How old are you?"] for question in questions)]
+        csv.writer(file, delimiter=";").writerows(rows)
+    arguments = ["predict", "--model", str(small_run.folder), "--csv", str(tmp_path / "p.csv")]
+    arguments += ["--question1", "a", "--question2", "b"]
+    assert cli.main(arguments) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(questions)
+    assert cli.main([*arguments, "--output", str(tmp_path / "answers.csv")]) == 0
+    rows = rows_of(tmp_path / "answers.csv")
+    assert rows[0]["question2"] == "How old are you?" and rows[0]["is_duplicate"] == "1"
+    assert float(rows[0]["similarity"]) == pytest.approx(1.0, abs=1e-5)
+    # A spreadsheet takes none of them for a formula.
+    assert [row["question1"] for row in rows] == [
+        "How old\nare you?",
         "'=1+2",
         "'+49 30 1",
         "'-1?",
@@ -195,128 +171,42 @@ def test_no_answer_is_a_formula(run, tmp_path):
     ]
 
 
-def test_predict_a_file(run, tmp_path, capsys):
-    (tmp_path / "p.csv").write_text(
-        'a;b\n"How old\nare you?";How old are you?\nWhy?;Who?\n', encoding="utf-8"
-    )
-    arguments = [
-        "predict",
-        "--model",
-        str(run / "out put"),
-        "--csv",
-        str(tmp_path / "p.csv"),
-        "--question1",
-        "a",
-        "--question2",
-        "b",
-    ]
-    assert cli.main(arguments) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
-    assert cli.main([*arguments, "--output", str(tmp_path / "answers.csv")]) == 0
-    rows = rows_of(tmp_path / "answers.csv")
-    assert rows[0]["question1"] == "How old\nare you?" and rows[0]["is_duplicate"] == "1"
-    assert float(rows[0]["similarity"]) == pytest.approx(1.0, abs=1e-5)
-
-
-def test_export(run, tmp_path, capsys):
-    assert cli.main(["export", str(run / "out put"), str(tmp_path / "model.keras")]) == 0
+@pytest.mark.integration
+def test_export(small_run, tmp_path, capsys):
+    assert cli.main(["export", str(small_run.folder), str(tmp_path / "model.keras")]) == 0
     assert re.fullmatch(
         r"wrote .*model.keras \(a Keras model\); threshold 0.\d{4}\n", capsys.readouterr().out
     )
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "saved_model.pb").write_bytes(b"an older one, which is replaced")
-    assert (
-        cli.main(
-            [
-                "export",
-                "--json",
-                "--format",
-                "savedmodel",
-                str(run / "out put"),
-                str(tmp_path / "served"),
-            ]
-        )
-        == 0
-    )
+    export = ["export", "--json", "--format", "savedmodel"]
+    assert cli.main([*export, str(small_run.folder), str(tmp_path / "served")]) == 0
     assert json_of(capsys)["format"] == "savedmodel"
     assert (tmp_path / "served" / "saved_model.pb").stat().st_size > 10_000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "served"]
 
 
-def test_demo(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "DEMO_PAIRS", 600)
-    monkeypatch.setattr(
-        cli,
-        "DEMO_SETTINGS",
-        {
-            "steps": 4,
-            "batch_size": 16,
-            "d_model": 8,
-            "evaluate_every": 2,
-            "hard_from": 2,
-            "neighbours": 4,
-        },
-    )
-    assert cli.main(["demo", "--output", str(tmp_path / "demo")]) == 0
+def test_demo(small_run, tmp_path, capsys, monkeypatch, not_trained):
+    monkeypatch.setattr(_commands, "DEMO_PAIRS", 300)
+    assert cli.main(["demo", "--output", str(tmp_path / "demo"), "--seed", "2"]) == 0
     text = capsys.readouterr().out
     assert "test pairs whose questions were never seen" in text and text.count("duplicate  ") >= 8
-    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == [
-        ".lock",
-        "checkpoints",
-        "history.jsonl",
-        "model",
-        "sample.csv",
-        "scores.png",
-    ]
+    [((pairs, _), keywords)] = not_trained
+    assert 3 < len(pairs) / len(keywords["validation"]) < 7
+    assert keywords["settings"].steps == 800 and keywords["settings"].seed == 2
+    files = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    assert files == ["sample.csv", "scores.png"]
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (
-            ["train", "missing.csv", "--output", "x"],
-            "error: missing.csv: No such file or directory$",
-        ),
-        (["evaluate", "{csv}", "--model", "nowhere"], "no model.json in nowhere"),
-        (
-            ["predict", "--model", "{model}", "only one"],
-            "predict takes two questions, or --csv.*got 1 questions",
-        ),
-        (
-            ["predict", "--model", "{model}", "a", "b", "--csv", "{csv}"],
-            "got 2 questions and --csv",
-        ),
-        (["evaluate", "{csv}", "--model", "{model}", "--label", "same"], "same"),
-        (
-            ["train", "{csv}", "--output", "{model}/x", "--margin", "-1"],
-            "margin must be finite and at least 0",
-        ),
-        (["train", "{csv}", "--output", "{model}/x", "--validation-share", "2"], "fractions"),
-        (["sample", "{csv}/below/a/file.csv"], "file.csv|directory"),
-        (["sample", "x.csv", "--pairs", "-3"], "-3"),
-    ],
-)
-def test_mistakes_are_one_line_and_status_2(run, capsys, arguments, message):
-    names = {"csv": str(run / "pairs.csv"), "model": str(run / "out put")}
-    assert cli.main([a.format(**names) for a in arguments]) == 2
-    captured = capsys.readouterr()
-    error = [line for line in captured.err.splitlines() if ": error: " in line]
-    assert (
-        len(error) == 1
-        and captured.err.endswith(error[0] + "\n")
-        and "Traceback" not in captured.err
-    )
-    assert re.search(message, error[0])
-    assert captured.out == ""
-
-
-@pytest.mark.parametrize(
-    "arguments", [["train"], ["guess"], [], ["sample", "x.csv", "--pairs", "many"]]
-)
-def test_wrong_arguments_are_status_2(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(arguments)
-    assert stopped.value.code == 2
+@pytest.mark.integration
+def test_demo_trains(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_commands, "DEMO_PAIRS", 600)
+    monkeypatch.setattr(_commands, "DEMO_SETTINGS", TrainSettings(**SETTINGS))
+    assert cli.main(["demo", "--output", str(tmp_path / "demo")]) == 0
+    assert "ROC AUC 0." in capsys.readouterr().out
+    files = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    made = [".lock", "checkpoints", "history.jsonl", "model", "sample.csv", "scores.png"]
+    assert files == made
 
 
 def test_ctrl_c_is_status_130(monkeypatch, tmp_path, capsys):
@@ -328,35 +218,82 @@ def test_ctrl_c_is_status_130(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err == "trax-triplet sample: stopped\n"
 
 
-def test_hard_batches_can_be_left_out():
-    parse = options.parser({}).parse_args
-    assert parse(["train", "x.csv", "--output", "x", "--hard-from", "never"]).hard_from is None
-    assert parse(["train", "x.csv", "--output", "x", "--hard-from", "70"]).hard_from == 70
+def raised_here(*_, **__):
+    raise ValueError("a bug\nin two lines")
 
 
+@pytest.mark.parametrize(
+    "bug, words",
+    [
+        (raised_here, "ValueError: a bug in two lines"),  # not by a `raise` of the package
+        (lambda *_, **__: int("many"), "ValueError: invalid literal"),
+        (lambda *_, **__: trax_triplet.sample.generate("many"), "TypeError: n_pairs must be"),
+        (lambda *_, **__: {}["key"], "KeyError: 'key'"),
+        # An operation inside the package, where `raise` statements are for mistakes.
+        (lambda path, *_, **__: new_file(path, "?").__enter__(), "ValueError: invalid mode"),
+    ],
+)
+def test_an_error_of_our_own_is_not_reported_as_the_users(
+    monkeypatch, tmp_path, capsys, bug, words
+):
+    monkeypatch.setattr(sample, "write_csv", bug)
+    assert cli.main(["sample", str(tmp_path / "x.csv")]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"trax-triplet sample: internal error: {words}")
+    assert line.endswith("please report it, with the traceback that --debug shows")
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "sample"], ["sample", "--debug"]])
+def test_debug_shows_the_traceback(arguments, tmp_path, capsys):
+    command = [*arguments, str(tmp_path / "x.csv"), "--pairs", "0"]
+    assert cli.main(command) == 2
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):" and "ValueError: " in lines[-1]
+    assert last.startswith("trax-triplet sample: error: n_pairs must be")
+    assert cli.main([word for word in command if word != "--debug"]) == 2
+    assert capsys.readouterr().err.splitlines() == [last]
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"trax-triplet {trax_triplet.__version__}\n"
+
+
+def test_every_option_is_explained():
+    parsers = [cli._parser()]
+    for parser in parsers:
+        for action in parser._actions:
+            if isinstance(action.choices, dict):  # the commands
+                parsers += action.choices.values()
+                assert set(action.choices) == {x.dest for x in action._choices_actions}
+            else:
+                assert len(action.help) > 12, action.dest
+    assert len(parsers) == 7
+
+
+@pytest.mark.integration
 def test_help_loads_no_framework():
     code = (
         "import sys; from trax_triplet.cli import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "try: main(['train', '--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('trax', 'jax', 'tensorflow', 'numpy') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert all(name in done.stdout for name in ("demo", "sample", "train", "evaluate", "predict"))
+    done = python("-c", code)
+    assert done.stdout.splitlines()[-1] == "[]" and "--neighbours" in done.stdout
 
 
+@pytest.mark.integration
 def test_python_m(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "trax_triplet", "sample", str(tmp_path / "s.csv"), "--pairs", "5"],
-        capture_output=True,
-        text=True,
-    )
+    done = python("-m", "trax_triplet", "sample", tmp_path / "s.csv", "--pairs", "5")
     assert done.returncode == 0 and done.stderr == "" and "wrote 5" in done.stdout
 
 
 def test_public_names():
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", trax_triplet.__version__)
     for name in trax_triplet.__all__:
         assert getattr(trax_triplet, name).__doc__
         assert name in dir(trax_triplet)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        trax_triplet.nothing
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = trax_triplet.nothing

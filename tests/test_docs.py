@@ -11,7 +11,7 @@ import pytest
 from paths import ROOT
 
 import trax_triplet
-from trax_triplet import cli, options
+from trax_triplet import cli
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -59,7 +59,7 @@ def test_blocks_are_of_the_kinds_that_are_tested():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_are_understood(page):
     for arguments in commands(page):
-        assert options.parser({}).parse_args(arguments).command == arguments[0]
+        assert cli._parser().parse_args(arguments).command == arguments[0]
 
 
 def test_code_is_short_enough_for_a_page():

@@ -1,393 +1,298 @@
-"""The command `trax-triplet`: demo, sample, train, evaluate, predict, export.
+"""The command `trax-triplet`: its options, and how its errors are shown.
 
-Results go to stdout, progress to stderr. A user's mistake is one line on stderr and exit status 2.
+Results go to stdout, progress to stderr. A user's mistake is one line on stderr and exit status 2;
+an error of the package's own is one, too, and asks to be reported: exit status 1.
 """
 
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import dis
 import json
-import math
 import os
 import sys
-import time
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from trax_triplet.options import DEMO_PAIRS, TOGETHER, TRAIN_SETTINGS, parser
+from trax_triplet import __version__, _commands
+from trax_triplet.training.settings import TrainSettings, kinds
 
-DEMO_SETTINGS = {
-    "steps": 800,
-    "batch_size": 128,
-    "d_model": 64,
-    "word_dropout": 0.15,
-    "hard_from": 250,
-}
+__all__ = ["main"]
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
         arguments: list of strings; None for those the program was started with.
 
     Returns:
-        Exit status: 0; 2 for a user's mistake; 130 after Ctrl-C.
+        Exit status: 0; 2 for a user's mistake; 1 for an error of the package; 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: after `--help` and `--version`, or if argparse refuses the arguments.
 
     Example:
         >>> main(["evaluate", "--model", "no such folder", "pairs.csv"])
         2
     """
-    options = parser(
-        {
-            "demo": _demo,
-            "sample": _sample,
-            "train": _train,
-            "evaluate": _evaluate,
-            "predict": _predict,
-            "export": _export,
-        }
-    ).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        result = options.run(options)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        print(
-            f"trax-triplet {options.command}: error: {_shown(' '.join(_what(error).split()))}",
-            file=sys.stderr,
-        )
-        return 2
+        result = getattr(_commands, options.command)(options)
     except KeyboardInterrupt:
         print(f"trax-triplet {options.command}: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+        status, text = _reported(error)
+        text = _commands.printable(" ".join(text.split()))
+        print(f"trax-triplet {options.command}: {text}", file=sys.stderr)
+        return status
     if options.json:
         print(json.dumps(result, indent=1))
     return 0
 
 
-def _what(error):
-    if (
-        isinstance(error, OSError) and error.filename is not None
-    ):  # "[Errno 2] ..." says less to a person
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
-def _sample(options):
-    from trax_triplet.data import sample
-
-    n_pairs = sample.write_csv(options.csv, options.pairs, seed=options.seed)
-    if not options.json:
-        print(f"wrote {n_pairs} question pairs to {options.csv}")
-    return {"csv": options.csv, "pairs": n_pairs}
-
-
-def _train(options):
-    from trax_triplet.data import pairs as data
-
-    _join(options)
-    columns = {
-        name: getattr(options, name) for name in ("question1", "question2", "label", "max_skipped")
-    }
-    pairs = _read(options.csv, **columns)
-    if options.validation:
-        validation = _read(options.validation, **columns)
-        known = {data.normalize_text(text) for text in pairs.question1 + pairs.question2}
-        shared = sum(
-            data.normalize_text(a) in known or data.normalize_text(b) in known
-            for a, b in zip(validation.question1, validation.question2)
-        )
-        if shared:
-            _say(
-                f"{shared} of {len(validation)} validation pairs have a question that is in {options.csv}, too: "
-                "expect a better result on them than on new questions"
-            )
-    else:
-        share = options.validation_share
-        if not 0 < share < 1:
-            raise ValueError(
-                f"--validation-share and the rest, to train on, are fractions in (0, 1); got {share}"
-            )
-        (pairs, validation), left_out = data.split_pairs(
-            pairs, (1 - share, share), seed=options.seed
-        )
-        if len(left_out):
-            _say(
-                f"{len(left_out)} pairs are in neither part: their two questions belong to different parts"
-            )
-    settings = {name: getattr(options, name) for name in TRAIN_SETTINGS}
-    trained, seconds = _train_on(pairs, validation, options.output, settings)
-    result = {
-        "model": str(Path(options.output, "model")),
-        "seconds": round(seconds, 1),
-        "threshold": trained.threshold,
-        **{
-            k: trained.settings["training"][k]
-            for k in ("step", "validation_auc", "validation_loss")
-        },
-    }
-    if not options.json:
-        print(
-            f"best model: step {result['step']}, validation AUC {result['validation_auc']:.4f}, in {result['model']}"
-        )
-    return result
-
-
-def _join(options):
-    given = [getattr(options, name.replace("-", "_")) for name, _, _ in TOGETHER]
-    if all(value is None for value in given):
-        return
-    if None in given:
-        raise ValueError(
-            "--coordinator, --processes and --process-id come together: give all three, or none"
-        )
-    from trax_triplet.distributed import launch
-
-    launch.check_cluster(*given, options.timeout)
-    launch.continue_in_child(options.timeout)
-    from trax_triplet.distributed import processes
-
-    _say(f"waiting for {given[1]} processes at {given[0]} ...")
-    processes.join(*given, timeout=options.timeout)
-    if not processes.is_first_process():
-        sys.stdout = open(os.devnull, "w")  # one of them tells the result
-
-
-def _train_on(pairs, validation, output, settings):
-    _say("loading Trax (some seconds) ...")
-    from trax_triplet.training import run as training
-
-    start = time.perf_counter()
-    trained = training.train(pairs, output, validation=validation, **settings)
-    return trained, time.perf_counter() - start
-
-
-def _evaluate(options):
-    from trax_triplet import evaluation
-
-    pairs = _read(
-        options.csv,
-        question1=options.question1,
-        question2=options.question2,
-        label=options.label,
-        max_skipped=options.max_skipped,
-    )
-    trained = _load(options.model)
-    threshold = _threshold(options, trained)
-    scores = trained.similarity(pairs.question1, pairs.question2)
-    labels = pairs.is_duplicate
-    result = evaluation.report(scores, labels, threshold, seed=options.seed)
-    if options.plot:
-        _plot(options.plot, "score_histogram", scores, labels, threshold=threshold)
-        result["plot"] = options.plot
-    if not options.json:
-        print(_report_text(result))
-    return result
-
-
-def _report_text(result):
-    half, auc, accuracy = result["half"], result["roc_auc_interval"], result["accuracy_interval"]
-    return "\n".join(
-        (
-            f"{result['n']} pairs, {100 * result['share']:.1f} % duplicates",
-            f"ROC AUC            {result['roc_auc']:.4f}   (95 % interval {auc[0]:.4f} to {auc[1]:.4f})",
-            f"average precision  {result['average_precision']:.4f}",
-            f"accuracy           {result['accuracy']:.4f}   (95 % interval {accuracy[0]:.4f} to {accuracy[1]:.4f}) "
-            f"at threshold {result['threshold']:.4f}",
-            f"precision, recall  {result['precision']:.4f}, {result['recall']:.4f}; F1 {result['f1']:.4f}",
-            f"accuracy           {result['accuracy_at_0.7']:.4f}   at threshold 0.7, the course's",
-            f"accuracy           {half['accuracy']:.4f}   on one half of the pairs, at the threshold {half['threshold']:.4f} "
-            "that was best on the other",
-        )
+def _reported(error: Exception) -> tuple[int, str]:
+    """The exit status for an error, and what to tell the user."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return 2, f"error: {error.filename}: {error.strerror}"  # str() starts with "[Errno 2]"
+    is_foreseen = isinstance(error, (ValueError, FloatingPointError)) and _is_raised_by_us(error)
+    if isinstance(error, OSError) or is_foreseen:
+        return 2, f"error: {error}"
+    return 1, (
+        f"internal error: {type(error).__name__}: {error}; please report it, with the traceback "
+        "that --debug shows"
     )
 
 
-def _predict(options):
-    from trax_triplet.data import pairs as data
+def _is_raised_by_us(error: Exception) -> bool:
+    """Whether a `raise` statement of this package made the error: a check that found a mistake.
 
-    if bool(options.csv) == bool(options.questions) or len(options.questions) not in (0, 2):
-        raise ValueError(
-            f"predict takes two questions, or --csv with a file of pairs; got {len(options.questions)} "
-            f"questions{' and --csv' if options.csv else ''}"
-        )
-    if options.output and not options.csv:
-        raise ValueError("--output takes the answers for --csv; leave it out with two questions")
-    if options.csv:
-        pairs = _read(
-            options.csv,
-            question1=options.question1,
-            question2=options.question2,
-            label=None,
-            max_skipped=options.max_skipped,
-        )
-    else:
-        pairs = data.Pairs(options.questions[:1], options.questions[1:])
-    trained = _load(options.model)
-    threshold = _threshold(options, trained)
-    scores = trained.similarity(pairs.question1, pairs.question2)
-    answers = [
-        {
-            "question1": q1,
-            "question2": q2,
-            "similarity": round(float(s), 6),
-            "is_duplicate": bool(s > threshold),
-        }
-        for q1, q2, s in zip(pairs.question1, pairs.question2, scores)
-    ]
-    if options.output:
-        _write_answers(options.output, answers)
-    elif not options.json:
-        for answer in answers:
-            print(_answer_text(answer))
-    return {"threshold": threshold, "answers": answers}
+    Nobody has foreseen what a library raises, or an operation such as `int(text)`: that is a bug.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return False
+    code = last.tb_frame.f_code
+    is_ours = Path(__file__).parent in Path(code.co_filename).parents
+    return is_ours and code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
-def _shown(text):
-    """The text with control characters shown, not sent to the terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def _as_text(text):
-    """The text as a spreadsheet shows it: what it would take for a formula gets an apostrophe in
-    front."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
-
-
-def _answer_text(answer):
-    first, second = (_shown(answer[q]) for q in ("question1", "question2"))
-    return (
-        f"{'duplicate    ' if answer['is_duplicate'] else 'not duplicate'}  {answer['similarity']:7.4f}  "
-        f"{first}  |  {second}"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trax-triplet",
+        description="Find duplicate questions with a Siamese LSTM and the modified triplet loss.",
+        epilog="`trax-triplet COMMAND --help` explains a command.",
     )
+    parser.add_argument("--version", action="version", version=f"trax-triplet {__version__}")
+    debug = "show the traceback of an error"
+    parser.add_argument("--debug", action="store_true", help=debug)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add_options, name, text in (
+        (_add_demo_options, "demo", "generate question pairs, train, evaluate and predict: a tour"),
+        (_add_sample_options, "sample", "write a CSV file of generated question pairs"),
+        (_add_train_options, "train", "train a model on a CSV file of question pairs"),
+        (_add_evaluate_options, "evaluate", "measure a model on a CSV file of labelled pairs"),
+        (_add_predict_options, "predict", "tell whether questions are duplicates"),
+        (_add_export_options, "export", "write a model for Keras or TensorFlow"),
+    ):
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        add_options(command)
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        # Suppressed: its default would overwrite a --debug that stands before the command.
+        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=debug)
+    return parser
 
 
-def _write_answers(path, answers):
-    import csv
-
-    from trax_triplet._files import new_file
-
-    with new_file(path) as file:
-        writer = csv.DictWriter(file, ("question1", "question2", "similarity", "is_duplicate"))
-        writer.writeheader()
-        writer.writerows(
-            {
-                **a,
-                "is_duplicate": int(a["is_duplicate"]),
-                **{name: _as_text(a[name]) for name in ("question1", "question2")},
-            }
-            for a in answers
-        )
-    _say(f"wrote {len(answers)} answers to {path}")
-
-
-def _demo(options):
-    from trax_triplet import evaluation
-    from trax_triplet.data import pairs as data
-    from trax_triplet.data import reader, sample
-
-    output = Path(options.output)
-    output.mkdir(parents=True, exist_ok=True)
-    csv = output / "sample.csv"
-    sample.write_csv(csv, DEMO_PAIRS, seed=options.seed)
-    (train, validation, test), _ = data.split_pairs(
-        reader.read_pairs(csv), (0.7, 0.15, 0.15), seed=options.seed
+def _add_demo_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--output",
+        default="trax-triplet-demo",
+        metavar="FOLDER",
+        help="folder for the question pairs, the model and a plot (default: %(default)s)",
     )
-    _say(
-        f"generated {DEMO_PAIRS} question pairs ({csv}): {len(train)} to train, {len(validation)} to validate, "
-        f"{len(test)} to test"
+    _add_seed(command, "the question pairs, their split and the training")
+
+
+def _add_sample_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("csv", help="CSV file to write")
+    command.add_argument(
+        "--pairs",
+        type=int,
+        default=_commands.DEMO_PAIRS,
+        metavar="INT",
+        help="number of question pairs to generate (default: %(default)s)",
     )
-    trained, seconds = _train_on(train, validation, output, {**DEMO_SETTINGS, "seed": options.seed})
-    threshold = trained.threshold
-    scores = trained.similarity(test.question1, test.question2)
-    result = evaluation.report(scores, test.is_duplicate, threshold, seed=options.seed)
-    _plot(output / "scores.png", "score_histogram", scores, test.is_duplicate, threshold=threshold)
-    examples = [
-        {
-            "question1": test.question1[i],
-            "question2": test.question2[i],
-            "similarity": float(scores[i]),
-            "is_duplicate": bool(scores[i] > threshold),
-            "label": int(test.is_duplicate[i]),
-        }
-        for i in range(8)
-    ]
-    if not options.json:
-        print(
-            f"trained {seconds:.0f} s; on {result['n']} test pairs whose questions were never seen: "
-            f"ROC AUC {result['roc_auc']:.3f}, accuracy {result['accuracy']:.3f} "
-            f"(always 'no': {1 - result['share']:.3f}) at threshold {threshold:.3f}"
-        )
-        for example in examples:
-            right = "" if example["is_duplicate"] == bool(example["label"]) else "   (wrong)"
-            print(_answer_text(example) + right)
-        print(
-            f"model: {output / 'model'}, history: {output / 'history.jsonl'}, picture: {output / 'scores.png'}"
-        )
-        print(
-            f'next: trax-triplet predict --model {output} "How do I learn French?" "How can I learn French?"'
-        )
-    return {**result, "seconds": round(seconds, 1), "examples": examples, "output": str(output)}
+    _add_seed(command, "the random choice of questions")
 
 
-def _export(options):
-    trained = _load(options.model)
+def _add_train_options(command: argparse.ArgumentParser) -> None:
+    command.usage = "trax-triplet train CSV --output FOLDER [option ...]"
+    command.add_argument(
+        "csv", metavar="CSV", help="question pairs: columns question1, question2, is_duplicate"
+    )
+    command.add_argument(
+        "--output",
+        required=True,
+        metavar="FOLDER",
+        help="folder for the model, the checkpoints and the history; the same command goes on from "
+        "the last checkpoint in it",
+    )
+    command.add_argument(
+        "--validation",
+        metavar="CSV",
+        help="labelled pairs to validate on (default: a share of the training file)",
+    )
+    command.add_argument(
+        "--validation-share",
+        type=float,
+        default=0.1,
+        metavar="FLOAT",
+        help="share of the training file to validate on (default: %(default)s)",
+    )
+    _add_column_options(command)
+    _add_settings(command)
+    _add_process_options(command)
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("settings of the training")
+    for setting in dataclasses.fields(TrainSettings):
+        kind, choices = kinds()[setting.name]
+        none = setting.metadata["none"]
+        details: dict[str, Any] = {"type": kind, "metavar": kind.__name__.upper()}
+        if choices:
+            details = {"choices": choices}
+        elif kind is bool:
+            details = {"action": argparse.BooleanOptionalAction}
+        elif none:
+            details["metavar"] += f"|{none}"
+            details["type"] = lambda text, kind=kind, none=none: _or_none(text, kind, none)
+        group.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            default=setting.default,
+            help=f"{setting.metadata['help']} (default: %(default)s)",
+            **details,
+        )
+
+
+def _or_none(text: str, kind: type, none: str) -> Any:
     try:
-        from trax_triplet.keras import convert as keras_export
-    except ImportError as error:  # another backend, or an old Keras: the user's to change
-        raise ValueError(error) from None
-    format = keras_export.export(trained, options.output, format=options.format)
-    result = {
-        "output": options.output,
-        "format": format,
-        "threshold": trained.threshold,
+        return None if text == none else kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected {kind.__name__} or {none!r}, but got {text!r}"
+        ) from None
+
+
+def _add_process_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group(
+        "several processes",
+        "Start the same command in each process, but for --process-id; all of them must see the "
+        "output folder. Instead of the first three options you can set the environment variables "
+        "TRAX_TRIPLET_COORDINATOR, TRAX_TRIPLET_PROCESSES and TRAX_TRIPLET_PROCESS_ID.",
+    )
+    for name, kind, metavar, text in (
+        ("coordinator", str, "HOST:PORT", "address at which process 0 listens"),
+        ("processes", int, "INT", "number of processes"),
+        ("process-id", int, "INT", "number of this process, from 0"),
+    ):
+        variable = f"TRAX_TRIPLET_{name.replace('-', '_').upper()}"
+        default = os.environ.get(variable)
+        group.add_argument(f"--{name}", type=kind, metavar=metavar, help=text, default=default)
+    group.add_argument(
+        "--timeout",
+        type=int,
+        default=60,
+        metavar="SECONDS",
+        help="time to wait for the other processes at the start, and after which one that is "
+        "silent counts as lost (default: %(default)s)",
+    )
+
+
+def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("csv", metavar="CSV", help="labelled question pairs")
+    _add_model_options(command)
+    command.add_argument(
+        "--plot", metavar="PNG", help="file for histograms of the similarities, with the threshold"
+    )
+    _add_seed(command, "the bootstrap intervals and the split into halves")
+    _add_column_options(command)
+
+
+def _add_predict_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "questions", nargs="*", metavar="QUESTION", help="two questions to compare"
+    )
+    _add_model_options(command)
+    command.add_argument("--csv", help="question pairs to compare, instead of two questions")
+    command.add_argument(
+        "--output", metavar="CSV", help="file for the answers to --csv, instead of stdout"
+    )
+    _add_column_options(command, labels=False)
+
+
+def _add_export_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "model", metavar="FOLDER", help="model folder, or the output folder of a training"
+    )
+    command.add_argument("output", metavar="OUT", help="file (.keras) or folder to write")
+    command.add_argument(
+        "--format",
+        choices=("keras", "savedmodel"),
+        help="keras: a file to load and train on with Keras; savedmodel: a folder for TensorFlow "
+        "Serving, from questions to vectors and similarities (default: keras if OUT ends with "
+        ".keras, else savedmodel)",
+    )
+
+
+def _add_model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="FOLDER",
+        help="model folder, or the output folder of a training",
+    )
+    command.add_argument(
+        "--threshold",
+        type=float,
+        metavar="FLOAT",
+        help="similarity above which questions count as duplicates (default: the model's own)",
+    )
+
+
+def _add_column_options(command: argparse.ArgumentParser, labels: bool = True) -> None:
+    group = command.add_argument_group("columns and rows of the CSV file")
+    columns = {
+        "--question1": ("question1", "first questions"),
+        "--question2": ("question2", "second questions"),
+        "--label": ("is_duplicate", "labels, 1 for duplicates and 0 for other pairs"),
     }
-    if not options.json:
-        print(
-            f"wrote {options.output} ({keras_export.FORMATS[format]}); threshold {_shown_threshold(result)}"
-        )
-    return result
+    for option, (default, what) in columns.items():
+        if labels or option != "--label":
+            group.add_argument(
+                option,
+                default=default,
+                metavar="COLUMN",
+                help=f"column of the {what} (default: %(default)s)",
+            )
+    group.add_argument(
+        "--max-skipped",
+        type=float,
+        default=0.01,
+        metavar="FLOAT",
+        help="share of unusable rows above which the file is refused (default: %(default)s)",
+    )
 
 
-def _shown_threshold(result):
-    return "none: choose one" if result["threshold"] is None else f"{result['threshold']:.4f}"
-
-
-def _read(path, **columns):
-    from trax_triplet.data import reader
-
-    pairs = reader.read_pairs(path, **columns)
-    _say(f"read {len(pairs)} pairs from {path}")
-    if pairs.skipped:
-        shown = "; ".join(f"line {line}: {reason}" for line, reason in pairs.skipped[:3])
-        _say(
-            f"left out {len(pairs.skipped)} rows that cannot be used ({shown}{'; ...' if len(pairs.skipped) > 3 else ''})"
-        )
-    return pairs
-
-
-def _load(folder):
-    inside = Path(folder, "model")
-    _say("loading Trax (some seconds) ...")
-    from trax_triplet import _files
-    from trax_triplet.inference.trained_model import load_model
-
-    return load_model(inside if inside.is_dir() or _files.previous(inside).is_dir() else folder)
-
-
-def _threshold(options, trained):
-    threshold = options.threshold if options.threshold is not None else trained.threshold
-    if threshold is None:
-        raise ValueError("this model was saved without a threshold; give one with --threshold")
-    if not math.isfinite(threshold):
-        raise ValueError(f"--threshold must be a finite number, such as 0.7, but it is {threshold}")
-    return threshold
-
-
-def _plot(path, name, *arguments, **options):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from trax_triplet import plots
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    getattr(plots, name)(*arguments, ax=figure.add_subplot(), **options)
-    FigureCanvasAgg(figure).print_png(path)
-
-
-def _say(text):
-    print(text, file=sys.stderr, flush=True)
+def _add_seed(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="INT", help=f"seed of {what} (default: %(default)s)"
+    )

@@ -1,7 +1,7 @@
 """Kills a training at random moments, goes on with it, and compares what it ends with: prints one
 line of JSON.
 
-    python tests/faults/kills.py --kills 100 --folder FOLDER
+    PYTHONPATH=.:tests/support python tests/faults/kills.py --kills 100 --folder FOLDER
 
 Each training is a fork of this process, which has imported everything and started nothing, so that
 it begins at once. Half of the kills come at a random moment of a whole run, half a random moment
@@ -19,25 +19,14 @@ import time
 import warnings
 from pathlib import Path
 
+from small_run import OPTIONS
+
 from trax_triplet import cli
 from trax_triplet.data import sample
 from trax_triplet.storage import folders as storage
 from trax_triplet.training import run as training  # noqa: F401
 
-SETTINGS = [
-    "--steps",
-    "60",
-    "--batch-size",
-    "16",
-    "--d-model",
-    "8",
-    "--evaluate-every",
-    "3",
-    "--hard-from",
-    "30",
-    "--neighbours",
-    "4",
-]
+SETTINGS = [*OPTIONS, "--steps", "60", "--evaluate-every", "3", "--hard-from", "30"]
 MAX_SECONDS = 120  # of one training; more is a hang
 
 

@@ -8,24 +8,12 @@ import textwrap
 import numpy as np
 import pytest
 from paths import ROOT
+from small_run import OPTIONS
 
 from trax_triplet import cli, load_model
 from trax_triplet.storage import folders as storage
 
 pytestmark = pytest.mark.integration  # trainings in processes of their own
-
-SETTINGS = [
-    "--batch-size",
-    "16",
-    "--d-model",
-    "8",
-    "--evaluate-every",
-    "2",
-    "--hard-from",
-    "4",
-    "--neighbours",
-    "4",
-]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +28,8 @@ def train(csv, output, before="", steps=4):
     code = textwrap.dedent(before) + textwrap.dedent(f"""
         import sys
         from trax_triplet.cli import main
-        arguments = ["train", {str(csv)!r}, "--output", {str(output)!r}, "--steps", "{steps}"]
-        sys.exit(main([*arguments, *{SETTINGS}]))
+        arguments = ["train", {str(csv)!r}, "--output", {str(output)!r}, *{OPTIONS}]
+        sys.exit(main([*arguments, "--steps", "{steps}"]))
     """)
     return subprocess.run(
         [sys.executable, "-c", code],

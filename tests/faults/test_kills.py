@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bare_python import PATH
 
 pytestmark = pytest.mark.integration  # trainings in processes of their own
 
@@ -14,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def killed(tmp_path, kills):
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "PYTHONPATH": PATH, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, str(HERE / "kills.py"), "--kills", str(kills), "--folder", str(tmp_path)],
         capture_output=True,

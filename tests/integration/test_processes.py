@@ -13,27 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import ROOT
+from small_run import OPTIONS
 
 from trax_triplet import cli
 from trax_triplet.storage import folders as storage
 
 TIMEOUT = 10
-SETTINGS = [
-    "--batch-size",
-    "16",
-    "--d-model",
-    "8",
-    "--evaluate-every",
-    "2",
-    "--hard-from",
-    "4",
-    "--neighbours",
-    "4",
-    "--word-dropout",
-    "0",
-    "--timeout",
-    str(TIMEOUT),
-]
+SETTINGS = [*OPTIONS, "--word-dropout", "0", "--timeout", str(TIMEOUT)]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +57,9 @@ def start(csv, output, steps):
         str(csv),
         "--output",
         str(output),
+        *SETTINGS,
         "--steps",
         str(steps),
-        *SETTINGS,
     ]
     ways = [
         (["--coordinator", address, "--processes", "2", "--process-id", "0", "--json"], {}),
@@ -132,8 +119,6 @@ def test_two_processes_train_what_one_trains(csv, whole, tmp_path):
             str(csv),
             "--output",
             str(tmp_path / "one"),
-            "--steps",
-            "6",
             *SETTINGS,
         ],
         env=environment(),
@@ -192,16 +177,3 @@ def test_killed_and_started_again_both_end_with_the_same_weights(csv, whole, tmp
     assert found.keys() == wanted.keys()
     for name in wanted:
         np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
-
-
-def test_mistakes(csv, tmp_path, capsys):
-    command = ["train", str(csv), "--output", str(tmp_path / "run")]
-    assert cli.main([*command, "--processes", "2"]) == 2
-    assert "--coordinator, --processes and --process-id come together" in capsys.readouterr().err
-    for options, words in (
-        (["localhost", "2", "0"], "coordinator must be host:port"),
-        (["localhost:1", "2", "2"], "process_id must be an integer from 0 to 1"),
-    ):
-        pairs = zip(("--coordinator", "--processes", "--process-id"), options)
-        assert cli.main([*command, *(x for pair in pairs for x in pair)]) == 2
-        assert words in capsys.readouterr().err

@@ -29,23 +29,25 @@ def test_trains_on_the_duplicates_and_on_what_follows_from_them(parts):
     pairs = concatenate(pairs, Pairs([pairs.question2[i]], ["What else is the same?"], [1]))
     examples = made(pairs, validation, logged.append)
     n = int(pairs.is_duplicate.sum())
-    assert [len(side) for side in examples.ids] == [n + 1, n + 1]
+    assert len(examples.ids1) == len(examples.ids2) == n + 1
     assert logged[0] == (
         f"training on {n} duplicate pairs and 1 that follow from them; the {len(pairs) - n} other "
         "pairs are not used"
     )
     labelled = pairs.select(np.flatnonzero(pairs.is_duplicate))
-    for ids, questions in zip(examples.ids, (labelled.question1, labelled.question2)):
+    for ids, questions in zip(
+        (examples.ids1, examples.ids2), (labelled.question1, labelled.question2)
+    ):
         for row, question in zip(ids, questions):
             np.testing.assert_array_equal(row, examples.vocabulary.encode(question))
-    assert len(made(pairs, validation, implied=False).ids[0]) == n
+    assert len(made(pairs, validation, implied=False).ids1) == n
 
 
 def test_the_settings_reach_vocabulary_and_batches(parts):
     examples = made(*parts, buckets=5, min_count=2, max_words=3, batch_size=8, seed=1)
     assert examples.vocabulary.buckets == 5
     assert len(examples.vocabulary.words) < len(made(*parts).vocabulary.words)
-    ids1, _, groups1, _ = next(examples.stream(lambda: np.ones((len(examples.ids[0]), 2))))
+    ids1, _, groups1, _ = next(examples.stream(lambda: np.ones((len(examples.ids1), 2))))
     assert ids1.shape == (8, 8) and (ids1[:, 3:] == 1).all() and groups1.shape == (8,)
     assert made(*parts, tokenizer="words").vocabulary.tokenizer == "words"
 

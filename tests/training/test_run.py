@@ -6,17 +6,21 @@ import signal
 import numpy as np
 import pytest
 from bare_python import python
-from small_run import SMALL, history, sample_parts, without_speed
+from small_run import SETTINGS, SMALL, history, sample_parts, without_speed
 
 from trax_triplet import evaluation
 from trax_triplet._files import only_writer
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.inference.trained_model import load_model
+from trax_triplet.loss.triplet import triplet_loss
 from trax_triplet.model.siamese import get_weights, set_weights
 from trax_triplet.storage import folders as storage
 from trax_triplet.training import loop
+from trax_triplet.training.examples import Examples
 from trax_triplet.training.run import collapse_warning, train
 from trax_triplet.training.settings import TrainSettings
+
+RUN = TrainSettings(**SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +61,18 @@ def test_keeps_the_model_that_validated_best(small_run, parts):
     chosen = evaluation.best_threshold(scores, validation.is_duplicate)
     assert trained.settings["threshold"] == pytest.approx(float(chosen.threshold), abs=1e-5)
     assert "validation pairs" in trained.settings["threshold_source"]
+    losses = []
+    for ids1, ids2, *groups in Examples(*parts, RUN, print).validation_batches():
+        vectors = [trained._encoder([row[row != 1] for row in ids]) for ids in (ids1, ids2)]
+        rule = {"margin": RUN.margin, "closest": RUN.closest, "anchor": RUN.anchor}
+        losses.append(float(triplet_loss(*vectors, groups=groups, normalize=False, **rule)))
+    assert best["validation_loss"] == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 def test_a_finished_run_is_not_trained_again(small_run, parts):
     folder = small_run.folder
     before = (folder / "history.jsonl").read_text()
-    settings = TrainSettings(**{k: v for k, v in SMALL.items() if k != "progress"}, margin=0.4)
-    again = train(parts[0], folder, validation=parts[1], settings=settings, seed=0, progress=False)
+    again = train(parts[0], folder, validation=parts[1], settings=RUN, seed=0, progress=False)
     assert (folder / "history.jsonl").read_text() == before
     np.testing.assert_array_equal(again.embed(["Why?"]), small_run.trained.embed(["Why?"]))
 
@@ -218,6 +227,7 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
 from small_run import SMALL, sample_parts
 from trax_triplet.training.loop import QuietLoop
+from trax_triplet.training.examples import Examples
 from trax_triplet.training.run import train
 folder, at, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 pairs, validation = sample_parts()
@@ -255,6 +265,7 @@ TWO_DEVICES = """
 import sys
 import jax
 from small_run import SMALL, sample_parts
+from trax_triplet.training.examples import Examples
 from trax_triplet.training.run import train
 assert jax.local_device_count() == 2
 pairs, validation = sample_parts()

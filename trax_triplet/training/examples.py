@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 
@@ -26,8 +27,9 @@ class Examples:
 
     Attributes:
         vocabulary: `Vocabulary` of the questions of `pairs`.
-        ids: word ids of the first and of the second questions that are trained on.
+        ids1, ids2: word ids of the first and of the second questions that are trained on.
         validation: `Pairs` with both labels.
+        validation_labels: int8 (pairs,), their labels.
         validation_ids: word ids of their first questions, then of their second ones.
         fingerprint: SHA-256 of all that the run is made from.
 
@@ -44,19 +46,21 @@ class Examples:
     ) -> None:
         self._settings = settings
         self._duplicates = _duplicates(pairs, settings, log)
-        self._labelled = np.flatnonzero(pairs.is_duplicate)
+        self._labelled = np.flatnonzero(_labels(pairs))
         self._lines = pairs.lines
         self.validation = _with_both_labels(validation, settings.seed, log)
-        questions = [q for both in zip(pairs.question1, pairs.question2) for q in both]
+        self.validation_labels = _labels(self.validation)
+        both = zip(pairs.question1, pairs.question2, strict=True)
+        questions = list(itertools.chain.from_iterable(both))
         self.vocabulary, ids = Vocabulary.build_encoded(
             questions,
             tokenizer=settings.tokenizer,
             min_count=settings.min_count,
             buckets=settings.buckets,
         )
-        ids_of = dict(zip(questions, ids))
+        ids_of = dict(zip(questions, ids, strict=True))
         sides = self._duplicates.question1, self._duplicates.question2
-        self.ids = [[ids_of[question] for question in side] for side in sides]
+        self.ids1, self.ids2 = ([ids_of[question] for question in side] for side in sides)
         self.validation_ids = self.vocabulary.encode_all(
             [*self.validation.question1, *self.validation.question2]
         )
@@ -65,18 +69,25 @@ class Examples:
         )
 
     def stream(self, vectors: Callable[[], np.ndarray]) -> BatchStream:
-        """Endless training batches; `vectors` gives those of the first questions, `ids[0]`."""
-        return self._batches(self._duplicates, self.ids, vectors)
+        """Endless training batches; `vectors` gives those of the first questions, `ids1`."""
+        return self._batches(self._duplicates, self.ids1, self.ids2, vectors)
 
     def validation_batches(self) -> list[tuple]:
         """The batches of the validation pairs labelled 1, on which the loss is computed."""
-        rows = np.flatnonzero(self.validation.is_duplicate)
-        ids = [[self.validation_ids[i] for i in rows + n] for n in (0, len(self.validation))]
-        return self._batches(self.validation.select(rows), ids, None).rest_of_epoch()
+        rows, n = np.flatnonzero(self.validation_labels), len(self.validation)
+        ids1, ids2 = ([self.validation_ids[i] for i in side] for side in (rows, rows + n))
+        return self._batches(self.validation.select(rows), ids1, ids2, None).rest_of_epoch()
 
-    def _batches(self, pairs, ids, vectors) -> BatchStream:
+    def _batches(
+        self,
+        pairs: Pairs,
+        ids1: list[np.ndarray],
+        ids2: list[np.ndarray],
+        vectors: Callable[[], np.ndarray] | None,
+    ) -> BatchStream:
         return BatchStream(
-            *ids,
+            ids1,
+            ids2,
             question_groups(pairs)[0],
             vectors=vectors,
             batch_size=self._settings.batch_size,
@@ -96,14 +107,19 @@ class Examples:
         return f"{where} {', '.join(map(str, np.sort(numbers)))}{implied}"
 
 
+def _labels(pairs: Pairs) -> np.ndarray:
+    """The labels; pairs that nobody labelled count as not duplicates."""
+    return np.zeros(len(pairs), np.int8) if pairs.is_duplicate is None else pairs.is_duplicate
+
+
 def _duplicates(pairs: Pairs, settings: TrainSettings, log: Callable[[str], None]) -> Pairs:
     """The pairs labelled 1, then those that follow from them."""
-    if pairs.is_duplicate is None or not pairs.is_duplicate.any():
+    duplicates = pairs.select(np.flatnonzero(_labels(pairs)))
+    if not len(duplicates):
         raise ValueError(
             f"training needs pairs labelled as duplicates (1), but none of these {len(pairs)} is"
         )
-    duplicates = pairs.select(np.flatnonzero(pairs.is_duplicate))
-    implied = duplicates.select([])
+    implied = duplicates.select(np.arange(0))
     if settings.implied:
         implied = implied_duplicates(duplicates, seed=settings.seed)
     unused = len(pairs) - len(duplicates)
@@ -117,7 +133,7 @@ def _duplicates(pairs: Pairs, settings: TrainSettings, log: Callable[[str], None
 
 def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) -> Pairs:
     """Validation pairs of both labels; negatives are drawn where there are none."""
-    n_duplicates = 0 if validation.is_duplicate is None else int(validation.is_duplicate.sum())
+    n_duplicates = int(_labels(validation).sum())
     if n_duplicates < 2:
         raise ValueError(
             f"validation needs at least 2 pairs labelled as duplicates, but has {n_duplicates}; "
@@ -140,6 +156,6 @@ def _fingerprint(settings: TrainSettings, vocabulary: Vocabulary, *parts: Pairs)
     content = json.dumps([dataclasses.asdict(settings), vocabulary.words])
     digest = hashlib.sha256(content.encode())
     for pairs in parts:
-        labels = pairs.is_duplicate.tolist()
+        labels = _labels(pairs).tolist()
         digest.update(json.dumps([pairs.question1, pairs.question2, labels]).encode())
     return digest.hexdigest()

@@ -139,13 +139,14 @@ def make_loop(
     def never(_: int) -> bool:
         return False
 
+    adam: Any = optimizers.Adam  # gin, which wraps it, hides its parameters from type checkers
     with contextlib.redirect_stdout(io.StringIO()):
         loop = QuietLoop(
             model,
             training.TrainTask(
                 map(local_shard, stream),
                 loss,
-                optimizers.Adam(settings.learning_rate),
+                adam(settings.learning_rate),
                 lr_schedule=schedule,
                 sample_batch=empty,
             ),

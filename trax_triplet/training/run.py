@@ -165,7 +165,7 @@ class _Run:
         model = init_model(_siamese("train", settings, examples), settings.seed)
         self._eval_model = set_weights(_siamese("eval", settings, examples), get_weights(model))
         self._encode = Encoder(self._eval_model)
-        self._stream = examples.stream(vectors=lambda: self._vectors(examples.ids[0]))
+        self._stream = examples.stream(vectors=lambda: self._vectors(examples.ids1))
         batches = examples.validation_batches()
         self.loop = make_loop(model, self._eval_model, self._stream, batches, settings)
 
@@ -222,7 +222,7 @@ class _Run:
         self._check_finite(losses, self._stream.take_rows())
         first, second = np.split(vectors := self._vectors(self._examples.validation_ids), 2)
         scores = np.einsum("nd,nd->n", first, second)
-        labels = self._examples.validation.is_duplicate
+        labels = self._examples.validation_labels
         row = {
             "step": self.loop.step,
             "epoch": self._stream.epoch,
@@ -271,8 +271,8 @@ class _Run:
         self._log_once(collapse_warning(row["validation_loss"], row["spread"], margin))
         if self._stream.n_deferred:
             self._log_once(
-                f"{self._stream.n_deferred} pairs sit out this epoch: no batch takes two pairs of a "
-                "duplicate group, and theirs are larger than the number of batches. They take turns"
+                f"{self._stream.n_deferred} pairs wait for another epoch: no batch takes two pairs "
+                "of a duplicate group, and theirs are larger than the number of batches"
             )
 
     def _log_once(self, text: str | None) -> None:

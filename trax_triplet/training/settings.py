@@ -72,16 +72,15 @@ class TrainSettings:
     )
     hard_from: int | None = _setting(
         250,
-        "step from which batches are made of groups of similar pairs, found with the model as it "
-        "is then",
+        "step from which batches are made of groups of similar pairs, for hard negatives",
         none="never",
         minimum=0,
     )
     neighbours: int = _setting(
-        16, "size of the groups of similar pairs (see hard_from), at most a batch", minimum=1
+        16, "size of the groups of similar pairs in hard batches, at most a batch", minimum=1
     )
     max_words: int = _setting(
-        32, "number of words after which training cuts questions off", minimum=1
+        32, "words of a question that training reads; the rest is cut off", minimum=1
     )
     tokenizer: Literal["words", "course"] = _setting(
         "words",

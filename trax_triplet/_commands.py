@@ -1,0 +1,347 @@
+"""What each command does: options to calls, results to text. `cli` prints a result as JSON.
+
+Each command takes the parsed options and returns a dict. Frameworks load when a command needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trax_triplet.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trax_triplet.data.pairs import Pairs
+    from trax_triplet.inference.trained_model import TrainedModel
+
+DEMO_PAIRS = 12_000
+DEMO_SETTINGS = TrainSettings(steps=800, batch_size=128, d_model=64, word_dropout=0.15)
+
+
+def demo(options: Namespace) -> dict[str, Any]:
+    """Generates question pairs, trains on them, evaluates, plots and predicts."""
+    import dataclasses
+
+    import numpy as np
+
+    from trax_triplet import evaluation
+    from trax_triplet.data import pairs as data
+    from trax_triplet.data import reader, sample
+
+    settings = dataclasses.replace(DEMO_SETTINGS, seed=options.seed)
+    output = Path(options.output)
+    output.mkdir(parents=True, exist_ok=True)
+    csv, plot = output / "sample.csv", output / "scores.png"
+    sample.write_csv(csv, DEMO_PAIRS, seed=options.seed)
+    (training, validation, test), _ = data.split_pairs(
+        reader.read_pairs(csv), (0.7, 0.15, 0.15), seed=options.seed
+    )
+    _log(
+        f"generated {DEMO_PAIRS} question pairs ({csv}): {len(training)} to train, "
+        f"{len(validation)} to validate, {len(test)} to test"
+    )
+    trained, seconds = _train(training, validation, output, settings)
+    threshold = _threshold(None, trained)
+    scores, labels = trained.similarity(test.question1, test.question2), _labels(test)
+    result = evaluation.report(scores, labels, threshold, seed=options.seed)
+    _plot(plot, scores, labels, threshold)
+    answers = _answers(trained, test.select(np.arange(8)), threshold)
+    examples = [{**a, "label": int(label)} for a, label in zip(answers, labels, strict=False)]
+    if not options.json:
+        print(
+            f"trained {seconds:.0f} s; on {result['n']} test pairs whose questions were never "
+            f"seen: ROC AUC {result['roc_auc']:.3f}, accuracy {result['accuracy']:.3f} "
+            f"(always 'no': {1 - result['share']:.3f}) at threshold {threshold:.3f}"
+        )
+        for answer in examples:
+            right = answer["is_duplicate"] == bool(answer["label"])
+            print(_answer_text(answer) + ("" if right else "   (wrong)"))
+        print(
+            f"model: {output / 'model'}, history: {output / 'history.jsonl'}, plot: {plot}\n"
+            f"next: trax-triplet predict --model {output} "
+            '"How do I learn French?" "How can I learn French?"'
+        )
+    return {**result, "seconds": round(seconds, 1), "examples": examples, "output": str(output)}
+
+
+def sample(options: Namespace) -> dict[str, Any]:
+    """Writes a CSV file of generated question pairs."""
+    from trax_triplet.data import sample
+
+    n_pairs = sample.write_csv(options.csv, options.pairs, seed=options.seed)
+    if not options.json:
+        print(f"wrote {n_pairs} question pairs to {options.csv}")
+    return {"csv": options.csv, "pairs": n_pairs}
+
+
+def train(options: Namespace) -> dict[str, Any]:
+    """Trains a model on a CSV file of question pairs."""
+    from dataclasses import fields
+
+    settings = TrainSettings(**{s.name: getattr(options, s.name) for s in fields(TrainSettings)})
+    _join_processes(options)
+    pairs, validation = _training_parts(options)
+    trained, seconds = _train(pairs, validation, options.output, settings)
+    best = trained.settings["training"]
+    result = {
+        "model": str(Path(options.output, "model")),
+        "seconds": round(seconds, 1),
+        "threshold": trained.threshold,
+        **{name: best[name] for name in ("step", "validation_auc", "validation_loss")},
+    }
+    if not options.json:
+        print(
+            f"best model: step {result['step']}, validation AUC {result['validation_auc']:.4f}, "
+            f"in {result['model']}"
+        )
+    return result
+
+
+def _join_processes(options: Namespace) -> None:
+    given = options.coordinator, options.processes, options.process_id
+    if all(value is None for value in given):
+        return
+    if None in given:
+        raise ValueError(
+            "--coordinator, --processes and --process-id must be given together, or none of them"
+        )
+    from trax_triplet.distributed import launch
+
+    launch.check_cluster(*given, options.timeout)
+    launch.continue_in_child(options.timeout)
+    from trax_triplet.distributed import processes
+
+    _log(f"waiting for {options.processes} processes at {options.coordinator} ...")
+    processes.join(*given, timeout=options.timeout)
+    if not processes.is_first_process():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - one process prints the result
+
+
+def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
+    """The pairs to train on, and those to validate on."""
+    from trax_triplet import _validation as check
+    from trax_triplet.data.pairs import normalize_text, split_pairs
+
+    if not options.validation:
+        share = check.number("--validation-share", options.validation_share, above=0, below=1)
+        pairs = _read(options.csv, options)
+        (pairs, validation), left_out = split_pairs(pairs, (1 - share, share), seed=options.seed)
+        if len(left_out):
+            _log(
+                f"{len(left_out)} pairs are in neither part: their two questions belong to "
+                "different parts"
+            )
+        return pairs, validation
+    pairs, validation = _read(options.csv, options), _read(options.validation, options)
+    known = {normalize_text(text) for text in (*pairs.question1, *pairs.question2)}
+    shared = sum(
+        normalize_text(first) in known or normalize_text(second) in known
+        for first, second in zip(validation.question1, validation.question2, strict=True)
+    )
+    if shared:
+        _log(
+            f"{shared} of {len(validation)} validation pairs have a question that is in "
+            f"{options.csv}, too: expect a better result on them than on new questions"
+        )
+    return pairs, validation
+
+
+def _train(
+    pairs: Pairs, validation: Pairs, output: str | Path, settings: TrainSettings
+) -> tuple[TrainedModel, float]:
+    _log("loading Trax (some seconds) ...")
+    from trax_triplet.training import run
+
+    start = time.perf_counter()
+    trained = run.train(pairs, output, validation=validation, settings=settings)
+    return trained, time.perf_counter() - start
+
+
+def evaluate(options: Namespace) -> dict[str, Any]:
+    """Measures how well a model tells duplicates."""
+    from trax_triplet import evaluation
+
+    pairs = _read(options.csv, options)
+    trained = _load(options.model)
+    threshold = _threshold(options.threshold, trained)
+    scores, labels = trained.similarity(pairs.question1, pairs.question2), _labels(pairs)
+    result = evaluation.report(scores, labels, threshold, seed=options.seed)
+    if options.plot:
+        _plot(options.plot, scores, labels, threshold)
+        result["plot"] = options.plot
+    if not options.json:
+        print(_report_text(result))
+    return result
+
+
+def _report_text(result: dict[str, Any]) -> str:
+    half, auc, accuracy = result["half"], result["roc_auc_interval"], result["accuracy_interval"]
+    return (
+        f"{result['n']} pairs, {100 * result['share']:.1f} % duplicates\n"
+        f"ROC AUC            {result['roc_auc']:.4f}   "
+        f"(95 % interval {auc[0]:.4f} to {auc[1]:.4f})\n"
+        f"average precision  {result['average_precision']:.4f}\n"
+        f"accuracy           {result['accuracy']:.4f}   "
+        f"(95 % interval {accuracy[0]:.4f} to {accuracy[1]:.4f}) "
+        f"at threshold {result['threshold']:.4f}\n"
+        f"precision, recall  {result['precision']:.4f}, {result['recall']:.4f}; "
+        f"F1 {result['f1']:.4f}\n"
+        f"accuracy           {result['accuracy_at_0.7']:.4f}   at threshold 0.7, the course's\n"
+        f"accuracy           {half['accuracy']:.4f}   on one half of the pairs, at the threshold "
+        f"{half['threshold']:.4f} that was best on the other"
+    )
+
+
+def predict(options: Namespace) -> dict[str, Any]:
+    """Tells whether two questions are duplicates, or the pairs of a CSV file."""
+    from trax_triplet.data.pairs import Pairs
+
+    n = len(options.questions)
+    if bool(options.csv) == bool(n) or n not in (0, 2):
+        raise ValueError(
+            f"predict takes two questions, or --csv with a file of pairs; got {n} "
+            f"questions{' and --csv' if options.csv else ''}"
+        )
+    if options.output and not options.csv:
+        raise ValueError("--output takes the answers to --csv; leave it out with two questions")
+    if options.csv:
+        pairs = _read(options.csv, options)
+    else:
+        pairs = Pairs(options.questions[:1], options.questions[1:])
+    trained = _load(options.model)
+    threshold = _threshold(options.threshold, trained)
+    answers = _answers(trained, pairs, threshold)
+    if options.output:
+        _write_answers(options.output, answers)
+    elif not options.json:
+        for answer in answers:
+            print(_answer_text(answer))
+    return {"threshold": threshold, "answers": answers}
+
+
+def _answers(trained: TrainedModel, pairs: Pairs, threshold: float) -> list[dict[str, Any]]:
+    scores = trained.similarity(pairs.question1, pairs.question2)
+    return [
+        {
+            "question1": first,
+            "question2": second,
+            "similarity": round(float(score), 6),
+            "is_duplicate": bool(score > threshold),
+        }
+        for first, second, score in zip(pairs.question1, pairs.question2, scores, strict=True)
+    ]
+
+
+def _answer_text(answer: dict[str, Any]) -> str:
+    verdict = "duplicate    " if answer["is_duplicate"] else "not duplicate"
+    first, second = printable(answer["question1"]), printable(answer["question2"])
+    return f"{verdict}  {answer['similarity']:7.4f}  {first}  |  {second}"
+
+
+def _write_answers(path: str, answers: list[dict[str, Any]]) -> None:
+    import csv
+
+    from trax_triplet._files import new_file
+
+    with new_file(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(("question1", "question2", "similarity", "is_duplicate"))
+        for answer in answers:
+            texts = _no_formula(answer["question1"]), _no_formula(answer["question2"])
+            writer.writerow((*texts, answer["similarity"], int(answer["is_duplicate"])))
+    _log(f"wrote {len(answers)} answers to {path}")
+
+
+def _no_formula(text: str) -> str:
+    """The text with an apostrophe in front if a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
+def export(options: Namespace) -> dict[str, Any]:
+    """Writes a model as a Keras file or a TensorFlow SavedModel."""
+    trained = _load(options.model)
+    try:
+        from trax_triplet.keras import convert
+    except ImportError as error:  # another backend, or an old Keras: the user can change it
+        raise ValueError(error) from None
+    format = convert.export(trained, options.output, format=options.format)
+    if not options.json:
+        threshold = trained.threshold
+        shown = "none: choose one" if threshold is None else f"{threshold:.4f}"
+        print(f"wrote {options.output} ({convert.FORMATS[format]}); threshold {shown}")
+    return {"output": options.output, "format": format, "threshold": trained.threshold}
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped: they do not reach the terminal.
+
+    Example:
+        >>> print(printable("Who\\x1b[31m?"))
+        Who\\x1b[31m?
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _log(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _read(path: str, options: Namespace) -> Pairs:
+    from trax_triplet.data import reader
+
+    pairs = reader.read_pairs(
+        path,
+        question1=options.question1,
+        question2=options.question2,
+        label=getattr(options, "label", None),
+        max_skipped=options.max_skipped,
+    )
+    _log(f"read {len(pairs)} pairs from {path}")
+    if pairs.skipped:
+        shown = [f"line {line}: {reason}" for line, reason in pairs.skipped[:3]]
+        more = ["..."] * (len(pairs.skipped) > 3)
+        _log(f"left out {len(pairs.skipped)} rows that cannot be used ({'; '.join(shown + more)})")
+    return pairs
+
+
+def _load(folder: str) -> TrainedModel:
+    """The model of a model folder, or of the output folder of a training."""
+    _log("loading Trax (some seconds) ...")
+    from trax_triplet import _files as files
+    from trax_triplet.inference.trained_model import load_model
+
+    inside = Path(folder, "model")
+    has_model = inside.is_dir() or files.previous(inside).is_dir()
+    return load_model(inside if has_model else folder)
+
+
+def _labels(pairs: Pairs) -> np.ndarray:
+    assert pairs.is_duplicate is not None  # `_read` asked for labels
+    return pairs.is_duplicate
+
+
+def _threshold(given: float | None, trained: TrainedModel) -> float:
+    from trax_triplet import _validation as check
+
+    if given is not None:
+        return check.number("--threshold", given)
+    if trained.threshold is None:
+        raise ValueError("this model was saved without a threshold; give one with --threshold")
+    return trained.threshold
+
+
+def _plot(path: str | Path, scores: Any, labels: Any, threshold: float) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from trax_triplet import plots
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    plots.score_histogram(scores, labels, ax=figure.add_subplot(), threshold=threshold)
+    FigureCanvasAgg(figure).print_png(path)
