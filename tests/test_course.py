@@ -1,8 +1,8 @@
-"""The assignment's names, judged as a grader does: by types, printed forms, numbers, and what they
-leave alone."""
+"""The assignment's names as a grader judges them: types, printed forms, numbers, side effects."""
 
 import collections
 import contextlib
+import inspect
 import io
 import itertools
 import random
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import oracles
 import pytest
+from vectors import FREE1, FREE2, UNIT1, UNIT2
 
 from trax_triplet import course
 from trax_triplet.compat import fastmath, lr_schedules, optimizers, tl, training
@@ -56,7 +57,6 @@ def run(loop, n_steps):
 
 
 # --- the names
-# ---------------------------------------------------------------------------------------------
 
 
 def test_a_star_import_gives_the_seven_names():
@@ -75,7 +75,6 @@ def test_a_star_import_gives_the_seven_names():
 
 
 # --- data_generator
-# ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pad", [1, -1])
@@ -87,7 +86,7 @@ def test_batches_in_order_padded_to_a_power_of_two(batch_size, pad):
         rows = list(itertools.islice(order, batch_size))
         sides = next(batches)
         # The longest question of a batch has 10 words (pair 0), 5 (pair 3) or 4 (pairs 1 and 2
-        # alone).
+        # only).
         length = 16 if 0 in rows else 8 if 3 in rows else 4
         for found, questions in zip(sides, (Q1, Q2)):
             assert isinstance(found, np.ndarray) and found.dtype.kind == "i"
@@ -143,16 +142,12 @@ def test_the_questions_stay_as_they_are():
     ]
 
 
-@pytest.mark.parametrize("arguments", [([], [], 2), ([[1]], [], 2), ([[1]], [[2]], 0)])
-def test_data_generator_refuses_before_the_first_batch(arguments):
-    with pytest.raises(
-        ValueError, match="as many questions in Q1 as in Q2, at least one, and a batch_size"
-    ):
-        data_generator(*arguments)
+def test_data_generator_refuses_before_the_first_batch():
+    with pytest.raises(ValueError, match="Q1 and Q2"):
+        data_generator([[1]], [], 2)
 
 
 # --- the model and the loss
-# --------------------------------------------------------------------------------
 
 
 def test_siamese_has_the_layers_that_a_grader_looks_for():
@@ -173,25 +168,19 @@ def test_siamese_takes_the_assignment_s_arguments():
     assert str(Siamese(30, 16, "train")) == str(Siamese(30, 16, "eval"))
 
 
-# COURSE.md: exact to the digits printed there.
-PAIR1 = np.array([[0.26726124, 0.53452248, 0.80178373], [-0.5178918, -0.57543534, -0.63297887]])
-PAIR2 = np.array([[0.26726124, 0.53452248, 0.80178373], [0.5178918, 0.57543534, 0.63297887]])
-THREE1 = np.array([[0.1, 0.2, 0.3, 0.4], [0.9, 0.10, 0.11, 0.2], [0.5, 0.6, 0.7, 0.8]])
-THREE2 = np.array([[0.1, 0.2, 0.3, 0.4], [-0.9, -0.10, -0.11, -0.2], [0.5, 0.6, 0.7, 0.8]])
-
-
-# The assignment takes vectors as they are; that these are no unit vectors is said once in a
+# The assignment takes vectors as they are; that some are not unit vectors is warned about once in a
 # process.
 @pytest.mark.filterwarnings("ignore:the rows of v. have lengths:UserWarning")
 @pytest.mark.parametrize(
     "v1, v2, margin, value",
     [
-        (PAIR1, PAIR2, {}, 0.5),
-        (THREE1, THREE2, {}, 1.4382333),
-        (THREE1, THREE2, {"margin": 0.8}, 2.1715667),
+        (UNIT1, UNIT2, {}, 0.5),
+        (FREE1, FREE2, {}, 1.4382333),
+        (FREE1, FREE2, {"margin": 0.8}, 2.1715667),
     ],
 )
 def test_loss_has_the_assignment_s_numbers(v1, v2, margin, value):
+    v1, v2 = np.array(v1), np.array(v2)
     expected = oracles.triplet_loss(v1, v2, margin.get("margin", 0.25), "hardest", normalize=False)
     assert expected == pytest.approx(value, abs=5e-7)
     found = TripletLossFn(v1, v2, **margin)
@@ -211,12 +200,9 @@ def test_a_batch_of_one_and_zero_vectors_cost_numbers():
     assert float(TripletLossFn(one, one)) == 0.0  # no negatives; the course: 0/0
     zeros = np.zeros((2, 3))
     assert float(TripletLossFn(zeros, zeros)) == 0.25 + 0.25
-    assert np.isfinite(jax.grad(TripletLossFn)(zeros, zeros)).all()
-    assert np.isfinite(jax.grad(TripletLossFn)(one, one)).all()
 
 
 # --- train_model
-# -------------------------------------------------------------------------------------------
 
 
 def test_the_loop_is_what_a_grader_inspects(tmp_path):
@@ -235,29 +221,50 @@ def test_the_loop_is_what_a_grader_inspects(tmp_path):
         "TripletLoss_in2"
     ] and judge.metric_names == ["TripletLoss"]
     assert loop.output_dir == str(tmp_path / "model") and (tmp_path / "model").is_dir()
-
-
-def test_learning_rate_warms_up_for_400_steps_then_falls_with_the_root(tmp_path):
-    task = small_loop(tmp_path).tasks[0]
+    assert inspect.signature(train_model).parameters["output_dir"].default == "model/"
+    # The learning rate warms up for 400 steps, then falls with the root.
     reference = lr_schedules.warmup_and_rsqrt_decay(400, 0.01)
-    assert [task.learning_rate(step) for step in (1, 399, 5000)] == [
-        reference(step) for step in (1, 399, 5000)
-    ]
-    # Trax's line ends, and its root begins, one step behind the warm-up.
+    for step in (1, 399, 5000):
+        assert task.learning_rate(step) == reference(step)
+    # Trax's line ends, and its root begins, one step after the warm-up.
     assert float(task.learning_rate(200)) == pytest.approx(0.01 * 200 / 401)
     assert float(task.learning_rate(401)) == pytest.approx(0.01)
-    assert float(task.learning_rate(1604)) == pytest.approx(
-        0.01 / 2
-    )  # a quarter under the root: 401 / 1604
+    # A quarter under the root: 401 / 1604.
+    assert float(task.learning_rate(1604)) == pytest.approx(0.01 / 2)
 
 
-def test_the_folder_s_default_is_model(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    quietly(train_model, small_siamese, TripletLoss, small_batches(), small_batches(1))
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+def save_shapes(folder, weights, slots):
+    """Writes a checkpoint's arrays as Trax does, as far as `train_model` looks at them."""
+    for part, shapes in (("weights", weights), ("opt_slots0", slots)):
+        arrays = [np.zeros(shape, np.float32) for shape in shapes]
+        tl.np_to_file(arrays, str(folder / f"model.{part}.npy.gz"), compresslevel=2)
 
 
-def test_a_run_that_goes_on_starts_from_the_saved_step_and_weights(tmp_path):
+@pytest.mark.parametrize("slots", [[], [(3, 2), (2,)], [(3, 2), (3, 2), (2,)], [(3, 2), (2,)] * 2])
+def test_a_checkpoint_without_adam_s_two_arrays_per_weight_is_refused(tmp_path, slots):
+    save_shapes(tmp_path, [(3, 2), (2,)], slots)
+    with pytest.raises(
+        ValueError, match="holds a checkpoint of another model or optimizer"
+    ) as error:
+        small_loop(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_checkpoint_of_adam_is_handed_to_trax(tmp_path, monkeypatch):
+    save_shapes(tmp_path, [(3, 2), (2,)], [(3, 2), (3, 2), (2,), (2,)])
+    monkeypatch.setattr(training, "Loop", lambda *given, **options: options["output_dir"])
+    assert small_loop(tmp_path) == str(tmp_path)
+
+    def fits_nowhere(*given, **options):
+        return [][0]
+
+    monkeypatch.setattr(training, "Loop", fits_nowhere)
+    with pytest.raises(ValueError, match="another model or optimizer"):
+        small_loop(tmp_path)
+
+
+@pytest.mark.integration
+def test_a_run_that_continues_starts_from_the_saved_step_and_weights(tmp_path):
     first = run(small_loop(tmp_path), 2)
     first.save_checkpoint("model")
     again = small_loop(tmp_path)
@@ -271,6 +278,7 @@ def test_a_run_that_goes_on_starts_from_the_saved_step_and_weights(tmp_path):
     assert run(again, 1).step == 3
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "optimizer",
     [optimizers.SGD, optimizers.Momentum, optimizers.RMSProp, optimizers.Adafactor, optimizers.SM3],
@@ -286,6 +294,7 @@ def test_a_checkpoint_of_another_optimizer_is_named_with_its_folder(tmp_path, op
     assert str(tmp_path) in str(error.value)
 
 
+@pytest.mark.integration
 def test_a_checkpoint_of_another_size_is_named_with_its_folder(tmp_path):
     run(small_loop(tmp_path), 1).save_checkpoint("model")
     with pytest.raises(ValueError, match="another model or optimizer") as error:
@@ -309,7 +318,6 @@ def test_an_error_of_the_student_s_own_model_comes_through(tmp_path):
 
 
 # --- classify and predict
-# ----------------------------------------------------------------------------------
 
 
 def by_first_word(questions):
@@ -366,27 +374,10 @@ def test_classify_pads_with_the_vocabulary_s_id_and_reads_the_generator_it_is_gi
     assert seen == [(2, 2, 7, False), (1, 1, 7, False)]
 
 
-@pytest.mark.parametrize(
-    "arguments", [([], [], []), ([[2]], [[2]], [1, 0]), ([[2]], [[2], [3]], [1])]
-)
-def test_classify_says_what_it_takes(arguments):
-    with pytest.raises(ValueError, match="as many questions in test_Q1 and test_Q2 as labels in y"):
-        classify(*arguments, 0.7, by_first_word, course_vocabulary())
-
-
-def test_a_trax_model_is_a_callable_like_any_other():
+def test_a_trax_model_is_a_callable_like_any_other_and_answers_for_empty_questions():
     model = init_model(small_siamese(), 0)
-    same = [[5, 6, 7], [8, 9], [10]]
-    assert classify(same, same, [1, 1, 1], 0.99, model, course_vocabulary(), batch_size=2) == 1.0
-
-
-def test_an_empty_question_gets_an_answer():
-    model = init_model(small_siamese(), 0)
-    assert (
-        classify([[], [5]], [[], []], [1, 1], -1.0, model, course_vocabulary()) == 1.0
-    )  # a NaN is above nothing
-    vectors = model(next(data_generator([[]], [[]], 1)))
-    assert np.isfinite(vectors[0]).all()
+    same = [[5, 6], [8], []]
+    assert classify(same, same, [1, 1, 1], 0.99, model, course_vocabulary()) == 1.0
 
 
 @pytest.fixture
@@ -395,7 +386,7 @@ def words_only(monkeypatch):
     monkeypatch.setattr(course, "tokenize", lambda question, tokenizer: question.split())
 
 
-def test_predict_reads_unknown_words_as_0_and_the_vocabulary_does_not_grow(words_only):
+def test_predict_treats_unknown_words_as_0_and_the_vocabulary_does_not_grow(words_only):
     vocab = course_vocabulary(how=2, why=3)
     answers = [
         predict("how so", second, 0.7, by_first_word, vocab)
@@ -412,11 +403,9 @@ def test_predict_reads_unknown_words_as_0_and_the_vocabulary_does_not_grow(words
 
 
 def test_predict_answers_for_empty_questions(words_only):
-    model = init_model(small_siamese(), 0)
-    for first, second in (("", ""), ("how", ""), ("", "how")):
-        assert bool(
-            predict(first, second, -1.5, model, course_vocabulary(how=2))
-        )  # of a NaN nothing would be above
+    for first, second, same in (("", "", True), ("how", "", False), ("", "how", False)):
+        answer = predict(first, second, 0.7, by_first_word, course_vocabulary(how=2))
+        assert bool(answer) is same
 
 
 def test_predict_prints_what_it_saw_when_asked(words_only, capsys):
@@ -433,7 +422,6 @@ def test_predict_without_punkt_says_what_to_type(punkt, tmp_path):
 
 
 # --- what the course itself gave
-# ---------------------------------------------------------------------------
 
 
 @pytest.mark.real_data

@@ -373,94 +373,37 @@ for f in ("explore", "Explorer"):
     row(f"plots.explorer.{f}", ValueError, "closest: expected", SQUARE, closest="x")
     row(f"plots.explorer.{f}", TypeError, "margin must be", SQUARE, "x")
 
-# --- course, checks ---
-
-row("course.data_generator", ValueError, "at least one.*got 0 and 0", [], [], 2)
-row("course.data_generator", ValueError, "as many questions.*got 1 and 2", [[2]], [[2], [3]], 2)
-row("course.data_generator", ValueError, "batch_size 0", [[2]], [[2]], 0)
-row("course.data_generator", TypeError, "batch_size", [[2]], [[2]], 1.5)
-row("course.data_generator", TypeError, "lists of word ids.*'how'", ["how"], [[2]], 1)
-row("course.data_generator", TypeError, "lists of word ids.*5", [5], [[2]], 1)
+# --- course, checks
 
 
 def vectors_of(batch):
     return [np.ones((len(side), 2)) for side in batch]
 
 
-CLASSIFY = ([[2]], [[2]], [1])
-row(
-    "course.classify",
-    ValueError,
-    "as many questions.*got 1, 1 and 2",
-    [[2]],
-    [[2]],
-    [1, 1],
-    0.7,
-    vectors_of,
-    {},
-)
-row(
-    "course.classify",
-    ValueError,
-    "batch_size must be .*at least 1.*0",
-    *CLASSIFY,
-    0.7,
-    vectors_of,
-    {},
-    batch_size=0,
-)
-row("course.classify", ValueError, "threshold must be .*nan", *CLASSIFY, NAN, vectors_of, {})
-row("course.classify", TypeError, "threshold must be .*'x'", *CLASSIFY, "x", vectors_of, {})
-row("course.classify", TypeError, "model must be .*None", *CLASSIFY, 0.7, None, {})
-row("course.classify", TypeError, "vocab must be .*None", *CLASSIFY, 0.7, vectors_of, None)
-row(
-    "course.predict",
-    TypeError,
-    "question",
-    None,
-    "Why?",
-    0.7,
-    vectors_of,
-    {},
-)
-row("course.predict", ValueError, "threshold must be .*nan", "Why?", "Why?", NAN, vectors_of, {})
-row("course.predict", TypeError, "model must be .*None", "Why?", "Why?", 0.7, None, {})
-row(
-    "course.train_model",
-    TypeError,
-    "Siamese must be a function.*None",
-    None,
-    vectors_of,
-    iter([]),
-    iter([]),
-    FOLDER,
-)
-row(
-    "course.train_model",
-    TypeError,
-    "TripletLoss must be a function.*None",
-    vectors_of,
-    None,
-    iter([]),
-    iter([]),
-    FOLDER,
-)
-row(
-    "course.train_model",
-    TypeError,
-    "train_generator must be .*list",
-    vectors_of,
-    vectors_of,
-    [],
-    iter([]),
-    FOLDER,
-)
-row(
-    "checks.runner.check",
-    ValueError,
-    "no step is called 'x'; choose one of .*positives",
-    "x",
-    np.diag,
-)
-row("checks.runner.check", ValueError, r"no step is called \['x'\]; choose one of", ["x"], np.diag)
-row("checks.runner.check", TypeError, "takes the function itself", "positives", 3)
+LABELLED, ANSWERING = ([[2]], [[2]], [1]), (0.7, vectors_of, {})
+for f, error, phrase, *arguments in (
+    ("data_generator", ValueError, "Q1 and Q2 .*0 and 0", [], [], 2),
+    ("data_generator", ValueError, "Q1 and Q2 .*1 and 2", [[2]], [[2], [3]], 2),
+    ("data_generator", ValueError, "batch_size", [[2]], [[2]], 0),
+    ("data_generator", TypeError, "batch_size", [[2]], [[2]], 1.5),
+    ("data_generator", TypeError, "Q1 and Q2 .*lists of word ids.*'how'", ["how"], [[2]], 1),
+    ("data_generator", TypeError, "Q1 and Q2 .*lists of word ids.*5", [5], [[2]], 1),
+    ("classify", ValueError, "y must .*1 and 1 and 2", [[2]], [[2]], [1, 1], *ANSWERING),
+    ("classify", ValueError, "batch_size", *LABELLED, *ANSWERING, print, 0),
+    ("classify", ValueError, "threshold", *LABELLED, NAN, vectors_of, {}),
+    ("classify", TypeError, "threshold", *LABELLED, "x", vectors_of, {}),
+    ("classify", TypeError, "model", *LABELLED, 0.7, None, {}),
+    ("classify", TypeError, "vocab", *LABELLED, 0.7, vectors_of, None),
+    ("predict", TypeError, "question1", None, "Why?", *ANSWERING),
+    ("predict", TypeError, "question2", "Why?", 3, *ANSWERING),
+    ("predict", ValueError, "threshold", "Why?", "Why?", NAN, vectors_of, {}),
+    ("predict", TypeError, "model", "Why?", "Why?", 0.7, None, {}),
+    ("train_model", TypeError, "Siamese", None, vectors_of, iter([]), iter([]), FOLDER),
+    ("train_model", TypeError, "TripletLoss", vectors_of, None, iter([]), iter([]), FOLDER),
+    ("train_model", TypeError, "train_generator", vectors_of, vectors_of, [], iter([]), FOLDER),
+    ("train_model", TypeError, "val_generator", vectors_of, vectors_of, iter([]), [], FOLDER),
+):
+    row(f"course.{f}", error, phrase, *arguments)
+row("checks.runner.check", ValueError, "step must be one of .*'positives'.*'x'", "x", np.diag)
+row("checks.runner.check", TypeError, "step must be one of", ["x"], np.diag)
+row("checks.runner.check", TypeError, "student_function must be", "positives", 3)
