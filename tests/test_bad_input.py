@@ -38,7 +38,8 @@ MODULES_LEFT_OUT = {
     "inner parts of loss and training; what a user gives was checked on the way there": """
         kernels.packing kernels.rules kernels.lstm kernels.lazy_adam
         training.packed_trainer training.loop training.examples training.record""",
-    "tables of `checks.check`": "checks.step checks.lecture checks.questions checks.model",
+    "tables of `checks.check`": """
+        checks.step checks.parts checks.lecture checks.batches checks.questions checks.model""",
     "inner parts of the Keras edition": "keras.layers distributed.tf_replicas",
     "their mistakes are tested with them": """
         _files _validation distributed.processes distributed.launch storage.folders storage.arrays

@@ -1,9 +1,10 @@
-"""A step that a student writes, as data, and the comparing of answers: what `checks` and its two
-tables stand on."""
+"""A step that a student writes, as data, and how answers are compared."""
+
+from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -17,34 +18,31 @@ class Step(NamedTuple):
     Attributes:
         cases: name of the case -> arguments, name -> value.
         right: functions that are right; a student's function has to agree with one of them in all
-        cases.
+            cases.
         mistakes: (sentence, function that makes this mistake).
         observe: (function, arguments) -> what is compared: arrays, strings, numbers, or dicts of
-        them.
-        signs: (sentence, test), for mistakes read from what was seen: test(seen, expected), both
-            case name -> observation; what was seen may be an exception.
-        probes: (name, probe), asked once all cases are right: probe(function) -> a sentence, or
-        None.
-        changed: argument -> what to say where the function changes it; others are called changed in
-            place.
+            them.
+        signs: (sentence, test), for mistakes that are recognised by what was seen:
+            test(seen, expected), both case name -> observation; an observation may be an exception.
+        probes: (name, probe), run once all cases are right: probe(function) -> a sentence or None.
+        changed: argument -> what to report if the function changes it; of others it is reported
+            that they were changed in place.
     """
 
-    cases: dict
-    right: tuple
-    mistakes: tuple
-    observe: Callable
-    signs: tuple = ()
-    probes: tuple = ()
-    changed: Mapping = {}
+    cases: dict[str, dict[str, Any]]
+    right: tuple[Callable[..., Any], ...]
+    mistakes: tuple[tuple[str, Callable[..., Any]], ...]
+    observe: Callable[[Callable[..., Any], dict[str, Any]], Any]
+    signs: tuple[tuple[str, Callable[[Any, Any], bool]], ...] = ()
+    probes: tuple[tuple[str, Callable[[Callable[..., Any]], str | None]], ...] = ()
+    changed: Mapping[str, str] = {}
 
 
 # --- calling, and reading what comes back
-# ------------------------------------------------------------------
 
 
-def call(function, arguments):
-    """The function's answer; arguments by position, a margin by its name where the function has
-    that name.
+def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """The function's answer. Arguments go by position, a margin by name if the function has it.
 
     Example:
         >>> call(lambda sim, alpha: sim + alpha, {"sim": 1, "margin": 2})
@@ -57,20 +55,20 @@ def call(function, arguments):
     return function(*values.values(), **margin)
 
 
-def _takes(function, name):
+def _takes(function: Callable[..., Any], name: str) -> bool:
     try:
         return name in inspect.signature(function).parameters
     except (TypeError, ValueError):  # Python cannot tell, as for some built-in functions
         return False
 
 
-def seen_as(view):
+def seen_as(view: Callable[[Any], Any]) -> Callable[..., Any]:
     """An `observe` that looks at the function's answer through `view`."""
     return lambda function, arguments: view(call(function, arguments))
 
 
-def array(value):
-    """The answer as a float64 array, if it is made of numbers; None as it is.
+def array(value: Any) -> Any:
+    """The answer as a float64 array if it consists of numbers, else as text; None stays None.
 
     Example:
         >>> array([1, 2]).tolist(), array([[1], [2, 3]])
@@ -80,13 +78,13 @@ def array(value):
         return None
     try:
         found = np.asarray(value)
-    except ValueError:  # NumPy makes no array of rows of different lengths
+    except ValueError:  # NumPy does not make arrays of rows of different lengths
         return RAGGED
     return found.astype(np.float64) if found.dtype.kind in "biuf" else str(value)
 
 
-def scalar(value):
-    """A number, also where it comes as an array of one.
+def scalar(value: Any) -> Any:
+    """A number, also if it is in an array of one.
 
     Example:
         >>> scalar([[0.5]]).tolist()
@@ -96,8 +94,8 @@ def scalar(value):
     return found.reshape(()) if np.size(found) == 1 and isinstance(found, np.ndarray) else found
 
 
-def vector(value):
-    """One number a row; the lab keeps its vectors as columns (batch, 1), which count as well.
+def vector(value: Any) -> Any:
+    """One number per row; the lab has its vectors as columns (batch, 1), which are accepted, too.
 
     Example:
         >>> vector([[1], [2]]).tolist()
@@ -107,7 +105,7 @@ def vector(value):
     return found[:, 0] if np.ndim(found) == 2 and found.shape[1] == 1 else found
 
 
-def pair(value):
+def pair(value: Any) -> Any:
     """Two vectors as one array (2, batch).
 
     Example:
@@ -120,21 +118,22 @@ def pair(value):
 
 
 # --- comparing
-# ---------------------------------------------------------------------------------------------
 
 
-def same(a, b):
-    """Whether two observations agree; one exception counts as any other.
+def same(a: Any, b: Any) -> bool:
+    """Whether two observations agree; all exceptions count as equal.
 
     Example:
-        >>> same({"loss": np.array(0.5)}, {"loss": np.array(0.50001)}), same(np.zeros(2), np.zeros((2, 1)))
-        (True, False)
+        >>> same({"loss": np.array(0.5)}, {"loss": np.array(0.50001)})
+        True
+        >>> same(np.zeros(2), np.zeros((2, 1)))
+        False
     """
     return next(_differences(a, b), None) is None
 
 
-def identical(a, b):
-    """Whether arguments are still what they were: exactly, down to every entry.
+def identical(a: Any, b: Any) -> bool:
+    """Whether arguments are exactly what they were, down to every entry.
 
     Example:
         >>> identical([np.zeros(2)], [np.zeros(2)]), identical({"a": 1}, {"a": 1, "b": 0})
@@ -143,13 +142,13 @@ def identical(a, b):
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(identical(a[key], b[key]) for key in a)
     if isinstance(a, (list, tuple)):
-        # By `list`'s own methods: a list that counts its readers must not count this.
-        a, b = (x[:] if type(x) in (list, tuple) else list.copy(x) for x in (a, b))
+        # By `list`'s own methods: a list that counts reads must not count these.
+        a, b = (x[:] if type(x) in (list, tuple) else list.copy(cast(list, x)) for x in (a, b))
         return len(a) == len(b) and all(map(identical, a, b))
     return np.array_equal(a, b) if isinstance(a, np.ndarray) else a is b or a == b
 
 
-def difference(expected, got):
+def difference(expected: Any, got: Any) -> tuple[str, str]:
     """Where two observations first differ, in words: what was expected there, and what came.
 
     Example:
@@ -164,10 +163,11 @@ def difference(expected, got):
         f"shape {value.shape}" if len(shapes) == 2 and None not in shapes else text(value)
         for value in values
     ]
-    return tuple(f"{where} {value}".strip() for value in shown)
+    first, second = (f"{where} {value}".strip() for value in shown)
+    return first, second
 
 
-def _differences(a, b, where=""):
+def _differences(a: Any, b: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(a, dict) and isinstance(b, dict):
         for key in [*a, *(key for key in b if key not in a)]:
             yield from _differences(a.get(key), b.get(key), key)
@@ -181,8 +181,8 @@ def _differences(a, b, where=""):
         yield where, a, b
 
 
-def leaves(observation):
-    """The parts of an observation, down to the last.
+def leaves(observation: Any) -> Iterator[Any]:
+    """The parts of an observation that are not dicts.
 
     Example:
         >>> list(leaves({"a": 1, "b": {"c": None}}))
@@ -195,7 +195,7 @@ def leaves(observation):
         yield observation
 
 
-def text(value):
+def text(value: Any) -> str:
     """An observation in one line.
 
     Example:
@@ -203,15 +203,15 @@ def text(value):
         ('[0.33333, -2]', 'ValueError: no')
     """
     if isinstance(value, Exception):
-        # Trax wraps what a layer raises into many lines, the first of which says where and the last
-        # one what.
-        said = [
+        # Trax wraps what a layer raises into many lines: the first says where, the last one what.
+        lines = [
             line
             for line in str(value).splitlines()
             if any(map(str.isalnum, line))
             and not line.startswith("For simplicity, JAX has removed")
         ]
-        value = f"{type(value).__name__}: {' ... '.join(said if len(said) < 3 else [said[0], said[-1]])}"
+        short = " ... ".join(lines if len(lines) < 3 else [lines[0], lines[-1]])
+        value = f"{type(value).__name__}: {short}"
     elif isinstance(value, dict):
         value = ", ".join(f"{name} {text(part)}" for name, part in value.items())
     elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
