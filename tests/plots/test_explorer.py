@@ -103,12 +103,12 @@ def test_a_single_pair_costs_nothing():
 @pytest.mark.parametrize(
     "scores, settings, error, phrase",
     [
-        ([[0.5, 0.1]], {}, ValueError, "a square matrix"),
-        ([["a"]], {}, TypeError, "expected real numbers"),
-        (np.eye(9), {}, ValueError, "at most 8 pairs, but scores has 9 rows"),
-        (SIM, {"margin": -1}, ValueError, "margin must be finite and at least 0"),
-        (SIM, {"margin": "wide"}, TypeError, "margin must be a number"),
-        (SIM, {"closest": "nearest"}, ValueError, "closest: expected 'semi-hard'"),
+        ([[0.5, 0.1]], {}, ValueError, "scores must be a square"),
+        ([["a"]], {}, TypeError, "scores must be"),
+        (np.eye(9), {}, ValueError, "scores must be .*at most 8 pairs"),
+        (SIM, {"margin": -1}, ValueError, "margin must be"),
+        (SIM, {"margin": "wide"}, TypeError, "margin must be"),
+        (SIM, {"closest": "nearest"}, ValueError, "closest must be"),
     ],
 )
 def test_what_cannot_be_explored_is_refused_in_words(scores, settings, error, phrase):

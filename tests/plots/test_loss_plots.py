@@ -229,14 +229,16 @@ def test_drawn_in_the_axes_given_or_in_a_new_figure_that_can_be_saved(draw, tmp_
     assert first.figure is not second.figure
     first.figure.savefig(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 1000
-    with pytest.raises(TypeError, match="expected one matplotlib Axes, got Figure"):
+    with pytest.raises(TypeError, match="ax must be"):
         draw(ax=first.figure)
 
 
 def test_pyplot_and_frameworks_are_never_loaded():
     code = (
-        "import sys; from trax_triplet.plots.loss import similarity_heatmap; "
+        "import sys; from trax_triplet.plots import learning_curve, score_histogram; "
+        "from trax_triplet.plots.loss import similarity_heatmap; "
         "similarity_heatmap([[0.9, 0.1], [0.3, 0.8]]); "
+        "score_histogram([0.1, 0.9], [0, 1]); learning_curve([{'step': 0, 'loss': 1.0}]); "
         "sys.exit(bool({'matplotlib.pyplot', 'trax', 'jax', 'tensorflow'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
@@ -254,11 +256,11 @@ def test_every_dtype_of_numbers_is_drawn(dtype):
 @pytest.mark.parametrize(
     "scores, error, phrase",
     [
-        ([[0.5, 0.1]], ValueError, r"a square matrix \(batch, batch\), got shape \(1, 2\)"),
-        ([0.5], ValueError, r"scores: expected a matrix, at least 1 by 1, got shape \(1,\)"),
-        ([[np.nan]], ValueError, "scores: expected finite numbers"),
-        ([["a"]], TypeError, "scores: expected real numbers"),
-        ([[1j]], TypeError, "scores: expected real numbers, got dtype complex128"),
+        ([[0.5, 0.1]], ValueError, "scores must be a square matrix"),
+        ([0.5], ValueError, "scores must be"),
+        ([[np.nan]], ValueError, "scores must be"),
+        ([["a"]], TypeError, "scores must be"),
+        ([[1j]], TypeError, "scores must be"),
     ],
 )
 def test_unfit_scores_are_refused_in_words(draw, scores, error, phrase):
@@ -267,17 +269,15 @@ def test_unfit_scores_are_refused_in_words(draw, scores, error, phrase):
 
 
 def test_unfit_settings_are_refused_in_words():
-    with pytest.raises(ValueError, match=r"v1 and v2 of one shape, got \(2, 2\) and \(3, 3\)"):
+    with pytest.raises(ValueError, match="v2 must be"):
         stacked_batches(np.eye(2), np.eye(3))
-    with pytest.raises(
-        ValueError, match="closest: expected 'semi-hard', 'hardest' or 'shifted', got 'nearest'"
-    ):
+    with pytest.raises(ValueError, match="closest must be"):
         similarity_heatmap(SIM, closest="nearest")
-    with pytest.raises(ValueError, match="margin: expected a number of at least 0, got -0.1"):
+    with pytest.raises(ValueError, match="margin must be"):
         similarity_heatmap(SIM, margin=-0.1)
-    with pytest.raises(ValueError, match="margin: expected a finite number"):
+    with pytest.raises(ValueError, match="margin must be"):
         hinge_curves([0.25, np.inf])
-    with pytest.raises(ValueError, match="margin: expected a number or several, got none"):
+    with pytest.raises(ValueError, match="margin must be"):
         hinge_curves([])
-    with pytest.raises(TypeError, match="margin: expected a number"):
+    with pytest.raises(TypeError, match="margin must be"):
         hinge_curves("wide")

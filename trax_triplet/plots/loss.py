@@ -1,7 +1,6 @@
-"""Pictures of the loss, step by step: two batches, their similarity matrix, the hinges, what
-training does.
+"""Pictures of the loss by its steps: two batches, their similarities, the hinges, both histograms.
 
-Like `plots`: arrays in, a matplotlib Axes out, nothing shown or saved, colours and marks for every
+Like `scores`: arrays in, a matplotlib Axes out, nothing shown or saved, colours and marks for every
 reader.
 """
 
@@ -17,7 +16,11 @@ from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
-from trax_triplet.plots.scores import BINS, BLUE, GREEN, ORANGE, axes_for, finite, two_histograms
+from trax_triplet import _validation as check
+from trax_triplet.kernels.rules import CLOSEST, by_rule
+from trax_triplet.plots.scores import BINS, BLUE, GREEN, ORANGE, axes_for, two_histograms
+
+__all__ = ["hinge_curves", "positives_and_negatives", "similarity_heatmap", "stacked_batches"]
 
 _PAIRS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 _MOST_NUMBERS = 12  # rows or columns; with more of them, numbers in the cells would overlap
@@ -39,7 +42,7 @@ def stacked_batches(v1: ArrayLike, v2: ArrayLike, *, ax: Axes | None = None) -> 
       The Axes, v1 above v2; the entries are written in the cells where d is at most 12.
 
     Raises:
-      TypeError: something other than real numbers, or an `ax` that is no Axes.
+      TypeError: something other than real numbers, or an `ax` that is not an Axes.
       ValueError: not two matrices of one shape, no rows, NaN or infinity.
 
     Example:
@@ -47,20 +50,24 @@ def stacked_batches(v1: ArrayLike, v2: ArrayLike, *, ax: Axes | None = None) -> 
       >>> [label.get_text() for label in axes.get_yticklabels()]
       ['v1[0]', 'v1[1]', 'v2[0]', 'v2[1]']
     """
-    batches = _matrix(v1, "v1"), _matrix(v2, "v2")
+    batches = _matrix("v1", v1), _matrix("v2", v2)
     n, d = batches[0].shape
     if batches[1].shape != (n, d):
-        raise ValueError(
-            f"expected v1 and v2 of one shape, got {batches[0].shape} and {batches[1].shape}"
-        )
+        raise check.wrong_value("v2", f"of v1's shape {(n, d)}", batches[1])
     ax = axes_for(ax)
     tops = [*range(n), *(n + 0.5 + i for i in range(n))]  # half a row between the batches
-    for top, row, pair in zip(tops, np.concatenate(batches), [*range(n)] * 2):
+    for top, row, pair in zip(tops, np.concatenate(batches), [*range(n)] * 2, strict=True):
         colour = _PAIRS[pair % len(_PAIRS)]
         ax.add_patch(Rectangle((-0.5, top - 0.5), d, 1, facecolor=colour + "40", edgecolor="white"))
         ax.add_patch(Rectangle((-1, top - 0.5), 0.5, 1, facecolor=colour, edgecolor="white"))
         ax.text(
-            -0.75, top, pair, ha="center", va="center", weight="bold", color=_text_colour(colour)
+            -0.75,
+            top,
+            str(pair),
+            ha="center",
+            va="center",
+            weight="bold",
+            color=_text_colour(colour),
         )
         for column, entry in enumerate(row if d <= _MOST_NUMBERS else ()):
             ax.text(column, top, f"{entry:.2f}", ha="center", va="center")
@@ -98,7 +105,7 @@ def similarity_heatmap(
       most 12.
 
     Raises:
-      TypeError: something other than real numbers, or an `ax` that is no Axes.
+      TypeError: something other than real numbers, or an `ax` that is not an Axes.
       ValueError: not a square matrix, NaN or infinity, an unknown `closest`, a negative margin.
 
     Example:
@@ -106,8 +113,8 @@ def similarity_heatmap(
       >>> [text.get_text() for text in axes.get_legend().get_texts()]
       ['positive', 'closest negative (semi-hard)', 'violator (margin 0.25)']
     """
-    scores = _square(scores)
-    margin = _margin(margin)
+    check.one_of("closest", closest, CLOSEST)
+    scores, margin = _square(scores), check.margin(margin)
     nearest, negative = _closest(scores, closest), ~np.eye(len(scores), dtype=bool)
     ax = axes_for(ax, (5.6, 5.2))
     image = ax.imshow(
@@ -141,7 +148,7 @@ def similarity_heatmap(
             ha="center",
             va="center",
             fontsize=min(10, 60 / len(scores)),
-            color="white" if image.norm(score) > 0.65 else "black",
+            color="white" if float(image.norm(score)) > 0.65 else "black",
         )
     ax.set(title="Similarity matrix", xlabel="j: row of v2", ylabel="i: anchor, row of v1")
     if len(scores) <= _MOST_NUMBERS:
@@ -173,8 +180,7 @@ def similarity_heatmap(
 
 
 def hinge_curves(margin: float | Sequence[float] = 0.25, *, ax: Axes | None = None) -> Axes:
-    """What an anchor pays, by how much nearer its positive is than the negative it is compared
-    with.
+    """What an anchor pays, by how much nearer its positive is than the negative compared with it.
 
     The hinge is max(margin - lead, 0), with lead = positive - negative. A dot marks lead 0, where
     the hinge is the margin: a collapsed model stands there with both of its hinges.
@@ -187,7 +193,7 @@ def hinge_curves(margin: float | Sequence[float] = 0.25, *, ax: Axes | None = No
       The Axes, with title, axis labels and legend.
 
     Raises:
-      TypeError: a margin that is no number, or an `ax` that is no Axes.
+      TypeError: a margin that is not a number, or an `ax` that is not an Axes.
       ValueError: a margin that is negative or not finite, or none.
 
     Example:
@@ -195,9 +201,9 @@ def hinge_curves(margin: float | Sequence[float] = 0.25, *, ax: Axes | None = No
       >>> [text.get_text() for text in axes.get_legend().get_texts()]
       ['margin 0.25', 'margin 0.8']
     """
-    margins = [_margin(m) for m in np.atleast_1d(np.asarray(margin))]
+    margins = [check.margin(m) for m in np.atleast_1d(np.asarray(margin))]
     if not margins:
-        raise ValueError("margin: expected a number or several, got none")
+        raise check.wrong_value("margin", "a number, or several", margin)
     ax = axes_for(ax)
     for i, m in enumerate(margins):
         leads = np.array([-2.0, m, 2.0]) if m < 2 else np.array([-2.0, 2.0])
@@ -237,7 +243,7 @@ def positives_and_negatives(scores: ArrayLike, *, ax: Axes | None = None) -> Axe
       The Axes, with title, axis labels and legend.
 
     Raises:
-      TypeError: something other than real numbers, or an `ax` that is no Axes.
+      TypeError: something other than real numbers, or an `ax` that is not an Axes.
       ValueError: not a square matrix, NaN or infinity.
 
     Example:
@@ -263,44 +269,30 @@ def _text_colour(background: str) -> str:
 
 
 def _closest(scores: np.ndarray, closest: str) -> np.ndarray:
-    """Where the closest negatives are (batch, batch), one in each row that has any; the loss has
-    their values."""
-    if closest not in ("semi-hard", "hardest", "shifted"):
-        raise ValueError(f"closest: expected 'semi-hard', 'hardest' or 'shifted', got {closest!r}")
-    allowed, too_hard = ~np.eye(len(scores), dtype=bool), scores > np.diagonal(scores)[:, None]
-    if closest == "semi-hard":
-        allowed &= ~too_hard
-    shift = 2.0 * too_hard if closest == "shifted" else 0.0
-    column = np.where(allowed, scores - shift, -np.inf).argmax(axis=1)
-    return allowed & (np.arange(len(scores)) == column[:, None])
+    """Where the closest negatives are, bool (batch, batch): one in each row that has any."""
+    negative = ~np.eye(len(scores), dtype=bool)
+    counted, qualifies = by_rule(np, closest, scores, np.diagonal(scores)[:, None], negative)
+    column = np.where(qualifies, counted, -np.inf).argmax(axis=1)
+    return qualifies & (np.arange(len(scores)) == column[:, None])
 
 
-def _margin(value: float) -> float:
-    if finite(value, "margin") < 0:
-        raise ValueError(f"margin: expected a number of at least 0, got {value}")
-    return float(value)
-
-
-def _matrix(values: ArrayLike, name: str) -> np.ndarray:
+def _matrix(name: str, values: ArrayLike) -> np.ndarray:
+    expected = "a matrix of real numbers, rows of one length, at least 1 by 1"
     try:
         matrix = np.asarray(values)
     except ValueError:  # NumPy makes no array of rows of different lengths
-        raise ValueError(
-            f"{name}: expected a matrix, rows of one length, got {values!r:.60}"
-        ) from None
+        raise check.wrong_value(name, expected, values) from None
     if matrix.dtype.kind not in "iuf" and matrix.dtype.name != "bfloat16":
-        raise TypeError(f"{name}: expected real numbers, got dtype {matrix.dtype}")
+        raise check.wrong_type(name, expected, values)
     if matrix.ndim != 2 or matrix.size == 0:
-        raise ValueError(f"{name}: expected a matrix, at least 1 by 1, got shape {matrix.shape}")
+        raise check.wrong_value(name, expected, values)
     if not np.isfinite(matrix).all():
-        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+        raise check.wrong_value(name, "finite, without NaN and infinity", values)
     return matrix.astype(np.float64)
 
 
 def _square(scores: ArrayLike) -> np.ndarray:
-    scores = _matrix(scores, "scores")
-    if scores.shape[0] != scores.shape[1]:
-        raise ValueError(
-            f"scores: expected a square matrix (batch, batch), got shape {scores.shape}"
-        )
-    return scores
+    matrix = _matrix("scores", scores)
+    if matrix.shape[0] != matrix.shape[1]:
+        raise check.wrong_value("scores", "a square matrix (batch, batch)", matrix)
+    return matrix

@@ -1,9 +1,8 @@
-"""Pictures of scores and of training: arrays in, a matplotlib Axes out. `plots_loss` has those of
-the loss.
+"""Pictures of scores and of training: arrays in, a matplotlib Axes out. `loss` has the loss's own.
 
-Nothing here shows or saves, and nothing touches pyplot's current figure: without `ax` a function
+Nothing here shows or saves, or touches pyplot's current figure: without `ax` a function
 makes a Figure of its own. Save with `axes.figure.savefig("scores.png")`; in a notebook,
-`axes.figure` at the end of a cell shows it (after `%matplotlib inline`). Importing this room loads
+`axes.figure` at the end of a cell shows it (after `%matplotlib inline`). Importing this loads
 matplotlib, so import it where you draw.
 
 Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which readers of any colour
@@ -13,6 +12,7 @@ vision tell apart; hatching, line styles, markers and numbers do the same in bla
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,7 +20,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from trax_triplet import _validation as check
 from trax_triplet.evaluation import check_scores
+
+__all__ = ["axes_for", "learning_curve", "score_histogram", "two_histograms"]
 
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 BINS = 32
@@ -55,7 +58,7 @@ def score_histogram(
     """
     scores, labels = check_scores(scores, labels)
     if threshold is not None:
-        threshold = finite(threshold, "threshold")
+        threshold = check.number("threshold", threshold)
     ax = axes_for(ax)
     scores = scores.astype(np.float64)
     edges = np.histogram_bin_edges(scores, bins=BINS)
@@ -88,8 +91,9 @@ def learning_curve(
       `axes.figure.axes`.
 
     Raises:
-      TypeError: a row that is no dict, a value that is no number, an `ax` that is no Axes.
-      ValueError: no rows, a row without step or loss, steps that do not rise, NaN or infinity, a
+      TypeError: a row that is not a dict, a value that is not a number, an `ax` that is not an
+        Axes.
+      ValueError: no rows, a row without step or loss, steps that do not ascend, NaN or infinity, a
         margin not above 0.
 
     Example:
@@ -101,10 +105,8 @@ def learning_curve(
     loss, validation_loss, auc = (
         _points(history, k) for k in ("loss", "validation_loss", "validation_auc")
     )
-    if margin is not None and finite(margin, "margin") <= 0:
-        raise ValueError(
-            f"margin: expected a number above 0, got {margin}; pass the margin of the training"
-        )
+    if margin is not None:
+        margin = check.number("margin", margin, above=0)
     ax = axes_for(ax)
     lines = [_line(ax, loss, "training loss", BLUE, "o-")]
     if validation_loss[0]:
@@ -137,8 +139,7 @@ def learning_curve(
 
 
 def two_histograms(ax: Axes, edges: np.ndarray, kinds: Mapping[str, np.ndarray]) -> None:
-    """Two kinds of numbers as shares in per cent: the first filled, the second hatched, to be told
-    apart.
+    """Two kinds of numbers as shares in per cent: the first filled, the second hatched.
 
     Args:
       ax: the Axes to draw in.
@@ -147,19 +148,20 @@ def two_histograms(ax: Axes, edges: np.ndarray, kinds: Mapping[str, np.ndarray])
 
     Example:
       >>> axes = axes_for(None)
-      >>> two_histograms(axes, np.linspace(0, 1, 5), {"low": np.array([0.1]), "high": np.array([0.9])})
+      >>> kinds = {"low": np.array([0.1]), "high": np.array([0.9])}
+      >>> two_histograms(axes, np.linspace(0, 1, 5), kinds)
       >>> [patch.get_label() for patch in axes.patches]
       ['low (n = 1)', 'high (n = 1)']
     """
-    looks = (
+    looks: tuple[dict[str, Any], ...] = (
         {"facecolor": ORANGE + "66", "edgecolor": ORANGE},
         {"facecolor": "none", "edgecolor": BLUE, "hatch": "////"},
     )
-    for (name, chosen), look in zip(kinds.items(), looks):
+    for (name, chosen), look in zip(kinds.items(), looks, strict=True):
         if chosen.size:
             ax.hist(
                 chosen,
-                bins=edges,
+                bins=edges.tolist(),
                 weights=np.full(chosen.size, 100 / chosen.size),
                 linewidth=1.5,
                 histtype="stepfilled",
@@ -173,7 +175,7 @@ def axes_for(ax: Axes | None, size: tuple[float, float] = (7, 4.2)) -> Axes:
     """`ax`, or where it is None the Axes of a new Figure of `size`, in inches.
 
     Raises:
-      TypeError: something else than an Axes.
+      TypeError: something other than an Axes.
 
     Example:
       >>> axes_for(None, (3, 2)).figure.get_size_inches().tolist()
@@ -181,30 +183,7 @@ def axes_for(ax: Axes | None, size: tuple[float, float] = (7, 4.2)) -> Axes:
     """
     if ax is None:
         return Figure(figsize=size, layout="constrained").add_subplot()
-    if not isinstance(ax, Axes):
-        raise TypeError(
-            f"ax: expected one matplotlib Axes, got {type(ax).__name__}; pass e.g. axes[0, 1]"
-        )
-    return ax
-
-
-def finite(value: float, name: str) -> float:
-    """`value` as a float; an error that calls it `name` unless it is one finite number.
-
-    Raises:
-      TypeError: not a number.
-      ValueError: infinite or NaN.
-
-    Example:
-      >>> finite(np.float32(0.5), "margin")
-      0.5
-    """
-    number = np.asarray(value)
-    if number.ndim != 0 or number.dtype.kind not in "iuf":
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not np.isfinite(number):
-        raise ValueError(f"{name}: expected a finite number, got {value}")
-    return float(number)
+    return check.instance("ax", ax, Axes, "one matplotlib Axes", "pass, for example, axes[0, 1]")
 
 
 def _line(
@@ -216,30 +195,24 @@ def _line(
 
 def _check(history: Sequence[Mapping[str, float]]) -> None:
     if isinstance(history, (str, Mapping)) or not isinstance(history, Sequence):
-        raise TypeError(f"history: expected a list of dicts, got {type(history).__name__}")
+        raise check.wrong_type("history", "a list of dicts, one for each evaluation", history)
     if len(history) == 0:
-        raise ValueError(
-            "history: expected at least one row, got none; train up to the first evaluation"
-        )
+        advice = "train up to the first evaluation"
+        raise check.wrong_value("history", "a list of at least one dict", history, advice)
     before = -np.inf
     for i, row in enumerate(history):
-        if not isinstance(row, Mapping):
-            raise TypeError(
-                f"history: expected a list of dicts, got {type(row).__name__} at index {i}"
-            )
+        check.instance(f"history[{i}]", row, Mapping, "a dict")
         if row.get("step") is None or row.get("loss") is None:
-            raise ValueError(f"history[{i}]: expected 'step' and 'loss', got {dict(row)}")
-        step = finite(row["step"], f"history[{i}]['step']")
+            raise check.wrong_value(f"history[{i}]", "a dict with 'step' and 'loss'", dict(row))
+        step = check.number(f"history[{i}]['step']", row["step"])
         if step <= before:
-            raise ValueError(
-                f"history[{i}]: expected a step above {before:g}, got {step:g}; sort by step"
-            )
+            expected = f"above the step before it, {before:g}"
+            raise check.wrong_value(f"history[{i}]['step']", expected, step, "sort by step")
         before = step
 
 
 def _points(history: Sequence[Mapping[str, float]], key: str) -> tuple[list[float], list[float]]:
     """Steps and values of the rows that have `key`."""
     rows = [(i, row) for i, row in enumerate(history) if row.get(key) is not None]
-    return [row["step"] for _, row in rows], [
-        finite(row[key], f"history[{i}][{key!r}]") for i, row in rows
-    ]
+    values = [check.number(f"history[{i}][{key!r}]", row[key]) for i, row in rows]
+    return [row["step"] for _, row in rows], values
