@@ -176,8 +176,7 @@ def test_best_threshold_equals_trying_every_cut(metric, pairs):
         ([0, 1, 2, 8, 9], [0, 1, 0, 1, 1], ((2 + 8) / 2, 4 / 5)),
         # Right for 3 of 4 above 0 and above 4, gaps equally wide: the lower.
         ([0, 2, 4, 6], [0, 1, 0, 1], ((0 + 2) / 2, 3 / 4)),
-        # "None" alone is always right, then wrong once where each cut between scores is wrong
-        # twice.
+        # "None" is always right; then wrong once, where each cut between scores is wrong twice.
         ([0.9, 0.8, 0.1], [0, 0, 0], (0.9, 1.0)),
         ([0.9, 0.8, 0.1], [0, 0, 1], (0.9, 2 / 3)),
         # "All": the next number below the smallest score.
@@ -210,7 +209,7 @@ def test_the_ends_of_the_range_of_a_precision(dtype):
     assert ev.best_threshold(np.array([-top, top]), [0, 1]) == (0.0, 1.0, "accuracy")
     halfway = ev.best_threshold(np.array([top / dtype(2), top]), [0, 1]).threshold
     assert halfway == pytest.approx(0.75 * float(top), rel=1e-3)
-    # Nothing finite lies below -top, so "all" is no candidate.
+    # Nothing finite lies below -top, so "all" is not a candidate.
     assert ev.best_threshold(np.array([-top, top]), [1, 1]) == (0.0, 1 / 2, "accuracy")
     assert ev.best_threshold(np.array([-top]), [1]) == (float(-top), 0.0, "accuracy")
 

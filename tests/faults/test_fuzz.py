@@ -116,7 +116,7 @@ def test_good_files_are_read(targets):
         assert fuzz.attempt(target, target.seeds[0])[:2] == ("", True), target.name
 
 
-def test_a_seal_reaches_what_is_behind_it(targets):
+def test_a_sealed_change_reaches_what_the_digest_guards(targets):
     """Weights with one bit changed: refused for their SHA-256, and read once that is made right."""
     name = "model weights.safetensors"
     data = targets[name].seeds[0]
