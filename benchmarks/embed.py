@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from trax_triplet import Siamese, TrainedModel, Vocabulary, read_pairs
 from trax_triplet.data import sample
 from trax_triplet.model.encoder import Encoder
-from trax_triplet.model.siamese import init_model
+from trax_triplet.model.weights import init_model
 
 PACKAGES = ("trax", "jax", "numpy", "torch", "sentence-transformers")
 MINILM_QUESTIONS = 200

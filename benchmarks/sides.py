@@ -16,7 +16,8 @@ import numpy as np
 
 from trax_triplet.compat import jnp, optimizers, tl, training
 from trax_triplet.model.encoder import Encoder
-from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import get_weights, init_model, set_weights
 from trax_triplet.training.loop import make_loop
 from trax_triplet.training.settings import TrainSettings
 

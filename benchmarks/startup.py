@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("trax", "jax", "tensorflow", "numpy")
 MODEL = """
 from trax_triplet import Siamese, TrainedModel, Vocabulary, save_model
-from trax_triplet.model.siamese import init_model
+from trax_triplet.model.weights import init_model
 vocabulary = Vocabulary.build(["How do I learn French?", "How can I learn French?"], buckets=256)
 model = init_model(Siamese(len(vocabulary), 128, "eval", pooling="last"))
 save_model({folder!r}, TrainedModel(model, vocabulary, {{"pooling": "last", "threshold": 0.5}}))

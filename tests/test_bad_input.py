@@ -58,7 +58,7 @@ LEFT_OUT = {
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
         evaluation.Threshold data.sample.SamplePair""",
     "of values checked by those who call it": """
-        data.padding.course_length data.padding.pad data.padding.rounded_length
+        data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
         loss.steps.negative_mask training.run.collapse_warning plots.scores.two_histograms""",
@@ -74,7 +74,8 @@ def names_in(left_out):
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     """What the rows of the table name by `Given`."""
-    from trax_triplet.model.siamese import Siamese, init_model
+    from trax_triplet.model.siamese import Siamese
+    from trax_triplet.model.weights import init_model
 
     home = tmp_path_factory.mktemp("bad")
     layer = init_model(Siamese(len(WORDS), 4, "eval", pooling="last"), seed=1)

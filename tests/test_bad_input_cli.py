@@ -8,8 +8,9 @@ import pytest
 from trax_triplet import cli
 from trax_triplet.data import sample
 from trax_triplet.data.vocabulary import Vocabulary
-from trax_triplet.model.siamese import Siamese, init_model
 from trax_triplet.inference.trained_model import TrainedModel, save_model
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import init_model
 
 FILES = {
     "empty.csv": b"",

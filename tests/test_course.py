@@ -24,7 +24,7 @@ from trax_triplet.course import (
     predict,
     train_model,
 )
-from trax_triplet.model.siamese import init_model
+from trax_triplet.model.weights import init_model
 
 Q1 = [[30, 87, 78, 134, 2132, 1981, 28, 78, 594, 21], [30, 55, 78], [12, 9], [3, 4, 5, 6, 7]]
 Q2 = [[30, 156, 78, 134, 2132, 9508, 21], [30, 156, 78, 3541], [12, 9, 8], [5, 6]]

@@ -38,7 +38,8 @@ import numpy as np
 
 from trax_triplet.data import reader, sample, vocabulary
 from trax_triplet.inference import trained_model as saved
-from trax_triplet.model.siamese import Siamese, get_weights, init_model
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import get_weights, init_model
 from trax_triplet.storage import folders as storage
 from trax_triplet.storage import trax_files as pickles
 

@@ -9,7 +9,8 @@ import pytest
 from trax_triplet import TrainedModel, load_model, save_model
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
-from trax_triplet.model.siamese import Siamese, get_weights, init_model
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import get_weights, init_model
 from trax_triplet.storage import folders as storage
 
 

@@ -20,7 +20,8 @@ from trax_triplet.keras import convert
 from trax_triplet.keras.convert import export, from_keras, to_keras
 from trax_triplet.keras.layers import swap_pad_and_oov, unit_rows
 from trax_triplet.keras.layers import tower_of as tower_of_model
-from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import get_weights, init_model, set_weights
 
 POOLINGS = ("last", "mean", "course")
 LONG = "how do I " + "really " * 70 + "learn French?"

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from trax_triplet.model import encoder as encoder_room
+from trax_triplet.data.padding import pad
+from trax_triplet.model import encoder
 from trax_triplet.model.encoder import Encoder
-from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import get_weights, init_model, set_weights
 
 D = 6
 
@@ -45,11 +47,7 @@ def test_the_courses_model_is_run_as_it_is_padded_to_a_multiple_of_8():
     expected = np.concatenate(
         [vectors_of(model, [q], length) for q, length in zip(questions, (8, 128))]
     )
-    np.testing.assert_allclose(
-        Encoder(model)(questions), expected, atol=1e-6
-    )  # nor do batch-mates matter
-    for question, one in zip(questions, expected):
-        np.testing.assert_allclose(Encoder(model)([question])[0], one, atol=1e-6)
+    np.testing.assert_allclose(Encoder(model)(questions), expected, atol=1e-6)
 
 
 def test_a_large_vocabulary_of_which_few_words_come():
@@ -59,44 +57,45 @@ def test_a_large_vocabulary_of_which_few_words_come():
     np.testing.assert_allclose(Encoder(model)(questions[:5]), expected[:5], atol=1e-6)
 
 
-def test_equal_questions_are_computed_once(monkeypatch):
-    rows = []
-    monkeypatch.setattr(
-        encoder_room,
-        "_padded",
-        lambda questions, *shape, made=encoder_room._padded: (
-            rows.append(len(questions)),
-            made(questions, *shape),
-        )[1],
-    )
+@pytest.fixture
+def batches(monkeypatch):
+    """The numbers of questions and the shapes of the batches that are computed."""
+    found = []
+
+    def noted(rows, length, n_rows):
+        found.append((len(rows), n_rows, length))
+        return pad(rows, length, n_rows)
+
+    monkeypatch.setattr(encoder, "pad", noted)
+    return found
+
+
+def test_equal_questions_are_computed_once(batches):
     one, other = random_questions((3, 4))
     model = small()
-    vectors = Encoder(model)([one, other, one, one])
-    assert rows == [2]
+    vectors = Encoder(model)([one, other, one, one.astype(np.int64).tolist()])
+    assert batches == [(2, 16, 64)]
+    np.testing.assert_array_equal(vectors[0], vectors[2])
     np.testing.assert_array_equal(vectors[0], vectors[3])
-    np.testing.assert_allclose(vectors[1:3], vectors_of(model, [other, one], 8), atol=1e-6)
+    np.testing.assert_allclose(vectors[:2], vectors_of(model, [one, other], 32), atol=1e-6)
 
 
-def test_long_questions_go_in_smaller_batches(monkeypatch):
-    shapes = []
-    monkeypatch.setattr(
-        encoder_room,
-        "_padded",
-        lambda *arguments, made=encoder_room._padded: (
-            shapes.append(made(*arguments).shape),
-            made(*arguments),
-        )[1],
-    )
+def test_long_questions_go_in_smaller_batches(batches, monkeypatch):
     questions = [[2] * 3, [2] * 4, [2] * 5, [3] * 70, [3] * 71, [3] * 72, [4] * 5000]
-    monkeypatch.setattr(encoder_room, "_WORDS_AT_ONCE", 256)
-    vectors = Encoder(small(), batch_size=4)(questions)
-    # Four rows of 64 are 256 words, but the fourth has 70, so two go, then one; 128 leave room for
-    # two; 5 000 for one.
-    assert shapes == [(2, 64), (2, 128), (2, 128), (1, 8192)]
+    model = small()
+    monkeypatch.setattr(encoder, "_MAX_BATCH_WORDS", 256)
+    vectors = Encoder(model, batch_size=4)(questions)
+    # Four rows of 64 are 256 words, but the fourth has 70, so two go, then one; 128 allow two;
+    # 5 000 one.
+    assert [(rows, length) for _, rows, length in batches] == [
+        (2, 64),
+        (2, 128),
+        (2, 128),
+        (1, 8192),
+    ]
     monkeypatch.undo()
-    np.testing.assert_allclose(
-        vectors[[0, 5]], Encoder(small())([questions[0], questions[5]]), atol=1e-6
-    )
+    again = Encoder(model)([questions[0], questions[5]])
+    np.testing.assert_allclose(vectors[[0, 5]], again, atol=1e-6)
 
 
 def test_sees_new_weights():

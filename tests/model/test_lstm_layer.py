@@ -8,7 +8,8 @@ from lstms import drawn, states_by_loops
 
 from trax_triplet.compat import fastmath, shapes, tl
 from trax_triplet.model.lstm import LSTM
-from trax_triplet.model.siamese import Siamese, init_model
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import init_model
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_layer_with_lengths(both):
     found, whole = np.asarray(layer((x, lengths))), np.asarray(both[1](x))
     np.testing.assert_allclose(found[0, :3], whole[0, :3], atol=1e-6)
     np.testing.assert_array_equal(found[0, 3:], np.broadcast_to(found[0, 2], (4, 4)))
-    with pytest.raises(ValueError, match="takes no lengths"):
+    with pytest.raises(ValueError, match="with_lengths must be False in mode 'predict'"):
         LSTM(4, mode="predict", with_lengths=True)
     with pytest.raises(ValueError, match="leave closed_form at True"):
         LSTM(4, with_lengths=True, closed_form=False)

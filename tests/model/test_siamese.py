@@ -18,10 +18,8 @@ from trax_triplet.model.siamese import (
     Siamese,
     WordCount,
     WordDropout,
-    get_weights,
-    init_model,
-    set_weights,
 )
+from trax_triplet.model.weights import get_weights, init_model, set_weights
 
 COURSE = """Parallel_in2_out2[
   Serial[
@@ -208,7 +206,7 @@ def test_padding_is_never_dropped():
         )
 
 
-def test_hidden_words_read_as_buckets():
+def test_hidden_words_become_buckets():
     every = np.arange(4000, dtype=np.int32).reshape(40, 100)
     first, second = dropped(WordDropout(4000, 0.25, buckets=50), every, every)
     np.testing.assert_array_equal(first, second)
@@ -219,7 +217,7 @@ def test_hidden_words_read_as_buckets():
     assert (other[again] != first[again]).mean() > 0.9  # a word's bucket is drawn anew each time
 
 
-def test_words_are_dropped_in_training_alone():
+def test_words_are_dropped_only_in_training():
     question = padded([5, 6, 7, 8, 9, 10], 8)
     train = small(mode="train", word_dropout=0.9)
     evaluate = set_weights(small(mode="eval", word_dropout=0.9), get_weights(train))
@@ -232,28 +230,6 @@ def test_same_seed_same_weights():
     a, b, c = (get_weights(small(seed=s)) for s in (1, 1, 2))
     assert all((a[name] == b[name]).all() for name in a)
     assert (a["embedding"] != c["embedding"]).any()
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"vocab_size": 1}, "vocab_size must be a whole number of at least 2, but it is 1"),
-        ({"vocab_size": 20.0}, "20.0"),
-        ({"d_model": 0}, "d_model must be a whole number of at least 1"),
-        ({"mode": "test"}, "mode must be one of 'train', 'eval', 'predict', but it is 'test'"),
-        ({"pooling": "max"}, "pooling must be one of 'course', 'mean', 'last'"),
-        ({"word_dropout": 1.0, "pooling": "last"}, r"\[0, 1\), but it is 1.0"),
-        ({"buckets": -1}, "buckets must be a whole number of at least 0"),
-        (
-            {"buckets": 19},
-            "buckets are among the 20 ids of vocab_size, behind 0 and 1, but there are 19",
-        ),
-        ({"word_dropout": 0.5}, "the course's model has no word dropout"),
-    ],
-)
-def test_wrong_settings(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Siamese(**{"vocab_size": 20, "d_model": 4, **arguments})
 
 
 def test_weights_of_another_model_are_refused():

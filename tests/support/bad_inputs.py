@@ -138,72 +138,58 @@ for v1, v2, options, error, name in (
 # --- model, encoder, storage ----------------------------------------------------------------------
 
 for f in ("model.siamese.Siamese", "course.Siamese"):
-    for vocab_size in (1, 2.5, "9", True, None):
-        row(
-            f,
-            ValueError,
-            f"vocab_size must be a whole number of at least 2, but it is {vocab_size!r}",
-            vocab_size,
-        )
-    row(f, ValueError, "d_model must be .*at least 1.*0", 9, 0)
-    row(
-        f,
-        ValueError,
-        "mode must be one of 'train', 'eval', 'predict', but it is 'test'",
-        9,
-        4,
-        "test",
-    )
+    row(f, ValueError, "vocab_size must be an integer of at least 2, but it is 1", 1)
+    for vocab_size in (2.5, "9", True, None):
+        row(f, TypeError, "vocab_size", vocab_size)
+    row(f, ValueError, "d_model", 9, 0)
+    row(f, TypeError, "d_model", 9, 2.5)
+    row(f, ValueError, "mode must be one of 'train', 'eval', 'predict'.*'test'", 9, 4, "test")
+    row(f, TypeError, "mode", 9, 4, None)
 for options, error, phrase in (
-    (
-        {"pooling": "max"},
-        ValueError,
-        "pooling must be one of 'course', 'mean', 'last', but it is 'max'",
-    ),
-    ({"pooling": "last", "word_dropout": 1.0}, ValueError, r"word_dropout .*\[0, 1\).*1.0"),
-    ({"pooling": "last", "word_dropout": NAN}, ValueError, "word_dropout .*nan"),
-    ({"pooling": "last", "word_dropout": "0.1"}, TypeError, "word_dropout .*'0.1'"),
-    ({"word_dropout": 0.1}, ValueError, "course's model has no word dropout"),
-    ({"pooling": "last", "buckets": 8}, ValueError, "buckets are among the 9 ids"),
-    ({"lstm": "fast"}, ValueError, "lstm must be one of 'closed form', 'trax'"),
-    ({"embedding_stddev": -1.0}, ValueError, "embedding_stddev .*-1.0"),
-    ({"embedding_stddev": NAN}, ValueError, "embedding_stddev .*nan"),
-    ({"embedding_stddev": "big"}, TypeError, "embedding_stddev .*'big'"),
+    ({"pooling": "max"}, ValueError, "pooling"),
+    ({"pooling": "last", "word_dropout": 1.0}, ValueError, "word_dropout"),
+    ({"pooling": "last", "word_dropout": -0.1}, ValueError, "word_dropout"),
+    ({"pooling": "last", "word_dropout": NAN}, ValueError, "word_dropout"),
+    ({"pooling": "last", "word_dropout": "0.1"}, TypeError, "word_dropout"),
+    ({"word_dropout": 0.1}, ValueError, "word_dropout must be 0 in the course's model"),
+    ({"pooling": "last", "buckets": 8}, ValueError, "buckets must be .* from 0 to 7"),
+    ({"pooling": "last", "buckets": -1}, ValueError, "buckets"),
+    ({"lstm": "fast"}, ValueError, "lstm"),
+    ({"embedding_stddev": -1.0}, ValueError, "embedding_stddev"),
+    ({"embedding_stddev": NAN}, ValueError, "embedding_stddev"),
+    ({"embedding_stddev": "big"}, TypeError, "embedding_stddev"),
 ):
     row("model.siamese.Siamese", error, phrase, 9, 4, **options)
-row("model.siamese.SpreadLSTM", ValueError, "d_model must be .*at least 1.*0", 0)
-row("model.siamese.SpreadLSTM", ValueError, "d_model must be a whole number.*2.5", 2.5)
-row("model.siamese.SpreadLSTM", ValueError, "mode must be one of", 4, "test")
-row("model.siamese.SpreadLSTM", ValueError, "lstm must be one of", 4, lstm="fast")
-row("model.siamese.WordDropout", ValueError, "word_dropout .*1.5", 9, 1.5)
-row("model.siamese.WordDropout", ValueError, "vocab_size must be a whole number", "9", 0.5)
-row("model.siamese.init_model", TypeError, "seed", UNINITIALISED, "x")
-row("model.siamese.init_model", TypeError, "a model from Siamese, but it is None", None)
-row("model.siamese.get_weights", TypeError, "a model from Siamese, but it is 'model'", "model")
-row("model.siamese.get_weights", ValueError, "initialise it first", UNINITIALISED)
-row("model.siamese.pooling_of", TypeError, "a model from Siamese, but it is None", None)
-row("model.siamese.set_weights", TypeError, "weights must be a dict.*list", LAYER, [1])
-row("model.siamese.set_weights", ValueError, "do not fit the model", LAYER, {})
-row(
-    "model.siamese.set_weights",
-    ValueError,
-    "do not fit the model",
-    LAYER,
-    {"embedding": np.ones(3)},
-)
-row("model.siamese.set_weights", TypeError, "a model from Siamese", None, {})
-row("model.lstm.LSTM", ValueError, "takes no lengths", 4, "predict", with_lengths=True)
-row("model.lstm.LSTM", ValueError, "takes no lengths", 4, closed_form=False, with_lengths=True)
-row("model.encoder.Encoder", TypeError, "a model from Siamese, but it is None", None)
-row("model.encoder.Encoder", ValueError, "batch_size must be .*at least 1.*0", LAYER, 0)
+row("model.lstm.SpreadLSTM", ValueError, "d_model", 0)
+row("model.lstm.SpreadLSTM", TypeError, "d_model", 2.5)
+row("model.lstm.SpreadLSTM", ValueError, "mode", 4, "test")
+row("model.lstm.SpreadLSTM", ValueError, "lstm", 4, lstm="fast")
+row("model.lstm.LSTM", TypeError, "n_units", "4")
+row("model.lstm.LSTM", ValueError, "mode", 4, "test")
+row("model.lstm.LSTM", ValueError, "with_lengths", 4, "predict", with_lengths=True)
+row("model.lstm.LSTM", ValueError, "with_lengths", 4, closed_form=False, with_lengths=True)
+row("model.siamese.WordDropout", ValueError, "rate", 9, 1.5)
+row("model.siamese.WordDropout", TypeError, "vocab_size", "9", 0.5)
+row("model.siamese.WordDropout", ValueError, "buckets", 9, 0.5, buckets=-1)
+row("model.siamese.pooling_of", TypeError, "model must be a model from Siamese", None)
+row("model.weights.init_model", TypeError, "seed", UNINITIALISED, "x")
+row("model.weights.init_model", TypeError, "model must be a model from Siamese", None)
+row("model.weights.get_weights", TypeError, "model", "model")
+row("model.weights.get_weights", ValueError, "initialise it first", UNINITIALISED)
+row("model.weights.set_weights", TypeError, "weights", LAYER, [1])
+row("model.weights.set_weights", ValueError, "weights must have the model's shapes", LAYER, {})
+row("model.weights.set_weights", ValueError, "weights", LAYER, {"embedding": np.ones(3)})
+row("model.weights.set_weights", TypeError, "model", None, {})
+row("model.encoder.Encoder", TypeError, "model", None)
+row("model.encoder.Encoder", ValueError, "batch_size", LAYER, 0)
 row("model.encoder.Encoder", TypeError, "batch_size", LAYER, 1.5)
-row("encoder", TypeError, "question 0 .*'how old'", ["how old"])
-row("encoder", TypeError, "question 1 .*float64", [[2], [2.5]])
-row("encoder", ValueError, "question 0 .*from 0 to 3.*99", [[2, 99]])
-row("encoder", ValueError, "question 0 .*from 0 to 3.*-1", [[-1]])
-row("encoder", TypeError, r"question 0 .*\(1, 1\)", [[[2]]])
-row("encoder", TypeError, "list of questions.*'how old'", "how old")
-row("encoder", TypeError, "list of questions.*None", None)
+row("encoder", TypeError, r"questions\[0\]", ["how old"])
+row("encoder", TypeError, r"questions\[1\]", [[2], [2.5]])
+row("encoder", ValueError, r"questions\[1\] must hold ids from 0 to 3.*99", [[2], [2, 99], [99]])
+row("encoder", ValueError, r"questions\[0\]", [[-1]])
+row("encoder", TypeError, r"questions\[0\]", [[[2]]])
+row("encoder", TypeError, "questions must be", "how old")
+row("encoder", TypeError, "questions must be", None)
 
 # --- inference, storage ---------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ import pytest
 from trax_triplet.compat import fastmath
 from trax_triplet.data.stream import PADDING_GROUP
 from trax_triplet.kernels.packing import row_bucket_sizes
-from trax_triplet.model.siamese import Siamese, get_weights, init_model
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import get_weights, init_model
 from trax_triplet.training.loop import make_loop
 from trax_triplet.training.packed_trainer import PackedTrainer, pack_batch
 from trax_triplet.training.settings import TrainSettings

@@ -13,7 +13,7 @@ from trax_triplet._files import only_writer
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.inference.trained_model import load_model
 from trax_triplet.loss.triplet import triplet_loss
-from trax_triplet.model.siamese import get_weights, set_weights
+from trax_triplet.model.weights import get_weights, set_weights
 from trax_triplet.storage import folders as storage
 from trax_triplet.training import loop
 from trax_triplet.training.examples import Examples

@@ -23,7 +23,7 @@ from trax_triplet.checks import parts
 from trax_triplet.checks.lecture import random_matrix
 from trax_triplet.checks.step import Step, array, leaves, same, scalar, seen_as, text
 from trax_triplet.compat import fastmath, jnp, shapes, tl
-from trax_triplet.model.siamese import get_weights, set_weights
+from trax_triplet.model.weights import get_weights, set_weights
 
 # --- TripletLossFn and TripletLoss
 

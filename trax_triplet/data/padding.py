@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from trax_triplet import _validation as check
 from trax_triplet.data.vocabulary import PAD_ID
 
-__all__ = ["LENGTH_MULTIPLE", "LONGEST_MULTIPLE", "course_length", "pad", "rounded_length"]
+__all__ = [
+    "LENGTH_MULTIPLE",
+    "LONGEST_MULTIPLE",
+    "course_length",
+    "id_rows",
+    "pad",
+    "rounded_length",
+]
 
 LENGTH_MULTIPLE = 8  # lengths are rounded up to multiples: few shapes to compile, little padding
 LONGEST_MULTIPLE = 64  # where padding counts, longer questions go up to a power of two
@@ -59,3 +68,26 @@ def pad(rows: Sequence[np.ndarray], length: int, n_rows: int | None = None) -> n
     if lengths.any():
         padded[np.arange(length) < lengths[:, None]] = np.concatenate(rows)
     return padded
+
+
+def id_rows(name: str, rows: Any) -> list[np.ndarray]:
+    """Rows of word ids as arrays, int64 (n_tokens,), once they are known to be that.
+
+    Args:
+        name: of the argument, as the user knows it.
+        rows: a sequence of rows; any may be empty.
+
+    Raises:
+        TypeError: not a list, or a row that does not hold integers.
+
+    Example:
+        >>> [row.tolist() for row in id_rows("ids", [[5, 6], ()])]
+        [[5, 6], []]
+    """
+    if isinstance(rows, (str, bytes)) or not hasattr(rows, "__iter__"):
+        raise check.wrong_type(name, "a list of word ids, each int (n_tokens,)", rows)
+    arrays = [np.asarray(row) for row in rows]
+    for number, row in enumerate(arrays):
+        if row.ndim != 1 or (len(row) and row.dtype.kind not in "iu"):
+            raise check.wrong_type(f"{name}[{number}]", "word ids, int (n_tokens,)", row)
+    return [row.astype(np.int64, copy=False) for row in arrays]

@@ -9,7 +9,7 @@ import numpy as np
 
 from trax_triplet import _validation as check
 from trax_triplet.data.batches import epoch_batches
-from trax_triplet.data.padding import pad, rounded_length
+from trax_triplet.data.padding import id_rows, pad, rounded_length
 
 __all__ = ["PADDING_GROUP", "Batch", "BatchStream"]
 
@@ -64,7 +64,7 @@ class BatchStream:
         if vectors is not None:
             check.function("vectors", vectors, "a function without arguments, or None")
         self._vectors = vectors
-        sides = _id_rows("ids1", ids1), _id_rows("ids2", ids2)
+        sides = id_rows("ids1", ids1), id_rows("ids2", ids2)
         if not sides[0]:
             raise check.wrong_value("ids1", "the ids of at least one question", ids1)
         if len(sides[0]) != len(sides[1]):
@@ -159,13 +159,3 @@ class BatchStream:
         groups = np.full(self._batch_size, PADDING_GROUP, np.int32)
         groups[: len(rows)] = self._groups[rows]
         return ids1, ids2, groups, groups.copy()
-
-
-def _id_rows(name: str, rows: Any) -> list[np.ndarray]:
-    if isinstance(rows, (str, bytes)) or not hasattr(rows, "__iter__"):
-        raise check.wrong_type(name, "a list of arrays of ids, int (n_tokens,)", rows)
-    arrays = [np.asarray(row) for row in rows]
-    for number, row in enumerate(arrays):
-        if row.ndim != 1 or (len(row) and row.dtype.kind not in "iu"):
-            raise check.wrong_type(f"{name}[{number}]", "ids, int (n_tokens,)", row)
-    return arrays

@@ -16,7 +16,8 @@ from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.model.encoder import Encoder
-from trax_triplet.model.siamese import POOLINGS, Siamese, get_weights, set_weights
+from trax_triplet.model.siamese import POOLINGS, Siamese
+from trax_triplet.model.weights import get_weights, set_weights
 from trax_triplet.storage import folders as storage
 
 __all__ = ["TrainedModel", "load_model", "save_model"]
@@ -39,7 +40,7 @@ class TrainedModel:
         ValueError: a vocabulary of more or fewer ids than the model has.
 
     Example:
-        >>> from trax_triplet.model.siamese import init_model
+        >>> from trax_triplet.model.weights import init_model
         >>> vocabulary = Vocabulary.build(["How old are you?"])
         >>> layer = init_model(Siamese(len(vocabulary), 4, "eval", pooling="last"))
         >>> trained = TrainedModel(layer, vocabulary, {"pooling": "last", "threshold": 0.9})
@@ -165,7 +166,7 @@ def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
 
     Example:
         >>> import tempfile
-        >>> from trax_triplet.model.siamese import init_model
+        >>> from trax_triplet.model.weights import init_model
         >>> vocabulary = Vocabulary.build(["How old are you?"])
         >>> layer = init_model(Siamese(len(vocabulary), 4, "eval", pooling="last"))
         >>> with tempfile.TemporaryDirectory() as parent:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from trax_triplet.model.siamese import WEIGHT_NAMES, Siamese, set_weights
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import WEIGHT_NAMES, set_weights
 from trax_triplet.storage.trax_files import MAX_BYTES, read_trax_weights
 
 __all__ = ["load_trax_model"]
@@ -40,7 +41,7 @@ def load_trax_model(
 
     Example:
         >>> import tempfile
-        >>> from trax_triplet.model.siamese import get_weights, init_model
+        >>> from trax_triplet.model.weights import get_weights, init_model
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     init_model(Siamese(10, 4)).save_to_file(f"{folder}/model.pkl.gz")
         ...     model = load_trax_model(f"{folder}/model.pkl.gz", vocab_size=10, d_model=4)

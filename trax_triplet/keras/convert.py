@@ -51,19 +51,21 @@ def to_keras(source: Any) -> keras.Model:
             tokenizer 'course', whose rules are not TensorFlow operations.
 
     Example:
-        >>> from trax_triplet.model.siamese import Siamese, init_model
+        >>> from trax_triplet.model.siamese import Siamese
+        >>> from trax_triplet.model.weights import init_model
         >>> model = to_keras(init_model(Siamese(10, 4, "eval", pooling="last")))
         >>> model([tf.constant([[2, 3, 1]]), tf.constant([[2, 1, 1]])]).shape
         TensorShape([1, 8])
     """
     from trax_triplet.inference.trained_model import TrainedModel, load_model
-    from trax_triplet.model import siamese as model
+    from trax_triplet.model.siamese import pooling_of
+    from trax_triplet.model.weights import get_weights
 
     if isinstance(source, (str, os.PathLike)):
         source = load_model(source)
     trained = source if isinstance(source, TrainedModel) else None
     layer = source if trained is None else trained.model
-    weights, pooling = model.get_weights(layer), model.pooling_of(layer)
+    weights, pooling = get_weights(layer), pooling_of(layer)
     stage = (
         keras.layers.Lambda(swap_pad_and_oov, name="ids")
         if trained is None
@@ -105,7 +107,8 @@ def from_keras(model: keras.Model) -> TrainedModel | Any:
         ValueError: other layers, or settings of theirs that the Trax side does not have.
 
     Example:
-        >>> from trax_triplet.model.siamese import Siamese, get_weights, init_model
+        >>> from trax_triplet.model.siamese import Siamese
+        >>> from trax_triplet.model.weights import get_weights, init_model
         >>> layer = init_model(Siamese(10, 4, "eval", pooling="mean"))
         >>> before, after = get_weights(layer), get_weights(from_keras(to_keras(layer)))
         >>> all((after[name] == array).all() for name, array in before.items())
@@ -115,7 +118,8 @@ def from_keras(model: keras.Model) -> TrainedModel | Any:
     pooling = _pooling(embedding, lstm, pool)
     _check_unit_rows(out, embedding.output_dim)
     from trax_triplet.inference.trained_model import TrainedModel
-    from trax_triplet.model.siamese import Siamese, set_weights
+    from trax_triplet.model.siamese import Siamese
+    from trax_triplet.model.weights import set_weights
 
     weights = _trax_arrays(*embedding.get_weights(), *lstm.get_weights())
     layer = set_weights(Siamese(embedding.input_dim, lstm.units, "eval", pooling=pooling), weights)
@@ -164,7 +168,8 @@ def export(source: Any, path: str | os.PathLike[str], *, format: str | None = No
         TypeError, ValueError: as `to_keras`; an unknown format, or a Keras file of another ending.
 
     Example:
-        >>> from trax_triplet.model.siamese import Siamese, init_model
+        >>> from trax_triplet.model.siamese import Siamese
+        >>> from trax_triplet.model.weights import init_model
         >>> layer = init_model(Siamese(10, 4, "eval", pooling="last"))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     export(layer, f"{folder}/model.keras")

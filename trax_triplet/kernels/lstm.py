@@ -22,7 +22,7 @@ from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.kernels.packing import CHUNK, Packed, Workspace, row_bucket_sizes
 
-__all__ = ["backward", "forward", "lstm"]
+__all__ = ["backward", "forward", "lstm", "lstm_step"]
 
 
 def forward(
@@ -235,6 +235,25 @@ def _spans(counts: jax.Array, sizes: tuple[int, ...]) -> list[tuple[int, Any, An
     ]
 
 
+def lstm_step(x: Array, h: Array, c: Array, kernel: Array) -> tuple[Array, Array, Array]:
+    """One step: the new state and cell (rows, d), and the gates (rows, 4 d).
+
+    Args:
+        x: float (rows, 4 d), what the input adds to the gates, the bias included.
+        h, c: state and cell before the step.
+        kernel: float (d, 4 d), what the state adds.
+
+    Example:
+        >>> h, c, gates = lstm_step(*(jnp.zeros((1, n)) for n in (4, 1, 1)), jnp.zeros((1, 4)))
+        >>> h.tolist(), gates.tolist()
+        ([[0.0]], [[0.5, 0.0, 0.5, 0.5]])
+    """
+    gates = _gates(x + h @ kernel)
+    i, g, f, o = jnp.split(gates, 4, axis=1)
+    new_c = f * c + i * g
+    return o * jnp.tanh(new_c), new_c, gates
+
+
 def _gates(x: jax.Array) -> jax.Array:
     """sigmoid of i, f and o, tanh of g, as one expression: few operations are quicker than many.
 
@@ -286,12 +305,10 @@ def _walk(projected, kernel, index, counts, sizes, kept) -> tuple[jax.Array, ...
                 x = _take(projected, start, size)
             else:
                 x = projected[_take(index, start, size)]
-            now = _gates(x + h @ kernel)
-            i, g, f, o = jnp.split(now, 4, axis=1)
+            new_h, new_c, now = lstm_step(x, h, c, kernel)
             kept = _put(gates, now, start), _put(before, h, start), _put(cells, c, start)
             reads = (jnp.arange(size) < counts[t])[:, None]
-            new_c = f * c + i * g
-            return jnp.where(reads, o * jnp.tanh(new_c), h), jnp.where(reads, new_c, c), *kept
+            return jnp.where(reads, new_h, h), jnp.where(reads, new_c, c), *kept
 
         h, c, *kept = lax.fori_loop(first, end, step, (h[:size], c[:size], *kept))
     return *(

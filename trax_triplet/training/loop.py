@@ -17,7 +17,7 @@ from trax_triplet.data.padding import LENGTH_MULTIPLE
 from trax_triplet.data.vocabulary import PAD_ID
 from trax_triplet.distributed.processes import local_shard, mean_over_processes
 from trax_triplet.loss.triplet import TripletLoss
-from trax_triplet.model.siamese import get_weights, set_weights
+from trax_triplet.model.weights import get_weights, set_weights
 from trax_triplet.training.packed_trainer import PackedTrainer
 from trax_triplet.training.settings import TrainSettings
 

@@ -21,7 +21,7 @@ from trax_triplet.kernels.lstm import backward, forward
 from trax_triplet.kernels.packing import CHUNK, Packed, Workspace, pack
 from trax_triplet.loss.similarity import l2_normalize
 from trax_triplet.loss.triplet import triplet_loss
-from trax_triplet.model.siamese import WEIGHT_NAMES, get_weights, set_weights
+from trax_triplet.model.weights import WEIGHT_NAMES, get_weights, set_weights
 from trax_triplet.training.settings import TrainSettings
 
 

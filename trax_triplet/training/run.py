@@ -26,7 +26,8 @@ from trax_triplet.data.pairs import Pairs
 from trax_triplet.distributed import processes
 from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.model.encoder import Encoder
-from trax_triplet.model.siamese import Siamese, get_weights, init_model, set_weights
+from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.weights import get_weights, init_model, set_weights
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.loop import make_loop
 from trax_triplet.training.record import Record
