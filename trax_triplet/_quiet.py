@@ -1,5 +1,6 @@
-"""Importing Trax without a word: no banner, no log line, no warning about Trax's own files, and in
-less time."""
+"""Importing Trax quietly: no banner, no log line, no warning about its own files; and faster."""
+
+from __future__ import annotations
 
 import contextlib
 import faulthandler
@@ -10,11 +11,14 @@ import re
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+
+__all__ = ["quietly"]
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
-def _is_noise(line, level):
+def _is_noise(line: bytes, level: int) -> bool:
     """Whether this line of stderr is a log line of TensorFlow's C++ below the wanted level."""
     if line.startswith(b"WARNING: All log messages before absl::InitializeLog()"):
         return True
@@ -25,7 +29,7 @@ def _is_noise(line, level):
 
 
 @contextlib.contextmanager
-def _quiet_tensorflow():
+def _quiet_tensorflow() -> Iterator[None]:
     """Holds TensorFlow's C++ log to the level of TF_CPP_MIN_LOG_LEVEL while it loads.
 
     It reads the variable once, so the variable is put back afterwards and child processes do not
@@ -34,9 +38,8 @@ def _quiet_tensorflow():
     lines. Should the process crash, faulthandler says where on the real stderr.
     """
     before = os.environ.get(_LOG_LEVEL)
-    importlib.import_module(
-        "jax"
-    )  # sets the variable to 1 where it is unset: that stays, for JAX's own log
+    # JAX sets the variable to 1 where it is unset: that stays, for JAX's own log.
+    importlib.import_module("jax")
     after = os.environ.get(_LOG_LEVEL)
     if before is None:
         os.environ[_LOG_LEVEL] = "3"
@@ -59,7 +62,7 @@ def _quiet_tensorflow():
 
 
 @contextlib.contextmanager
-def _sifted_stderr(real, level):
+def _sifted_stderr(real: int, level: int) -> Iterator[None]:
     """Keeps back what is written to file descriptor 2 and passes it on to `real` without noise."""
     crash_reports = not faulthandler.is_enabled()
     if crash_reports:
@@ -80,15 +83,14 @@ def _sifted_stderr(real, level):
                 stderr.write(wanted)
 
 
-def _flush_stderr():
+def _flush_stderr() -> None:
     if sys.stderr is not None:
         sys.stderr.flush()
 
 
 @contextlib.contextmanager
-def _no_gym_banner():
-    """Keeps Gym, which Trax imports and this package never uses, from printing that it is
-    unmaintained."""
+def _no_gym_banner() -> Iterator[None]:
+    """Keeps Gym, which Trax imports and nobody here uses, from printing that it is unmaintained."""
     try:
         from gym_notices.notices import notices
     except ImportError:  # an older Gym: it prints nothing
@@ -103,7 +105,7 @@ def _no_gym_banner():
 
 
 @contextlib.contextmanager
-def _short_stacks():
+def _short_stacks() -> Iterator[None]:
     """Lets `trax.layers.assert_shape` find its caller without reading the source of every frame.
 
     It calls `inspect.stack()` for each of some 150 decorated layers and uses one frame. Above it
@@ -127,12 +129,11 @@ def _short_stacks():
 
 
 @contextlib.contextmanager
-def quietly():
-    """Context in which to import Trax: all of the above, and no Python warnings from Trax and what
-    it imports; yours are as before afterwards.
+def quietly() -> Iterator[None]:
+    """Context in which to import Trax, with its noise held back and Python's warnings off.
 
-    At the first compilation of its files Python points at `is ()`; under -W error that would be an
-    error.
+    Your own warnings are as before afterwards. At the first compilation of its files Python points
+    at `is ()`; under -W error that would be an error.
     """
     with warnings.catch_warnings(), _no_gym_banner(), _short_stacks(), _quiet_tensorflow():
         warnings.simplefilter("ignore")

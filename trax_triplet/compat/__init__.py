@@ -1,8 +1,7 @@
-"""The only door to Trax: imports it quietly, repairs what newer libraries broke, hands on its
-names.
+"""The only door to Trax: imports it quietly, repairs what newer libraries broke, exports its names.
 
-Trax 1.4.1 was written for the JAX, NumPy and TensorFlow of 2021. Every other room takes its names
-from here:
+Trax 1.4.1 was written for the JAX, NumPy and TensorFlow of 2021. Every other module takes its
+names from here:
 
     from trax_triplet.compat import tl, jnp, fastmath, training, optimizers, lr_schedules, shapes
 
@@ -14,6 +13,9 @@ TensorFlow's log lines below TF_CPP_MIN_LOG_LEVEL (3 where you set none) are lef
 to see them all.
 """
 
+# Its work is to replace names of other modules, which their types do not foresee.
+# pyright: reportAttributeAccessIssue=false, reportFunctionMemberAccess=false
+
 from __future__ import annotations
 
 import functools
@@ -23,6 +25,7 @@ import pickle
 import sys
 import types
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -61,11 +64,10 @@ __all__ = [
 _fastmath_numpy = sys.modules["trax.fastmath.numpy"]
 
 
-# --- repairs
-# ---------------------------------------------------------------------------------------------
+# --- repairs --------------------------------------------------------------------------------------
 
 
-def _same(a, b):
+def _same(a: Any, b: Any) -> bool:
     """Equality of two trees in which an array equals only itself."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
@@ -76,7 +78,7 @@ def _same(a, b):
     return a is b or a == b
 
 
-def _unflattening_compares_arrays():
+def _unflattening_compares_arrays() -> bool:
     try:
         return fastmath.tree_unflatten([1], (np.zeros(2), ()), copy_from_tree=[None, ()]) != (
             (1, ()),
@@ -87,7 +89,7 @@ def _unflattening_compares_arrays():
 
 
 @repair(_unflattening_compares_arrays)
-def resuming():
+def resuming() -> None:
     """A Loop that starts again on its folder stops in tree_unflatten, which asks whether array ==
     ().
 
@@ -107,25 +109,25 @@ def resuming():
             leaf, flat = tree_unflatten(flat, branch, copy_from_tree=copy_from_tree)
             leaves.append(leaf)
         if isinstance(tree, dict):
-            return dict(zip(tree, leaves)), flat
+            return dict(zip(tree, leaves, strict=True)), flat
         return (tuple(leaves) if isinstance(tree, tuple) else leaves), flat
 
     fastmath.tree_unflatten = _fastmath_numpy.tree_unflatten = tree_unflatten
 
 
-def _gone_or_deprecated(module, name):
+def _gone_or_deprecated(module: types.ModuleType, name: str) -> bool:
     """Whether `module.name` is missing, or warns when it is looked up."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         return getattr(module, name, None) is None or bool(caught)
 
 
-def _device_put_replicated_is_gone():
+def _device_put_replicated_is_gone() -> bool:
     return _gone_or_deprecated(jax, "device_put_replicated")
 
 
 @repair(_device_put_replicated_is_gone)
-def replication():
+def replication() -> None:
     """jax.device_put_replicated, by which for_n_devices copies weights to several devices, is gone.
 
     Removed between JAX 0.6.2 and 0.10.2. Feature test: the name is missing or warns. Can go when
@@ -142,12 +144,12 @@ def replication():
     trax.layers.acceleration.for_n_devices = tl.for_n_devices = for_n_devices
 
 
-def _pmap_is_jax_own():
+def _pmap_is_jax_own() -> bool:
     return trax.fastmath.jax.JAX_BACKEND["pmap"] is jax.pmap
 
 
 @repair(_pmap_is_jax_own)
-def parallel():
+def parallel() -> None:
     """pmap, by which Trax uses several devices, refuses arrays that were placed otherwise.
 
     Since JAX 0.8, where it became a shard_map. Feature test: Trax takes jax.pmap itself; whether
@@ -162,12 +164,12 @@ def parallel():
     )
 
 
-def _on_cpu_takes_any_process():
+def _on_cpu_takes_any_process() -> bool:
     return "local_devices" not in tl.on_cpu.__code__.co_names
 
 
 @repair(_on_cpu_takes_any_process)
-def own_cpu():
+def own_cpu() -> None:
     """on_cpu takes the first CPU of all processes, where the others cannot put anything.
 
     On every JAX; it shows where CPU processes work together (gloo, after 0.4.13). Feature test:
@@ -183,12 +185,12 @@ def own_cpu():
     trax.layers.acceleration.on_cpu = tl.on_cpu = on_cpu
 
 
-def _trainer_pins_slots_to_cpu():
+def _trainer_pins_slots_to_cpu() -> bool:
     return "on_cpu" in optimizers.Trainer.__init__.__code__.co_names
 
 
 @repair(_trainer_pins_slots_to_cpu)
-def slots():
+def slots() -> None:
     """Trainer commits the optimizer's slots to one CPU: a second compilation, and wrong on several
     devices.
 
@@ -202,9 +204,9 @@ def slots():
     @functools.wraps(original)
     def __init__(self, *args, **kwargs):
         original(self, *args, **kwargs)
-        self._slots, self._opt_params = tl.for_n_devices(
-            (self._optimizer.slots, self._optimizer.opt_params), self._n_devices
-        )
+        both: Any = self._optimizer.slots, self._optimizer.opt_params
+        placed: Any = tl.for_n_devices(both, self._n_devices)
+        self._slots, self._opt_params = placed
 
     def set_slots(self, slots):
         self._optimizer.slots = slots
@@ -214,12 +216,12 @@ def slots():
     trainer.slots = trainer.slots.setter(set_slots)
 
 
-def _loop_accepts_lone_devices():
+def _loop_accepts_lone_devices() -> bool:
     return "process_count" not in training.Loop.__init__.__code__.co_names
 
 
 @repair(_loop_accepts_lone_devices)
-def lone_devices():
+def lone_devices() -> None:
     """With one device in each of several processes every process would silently train a model of
     its own.
 
@@ -234,9 +236,9 @@ def lone_devices():
         started = original(*args, **kwargs)
         if started[1] > 1 and started[2] == 1:
             raise RuntimeError(
-                "Trax averages gradients over processes only where each has two or more local devices; here "
-                f"are {started[1]} processes with one each, each would train a model of its own. Give each "
-                "process two or more devices, or run one process."
+                "Trax averages gradients over processes only where each has two or more local "
+                f"devices; here are {started[1]} processes with one each, each would train a model "
+                "of its own. Give each process two or more devices, or run one process."
             )
         return started
 
@@ -253,12 +255,12 @@ class _With:
         return getattr(self._module, name)
 
 
-def _host_count_is_an_alias():
+def _host_count_is_an_alias() -> bool:
     return getattr(jax, "host_count", None) is not jax.process_count
 
 
 @repair(_host_count_is_an_alias)
-def renamed():
+def renamed() -> None:
     """jax.host_count, which every Loop calls, was renamed to process_count and warns.
 
     Since JAX 0.2.13. Feature test: the old name is another function, or gone. Can go when Trax uses
@@ -268,7 +270,7 @@ def renamed():
         module.jax = _With(jax, host_count=lambda: jax.process_count())
 
 
-def _gzip_wants_a_mode():
+def _gzip_wants_a_mode() -> bool:
     stream = io.BytesIO()
     stream.mode = "wb"  # as TensorFlow's GFile has it
     with warnings.catch_warnings(record=True) as caught:
@@ -278,7 +280,7 @@ def _gzip_wants_a_mode():
 
 
 @repair(_gzip_wants_a_mode)
-def compression():
+def compression() -> None:
     """GzipFile(fileobj=...) takes its mode from the file, as Trax has it when saving, with a
     FutureWarning.
 
@@ -294,7 +296,7 @@ def compression():
     trax.layers.base.gzip = training.gzip_lib = _With(gzip, GzipFile=open_gzip)
 
 
-def _pickled_array_names_private_module():
+def _pickled_array_names_private_module() -> bool:
     return any(name in pickle.dumps(np.zeros(1), 5) for name in (b"numpy._core", b"numpy.core"))
 
 
@@ -313,7 +315,7 @@ class _PlainPickler(pickle.Pickler):
 
 
 @repair(_pickled_array_names_private_module)
-def checkpoints():
+def checkpoints() -> None:
     """A checkpoint's pickle names private parts of the JAX, TensorFlow or NumPy that wrote it.
 
     Another release cannot open it then; NumPy 2 renamed its own. Here arrays are written through
@@ -327,12 +329,12 @@ def checkpoints():
     trax.layers.base.pickle = training.pickle = _With(pickle, dump=dump)
 
 
-def _reading_ends_at_any_error():
+def _reading_ends_at_any_error() -> bool:
     return "Exception" in tl.np_from_file.__code__.co_names
 
 
 @repair(_reading_ends_at_any_error)
-def truncation():
+def truncation() -> None:
     """np_from_file stops at the first error, so a truncated file gives fewer arrays without a word.
 
     On every JAX. Feature test: it catches Exception. Can go when it does not.
@@ -357,9 +359,8 @@ def truncation():
     trax.layers.base.np_from_file = tl.np_from_file = np_from_file
 
 
-def provide_old_names():
-    """Puts back names that JAX removed and that graders and old notebooks import; only when you
-    call it.
+def provide_old_names() -> tuple[str, ...]:
+    """Puts back names that JAX removed and that graders and old notebooks import; only on call.
 
     Today that is `jax.interpreters.xla.DeviceArray`, which JAX 0.4.13 and later do not have, as
     another name of `jax.Array`. It changes JAX for the whole process, which is why no import does

@@ -1,5 +1,9 @@
-"""Repairs of what Trax's NumPy and TensorFlow backends lack, and of what they change for others;
-see `compat`."""
+"""Repairs of Trax's NumPy and TensorFlow backends, and of what they change for others."""
+
+# Its work is to replace names of other modules, which their types do not foresee.
+# pyright: reportAttributeAccessIssue=false, reportFunctionMemberAccess=false
+
+from __future__ import annotations
 
 import contextlib
 import contextvars
@@ -21,12 +25,12 @@ with quietly():
 _fastmath_numpy = sys.modules["trax.fastmath.numpy"]
 
 
-def _numpy_backend_lacks_scan():
+def _numpy_backend_lacks_scan() -> bool:
     return "scan" not in _fastmath_numpy.NUMPY_BACKEND
 
 
 @repair(_numpy_backend_lacks_scan)
-def numpy_backend():
+def numpy_backend() -> None:
     """Trax's NumPy backend has no scan and no fold_in, so no LSTM runs on it.
 
     It never had. Feature test: the backend's table. Can go when they are in it. Like the backend's
@@ -36,20 +40,20 @@ def numpy_backend():
     def scan(f, init, xs, length=None):
         carry, outputs = init, []
         for i in range(len(fastmath.tree_leaves(xs)[0]) if length is None else length):
-            carry, output = f(carry, fastmath.nested_map(lambda x: x[i], xs))
+            carry, output = f(carry, fastmath.nested_map(lambda x, i=i: x[i], xs))
             outputs.append(output)
         if not outputs:
             raise ValueError(
                 "scan on the NumPy backend needs one step or more; this sequence has none."
             )
-        columns = zip(*map(fastmath.tree_flatten, outputs))
+        columns = zip(*map(fastmath.tree_flatten, outputs), strict=True)
         stacked = [None if column[0] is None else np.stack(column) for column in columns]
         return carry, fastmath.tree_unflatten(stacked, outputs[0])[0]
 
     _fastmath_numpy.NUMPY_BACKEND.update(scan=scan, random_fold_in=lambda rng, data: rng)
 
 
-def _backend_is_every_threads():
+def _backend_is_every_threads() -> bool:
     return (
         "override_backend"
         in getattr(fastmath.use_backend, "__wrapped__", fastmath.use_backend).__code__.co_names
@@ -57,15 +61,14 @@ def _backend_is_every_threads():
 
 
 @repair(_backend_is_every_threads)
-def own_backend():
-    """use_backend changes the backend of every thread of the process, not only of the one that
-    asks.
+def own_backend() -> None:
+    """use_backend changes the backend of every thread of the process, not only of the asking one.
 
     It always did: a loss that TensorFlow computes would change what a Trax Loop beside it computes
-    with.
-    Feature test: it sets a global variable. Can go when Trax keeps it in a context variable.
+    with. Feature test: it sets a global variable. Can go when Trax keeps it in a context variable.
     """
-    ops, chosen = trax.fastmath.ops, contextvars.ContextVar("backend", default=None)
+    ops = trax.fastmath.ops
+    chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
     original = ops.backend
 
     @functools.wraps(original)
@@ -76,7 +79,7 @@ def own_backend():
 
     @contextlib.contextmanager
     def use_backend(name):
-        """Calls fastmath functions with this backend inside the block, in this thread alone."""
+        """Calls fastmath functions with this backend inside the block, in this thread only."""
         name = name.value if isinstance(name, fastmath.Backend) else name
         ops._assert_valid_backend_name(name)
         before = chosen.get()
@@ -84,9 +87,7 @@ def own_backend():
         try:
             yield
         finally:
-            chosen.set(
-                before
-            )  # not reset, which fails where a generator is closed in another context
+            chosen.set(before)  # reset fails where a generator is closed in another context
 
     ops.backend = fastmath.backend = backend
     ops.use_backend = fastmath.use_backend = use_backend
@@ -100,7 +101,7 @@ def _home_of_promotion():
     )
 
 
-def _texts_are_promoted():
+def _texts_are_promoted() -> bool:
     try:
         _home_of_promotion().maybe_promote_tensors("one", "-keys")
         return False
@@ -109,9 +110,8 @@ def _texts_are_promoted():
 
 
 @repair(_texts_are_promoted)
-def texts():
-    """After `import trax` TensorFlow cannot add a text to a tensor of texts, as when it saves a
-    lookup table.
+def texts() -> None:
+    """After `import trax` TensorFlow cannot add a text to texts, as when it saves a lookup table.
 
     Trax switches NumPy's promotion of types on for the whole process, and it takes a text for the
     name of a type. So an adapted TextVectorization cannot be exported. Feature test: promote two

@@ -1,7 +1,9 @@
-"""The list of what `compat` and `backends` repair in Trax, and whether a repair was needed in this
-process."""
+"""The list of what is repaired in Trax, and whether a repair was needed in this process."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -13,24 +15,24 @@ class Repair(NamedTuple):
     reason: str
 
 
-_repairs = []
+_repairs: list[Repair] = []
 _wanted = os.environ.get("TRAX_TRIPLET_REPAIRS", "1") != "0"
 
 
-def repair(needed):
+def repair(needed: Callable[[], bool]) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Runs the decorated repair at import if `needed()`, and enters it in `repairs()`."""
 
-    def apply(patch):
+    def apply(patch: Callable[[], None]) -> Callable[[], None]:
         applied = _wanted and needed()
         if applied:
             patch()
-        _repairs.append(Repair(patch.__name__, applied, patch.__doc__.splitlines()[0]))
+        _repairs.append(Repair(patch.__name__, applied, (patch.__doc__ or "").splitlines()[0]))
         return patch
 
     return apply
 
 
-def repairs():
+def repairs() -> tuple[Repair, ...]:
     """Lists what this module knows to repair in Trax, and whether it was needed here.
 
     Returns:

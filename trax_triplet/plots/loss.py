@@ -7,6 +7,7 @@ reader.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -120,6 +121,7 @@ def similarity_heatmap(
     image = ax.imshow(
         scores, cmap="Blues", vmin=min(-1.0, scores.min()), vmax=max(1.0, scores.max())
     )
+    shade: Any = image.norm
     ax.figure.colorbar(image, ax=ax, label="similarity")
     outline = {
         "fill": False,
@@ -148,7 +150,7 @@ def similarity_heatmap(
             ha="center",
             va="center",
             fontsize=min(10, 60 / len(scores)),
-            color="white" if float(image.norm(score)) > 0.65 else "black",
+            color="white" if shade(score) > 0.65 else "black",
         )
     ax.set(title="Similarity matrix", xlabel="j: row of v2", ylabel="i: anchor, row of v1")
     if len(scores) <= _MOST_NUMBERS:
