@@ -282,9 +282,9 @@ def test_classify_counts_every_pair(model, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_batch_without_any_word_is_answered(model):
-    assert predict("", "?", 0.5, model) == np.False_  # the vectoriser drops the question mark
-    accuracy, confusion = classify(["", "!"], ["?", ""], [0, 0], 0.5, model, verbose=False)
+def test_a_batch_without_any_word_is_answered_and_its_similarity_0_is_not_above_0(model):
+    assert predict("", "?", 0.0, model) == np.False_  # the vectoriser drops the question mark
+    accuracy, confusion = classify(["", "!"], ["?", ""], [0, 0], 0.0, model, verbose=False)
     assert accuracy.numpy() == 1.0 and confusion.numpy().tolist() == [[2, 0], [0, 0]]
 
 
