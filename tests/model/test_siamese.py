@@ -46,7 +46,7 @@ def padded(question, length, left=0):
     return np.array([[1] * left + list(question) + [1] * (length - left - len(question))], np.int32)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def compiled(model):
     return fastmath.jit(model.pure_fn)  # eagerly, each call would compile the LSTM's scan anew
 
@@ -109,16 +109,16 @@ def test_vectors_equal_a_plain_loop(pooling):
 
 
 def test_first_vectors_are_spread_out_but_not_in_the_course_form():
-    questions = np.random.default_rng(0).integers(2, 200, (64, 8)).astype(np.int32)
+    questions = np.random.default_rng(0).integers(2, 200, (16, 8)).astype(np.int32)
     nearness = {}
-    for pooling in ("course", "mean", "last"):
+    for pooling in ("course", "last"):
         v = vector(
-            init_model(Siamese(200, 32, "eval", pooling=pooling, embedding_stddev=0.1), 0),
+            init_model(Siamese(200, 16, "eval", pooling=pooling, embedding_stddev=0.1), 0),
             questions,
         )
-        nearness[pooling] = float((v @ v.T)[~np.eye(64, dtype=bool)].mean())
+        nearness[pooling] = float((v @ v.T)[~np.eye(16, dtype=bool)].mean())
     assert nearness["course"] > 0.99  # collapsed from the start: every gate starts with bias 1
-    assert abs(nearness["last"]) < 0.5 and abs(nearness["mean"]) < 0.5
+    assert abs(nearness["last"]) < 0.5
     bias = get_weights(init_model(Siamese(20, 3, pooling="last")))["lstm/bias"]
     assert bias.tolist() == [0, 0, 0] + [0, 0, 0] + [1, 1, 1] + [0, 0, 0]
 
@@ -128,7 +128,7 @@ def test_in_the_course_form_padding_counts():
     assert np.abs(vector(model, padded([5, 6], 4)) - vector(model, padded([5, 6], 16))).max() > 1e-3
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(
     st.sampled_from(["mean", "last"]),
     st.lists(st.integers(2, 19), max_size=8),

@@ -15,7 +15,7 @@ import numpy as np
 
 from trax_triplet._typing import Array
 from trax_triplet.compat import fastmath, optimizers
-from trax_triplet.data.vocabulary import OOV_ID, PAD_ID
+from trax_triplet.data.vocabulary import PAD_ID, unknown_ids
 from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, adam, catch_up, put, take
 from trax_triplet.kernels.lstm import backward, forward
 from trax_triplet.kernels.packing import CHUNK, Packed, Workspace, pack
@@ -111,9 +111,7 @@ def _replacements(
     if dropout:
         rng = np.random.default_rng(seed)
         hidden = words[rng.random(len(words)) < dropout]
-        replacements[hidden] = (
-            rng.integers(vocab_size - buckets, vocab_size, len(hidden)) if buckets else OOV_ID
-        )
+        replacements[hidden] = rng.integers(*unknown_ids(vocab_size, buckets), len(hidden))
     return replacements
 
 
