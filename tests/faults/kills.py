@@ -4,7 +4,7 @@ line of JSON.
     PYTHONPATH=.:tests/support python tests/faults/kills.py --kills 100 --folder FOLDER
 
 Each training is a fork of this process, which has imported everything and started nothing, so that
-it begins at once. Half of the kills come at a random moment of a whole run, half a random moment
+it begins at once. Half of the kills come at a random moment of a run, half a random moment
 after something began to be written. After each kill the same command goes on; a run that comes to
 its end is compared with one that nobody killed.
 """
@@ -106,12 +106,12 @@ def main():
     rng, folder = random.Random(options.seed), options.folder
     folder.mkdir(parents=True, exist_ok=True)
     sample.write_csv(folder / "pairs.csv", 300)
-    for name in ("first", "whole"):  # the first one compiles
+    for name in ("first", "uninterrupted"):  # the first one compiles
         start = time.monotonic()
         child = Child(folder / "pairs.csv", folder / name, folder / "log.txt")
         child.wait()
         assert child.status == 0, (folder / "log.txt").read_text()
-    seconds, wanted = time.monotonic() - start, result(folder / "whole")
+    seconds, wanted = time.monotonic() - start, result(folder / "uninterrupted")
     assert wanted == result(folder / "first")
     found = {
         "kills": 0,
@@ -120,7 +120,7 @@ def main():
         "lost more": [],
         "runs": 0,
         "different": [],
-        "seconds of a whole run": round(seconds, 1),
+        "seconds of a complete run": round(seconds, 1),
     }
     while found["kills"] < options.kills or child is not None:
         output, child, reached = folder / f"run {found['runs']}", None, 0
@@ -153,7 +153,7 @@ def _one(child, rng, seconds, found, kills):
         moment = child.started + rng.uniform(0, seconds)
         runs = child.wait(lambda: time.monotonic() > moment)
     else:
-        begun = rng.randrange(1, 30)  # the so-manieth time that something is being written
+        begun = rng.randrange(1, 30)  # kill the n-th time that something is being written
         seen = [0, False]
 
         def writes():

@@ -45,7 +45,7 @@ def last_line(done):
     return done.stderr.splitlines()[-1]
 
 
-# A limit on the size of a file stands for a full disk: the write fails in the middle, as there.
+# A limit on the size of a file imitates a full disk: the write fails in the middle, as there.
 # `limit` is set once the first evaluation has written its model and its checkpoint, of some 100 KB
 # each.
 FULL = """
@@ -75,10 +75,10 @@ def test_a_full_disk_is_reported_and_the_run_goes_on_when_there_is_space(csv, tm
         return  # that a run goes on with the same weights is tested by kills.py, too
     done = train(csv, output)
     assert done.returncode == 0 and "going on from step 2 of 4" in done.stderr
-    assert train(csv, tmp_path / "whole").returncode == 0
+    assert train(csv, tmp_path / "uninterrupted").returncode == 0
     found, wanted = (
         storage.load_checkpoint(folder / "checkpoints")[0]
-        for folder in (output, tmp_path / "whole")
+        for folder in (output, tmp_path / "uninterrupted")
     )
     for name in wanted:
         np.testing.assert_array_equal(found[name], wanted[name])

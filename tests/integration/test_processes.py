@@ -44,7 +44,7 @@ def environment(**variables):
 
 
 def start(csv, output, steps):
-    """Two processes, the second told by its environment; their output goes to files beside the
+    """Two processes, the second configured by its environment; their output goes to files beside the
     folder."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -99,13 +99,13 @@ def history(output):
 
 
 @pytest.fixture(scope="module")
-def whole(csv, tmp_path_factory):
+def uninterrupted(csv, tmp_path_factory):
     output = tmp_path_factory.mktemp("two") / "run"
     return output, finish(*start(csv, output, 6))
 
 
-def test_two_processes_train_what_one_trains(csv, whole, tmp_path):
-    output, said = whole
+def test_two_processes_train_what_one_trains(csv, uninterrupted, tmp_path):
+    output, said = uninterrupted
     assert (
         json.loads(said[0])["model"] == str(output / "model") and said[1] == ""
     )  # one of them tells and writes
@@ -164,7 +164,7 @@ def test_where_one_dies_the_other_stops_and_both_can_go_on(csv, tmp_path, victim
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_both_end_with_the_same_weights(csv, whole, tmp_path):
+def test_killed_and_started_again_both_end_with_the_same_weights(csv, uninterrupted, tmp_path):
     output = tmp_path / "run"
     processes, logs = start(csv, output, 6)
     until(lambda: storage.checkpoints(output / "checkpoints"), processes, logs)
@@ -173,7 +173,7 @@ def test_killed_and_started_again_both_end_with_the_same_weights(csv, whole, tmp
         process.wait()
     finish(*start(csv, output, 6))
     assert "going on from step" in (tmp_path / "run0.txt").read_text()
-    found, wanted = arrays(output), arrays(whole[0])
+    found, wanted = arrays(output), arrays(uninterrupted[0])
     assert found.keys() == wanted.keys()
     for name in wanted:
         np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)

@@ -61,9 +61,10 @@ def test_is_validated_on_both_labels_and_the_loss_on_duplicates_only(parts):
         np.testing.assert_array_equal(row, examples.vocabulary.encode(question))
     batches = examples.validation_batches()
     assert sum((groups >= 0).sum() for _, _, groups, _ in batches) == validation.is_duplicate.sum()
-    first = {tuple(row[row != 1]) for ids1, *_ in batches for row in ids1} - {()}
-    duplicates = np.flatnonzero(validation.is_duplicate)
-    assert first == {tuple(examples.validation_ids[i]) for i in duplicates}
+    n, duplicates = len(validation), np.flatnonzero(validation.is_duplicate)
+    for side in (0, 1):
+        found = {tuple(row[row != 1]) for batch in batches for row in batch[side]} - {()}
+        assert found == {tuple(examples.validation_ids[side * n + i]) for i in duplicates}
 
 
 def test_negatives_are_drawn_where_the_validation_has_none(parts):

@@ -87,7 +87,7 @@ def test_packing_and_unpacking_gives_the_words_back():
 
 
 def words_read(batch, ids):
-    """What each of the ids reads as, by where the two batches put it."""
+    """What each of the ids is replaced by, by where the two batches put it."""
     plain = pack_batch(batch, VOCAB, BUCKETS)
     hidden = pack_batch(batch, VOCAB, BUCKETS, dropout=0.4, seed=(3, 4))
     was, reads = (
@@ -97,7 +97,7 @@ def words_read(batch, ids):
 
 
 @pytest.mark.parametrize("buckets", [BUCKETS, 0])
-def test_a_hidden_word_reads_as_one_unknown_word_wherever_it_stands(buckets, monkeypatch):
+def test_a_hidden_word_becomes_one_unknown_word_wherever_it_is(buckets, monkeypatch):
     monkeypatch.setitem(globals(), "BUCKETS", buckets)
     ids = np.arange(2, 258, dtype=np.int32)
     batch = (ids.reshape(32, 8), ids[::-1].reshape(32, 8), np.arange(32), np.arange(32))

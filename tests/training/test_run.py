@@ -1,4 +1,4 @@
-"""Training: what it leaves behind, going on, and what it says when something is wrong."""
+"""Training: what it leaves on disk, going on, and what it says when something is wrong."""
 
 import os
 import signal
@@ -48,6 +48,18 @@ def test_leaves_a_model_a_checkpoint_and_a_history(small_run):
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert all(row["pairs_per_second"] > 0 and row["loss"] > 0 for row in rows)
     assert "step 4: from here on batches are made of similar pairs" in small_run.logged
+    assert arrays(folder)["stream/place"][2]  # hard
+
+
+@pytest.mark.parametrize("settings, rates", [({}, [0, 0.05, 0.1]), ({"warmup_steps": 0}, [0.1])])
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_0(settings, rates):
+    settings = TrainSettings(
+        **{"steps": 10**6, "warmup_steps": 2, "learning_rate": 0.1, **settings}
+    )
+    found = [loop.learning_rate(step + (len(rates) == 1), settings) for step in range(len(rates))]
+    assert found == pytest.approx(rates)
+    ends = [loop.learning_rate(step, settings) for step in (5 * 10**5, 10**6, 2 * 10**6)]
+    assert ends == pytest.approx([0.05, 0, 0])
 
 
 def test_keeps_the_model_that_validated_best(small_run, parts):
@@ -66,6 +78,8 @@ def test_keeps_the_model_that_validated_best(small_run, parts):
         vectors = [trained._encoder([row[row != 1] for row in ids]) for ids in (ids1, ids2)]
         rule = {"margin": RUN.margin, "closest": RUN.closest, "anchor": RUN.anchor}
         losses.append(float(triplet_loss(*vectors, groups=groups, normalize=False, **rule)))
+    vectors = trained.embed([*validation.question1, *validation.question2])
+    assert best["spread"] == pytest.approx(1 - np.sum(vectors.mean(axis=0) ** 2), abs=1e-5)
     assert best["validation_loss"] == pytest.approx(np.mean(losses), abs=1e-5)
 
 

@@ -100,6 +100,19 @@ class QuietLoop(training.Loop):
         self._step = step
 
 
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """The learning rate of a step: a linear warm-up, then half a cosine down to 0 at the last one.
+
+    Example:
+        >>> settings = TrainSettings(steps=400, warmup_steps=10, learning_rate=0.5)
+        >>> [round(learning_rate(step, settings), 3) for step in (0, 5, 200, 400)]
+        [0.0, 0.25, 0.25, 0.0]
+    """
+    warm = min(step / max(settings.warmup_steps, 1), 1.0)
+    cosine = 1 + math.cos(math.pi * min(step / settings.steps, 1.0))
+    return settings.learning_rate * warm * 0.5 * cosine
+
+
 def make_loop(
     model: Any,
     eval_model: Any,
@@ -130,12 +143,6 @@ def make_loop(
     ids = np.full((settings.batch_size, LENGTH_MULTIPLE), PAD_ID, np.int32)
     empty = local_shard((ids, ids, ids[:, 0], ids[:, 0]))
 
-    def schedule(step: int) -> float:
-        """Linear warm-up, then half a cosine down to nothing at the last step."""
-        warm = min(step / max(settings.warmup_steps, 1), 1.0)
-        cosine = 1 + math.cos(math.pi * min(step / settings.steps, 1.0))
-        return settings.learning_rate * warm * 0.5 * cosine
-
     def never(_: int) -> bool:
         return False
 
@@ -147,7 +154,7 @@ def make_loop(
                 map(local_shard, stream),
                 loss,
                 adam(settings.learning_rate),
-                lr_schedule=schedule,
+                lr_schedule=lambda step: learning_rate(step, settings),
                 sample_batch=empty,
             ),
             eval_model=eval_model,
