@@ -1,6 +1,7 @@
 """evaluation: metrics against plain loops and scikit-learn, thresholds against every possible
 cut."""
 
+import itertools
 import json
 import math
 from fractions import Fraction
@@ -143,7 +144,7 @@ def plain_best(scores, labels, metric):
     distinct = sorted(set(scores.tolist()))
     cuts = [
         (0.0, -np.inf),
-        *((b - a, a) for a, b in zip(distinct, distinct[1:])),
+        *((b - a, a) for a, b in itertools.pairwise(distinct)),
         (0.0, distinct[-1]),
     ]
     tried = [

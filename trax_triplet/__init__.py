@@ -1,4 +1,4 @@
-"""The modified triplet loss of the NLP Specialization on Trax: a loss, a Siamese LSTM, and a way to learn.
+"""The modified triplet loss of the NLP Specialization, and a Siamese LSTM that learns with it.
 
 The public names stand in `__init__.pyi` and are loaded on first use, so that `import trax_triplet`
 is quick and loads no framework. CONTRIBUTING.md has the map of the packages.

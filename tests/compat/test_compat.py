@@ -97,7 +97,7 @@ def test_what_is_no_noise_on_stderr_arrives_after_the_import(monkeypatch, capfd,
         monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     else:
         monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
-    with pytest.raises(ImportError, match="half way"), quiet._quiet_tensorflow():  # noqa: PT012
+    with pytest.raises(ImportError, match="half way"), quiet._quiet_tensorflow():
         assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == (level or "3")
         print("from Python", file=sys.stderr, flush=True)
         os.write(2, b"I0000 00:00:1.2 3 a.cc:4] x\nfrom C\n")

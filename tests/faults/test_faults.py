@@ -68,7 +68,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on_when_there_is_space(csv, tm
         last_line(done)
         == f"trax-triplet train: error: {output / 'checkpoints' / '00000004'}: File too large"
     )
-    arrays, state, path = storage.load_checkpoint(output / "checkpoints")
+    _, state, _ = storage.load_checkpoint(output / "checkpoints")
     assert state["step"] == 2 and sorted(os.listdir(output / "checkpoints")) == ["00000002"]
     load_model(output / "model")
     if limit:

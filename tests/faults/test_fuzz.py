@@ -156,7 +156,7 @@ def test_an_error_that_does_not_name_the_file_is_found():
 def test_a_warning_is_found():
     with fuzz.limits():
         wrong, read, _ = fuzz.attempt(
-            planted(lambda data: warnings.warn("old", DeprecationWarning)), b"x"
+            planted(lambda data: warnings.warn("old", DeprecationWarning, stacklevel=1)), b"x"
         )
     assert wrong.startswith("DeprecationWarning") and not read
 

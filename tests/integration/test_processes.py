@@ -44,8 +44,8 @@ def environment(**variables):
 
 
 def start(csv, output, steps):
-    """Two processes, the second configured by its environment; their output goes to files beside the
-    folder."""
+    """Two processes, the second configured by its environment; their output goes to files beside
+    the folder."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"

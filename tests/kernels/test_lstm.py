@@ -104,7 +104,7 @@ def test_pack_keeps_the_words_of_each_step_together():
 
 @pytest.fixture(scope="module")
 def walked():
-    """Last states and gradients of a ragged batch, by chunks of the workspace and what filled it."""
+    """Last states and gradients of a ragged batch, by chunks of the workspace and its filling."""
     rng = np.random.default_rng(5)
     rows, steps, n, d_in, d = 40, 60, 9, 4, 3
     tokens, lengths = rng.integers(0, n, (rows, steps)), rng.integers(0, steps + 1, rows)

@@ -351,7 +351,7 @@ def bombs(n, steps):
         "arrays of the same bytes": (
             b"B"
             + struct.pack("<I", (25 * n))
-            + bytes((25 * n))
+            + bytes(25 * n)
             + b"q\x00]("
             + call(
                 name("numpy", "ndarray"),

@@ -270,7 +270,7 @@ class _Maker:
 class _Array:
     """An array, or a single number, as the file describes it."""
 
-    __slots__ = ("shape", "dtype", "data", "order", "axes", "is_number", "made")
+    __slots__ = ("axes", "data", "dtype", "is_number", "made", "order", "shape")
 
     def __init__(self, shape=None, dtype=None, data=None, order="C", axes=None, is_number=False):
         self.shape, self.dtype, self.data, self.order, self.axes = shape, dtype, data, order, axes
@@ -312,7 +312,7 @@ class _Dtype:
 class _Signature:
     """A ShapeDtype as the file describes it. A class, because the unpickler uses NEWOBJ for it."""
 
-    __slots__ = ("shape", "dtype")
+    __slots__ = ("dtype", "shape")
 
     def __setstate__(self, state):
         if (
