@@ -63,8 +63,10 @@ def to_keras(source: Any) -> keras.Model:
 
     if isinstance(source, (str, os.PathLike)):
         source = load_model(source)
-    trained = source if isinstance(source, TrainedModel) else None
-    layer = source if trained is None else trained.model
+    if isinstance(source, TrainedModel):
+        trained, layer = source, source.model
+    else:
+        trained, layer = None, source
     weights, pooling = get_weights(layer), pooling_of(layer)
     stage = (
         keras.layers.Lambda(swap_pad_and_oov, name="ids")
