@@ -358,12 +358,3 @@ def group_ids(name: str, value: Any, length: int) -> np.ndarray:
     if ids.shape != (length,):
         raise wrong_value(name, expected, ids)
     return ids
-
-
-# Until every caller is converted.
-def whole_number(name, value, least=0):
-    return integer(name, value, least)
-
-
-def check_threshold(value):
-    threshold(value)

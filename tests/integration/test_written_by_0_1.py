@@ -9,8 +9,11 @@ import shutil
 import tarfile
 
 import numpy as np
+import pytest
 from bare_python import python
 from paths import ROOT
+
+pytestmark = pytest.mark.integration
 
 WRITTEN = ROOT / "tests" / "data" / "written_by_0.1"
 EXPECTED = json.loads((WRITTEN / "expected.json").read_text())

@@ -148,6 +148,7 @@ def test_second_derivatives_are_refused_in_words():
         jax.grad(lambda v: gradient(v).sum())(v1)
 
 
+@pytest.mark.integration
 def test_large_batches_are_computed_without_the_matrix(monkeypatch):
     v1, v2 = random_pairs(40)
     used = []

@@ -91,6 +91,7 @@ def test_a_finished_run_is_not_trained_again(small_run, parts):
     np.testing.assert_array_equal(again.embed(["Why?"]), small_run.trained.embed(["Why?"]))
 
 
+@pytest.mark.integration
 def test_interrupted_and_started_again_it_ends_with_the_same_weights(
     small_run, parts, tmp_path, monkeypatch
 ):
@@ -205,7 +206,7 @@ def test_a_collapse_is_one_vector_for_all_and_the_loss_of_that(loss, spread, war
         ({"pooling": "max"}, ValueError, "pooling"),
         ({"settings": {"steps": 5}}, TypeError, "settings"),
         ({"progress": 1}, TypeError, "progress"),
-        ({"pooling": "course"}, ValueError, "word dropout"),
+        ({"pooling": "course"}, ValueError, "word_dropout"),
     ],
 )
 def test_wrong_arguments(parts, tmp_path, settings, error, name):
