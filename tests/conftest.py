@@ -1,8 +1,12 @@
 """Fixtures that several test files share."""
 
 import atexit
+import contextlib
+import ctypes
+import gc
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -73,3 +77,20 @@ def punkt(monkeypatch):
 
     yield use
     tokenizer._course_tokenizers.cache_clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_code_is_dropped():
+    """What one test file compiled hardly any other needs, and it would add up to gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        import jax
+
+        jax.clear_caches()
+    if "keras" in sys.modules:
+        import keras
+
+        keras.backend.clear_session()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc only: else freed memory stays ours
+        ctypes.CDLL(None).malloc_trim(0)
