@@ -81,7 +81,7 @@ def test_quora_columns_other_names_and_order(tmp_path):
 @pytest.mark.parametrize(
     "qids", [("1.5", "2"), ("", "2"), ("-1", "2"), ("9" * 19, "2"), ("x", "y")]
 )
-def test_qids_that_are_no_whole_numbers_are_not_used(tmp_path, qids):
+def test_qids_that_are_not_integers_are_not_used(tmp_path, qids):
     path = write(
         tmp_path / "p.csv",
         [("a", "b", 1, *qids), ("c", "d", 1, 3, 4)],

@@ -107,6 +107,21 @@ def test_equals_plain_loops(rule, n, seed, backend, with_groups):
         np.testing.assert_allclose(value, expected, atol=2e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("anchor, block", [("second", 0), ("both", 0), ("both", 2)])
+def test_on_several_devices_each_side_keeps_its_own_ids(anchor, block):
+    v1, v2 = random_pairs(6)
+    groups = np.array([0, 1, 1, 2, 3, 3]), np.array([0, 1, 2, 5, 3, 1])  # not alike on both sides
+    settings = {"margin": 0.8, "closest": "hardest", "anchor": anchor}
+    whole = triplet_loss(v1, v2, groups=groups, **settings, block=0)
+
+    def of_one(v1, v2, ids1, ids2):
+        return triplet_loss(v1, v2, groups=(ids1, ids2), **settings, block=block)
+
+    shards = [part.reshape(2, 3, *part.shape[1:]) for part in (v1, v2, *groups)]
+    found = jax.vmap(of_one, axis_name="batch")(*shards)
+    assert float(np.mean(found)) == pytest.approx(float(whole), abs=1e-6)
+
+
 def near_jump(v1, v2, normalize):
     scores = np.array(oracles.scores_of(v1, v2, normalize))
     gap = np.abs(scores - np.diag(scores)[:, None]) + np.eye(len(scores))

@@ -28,6 +28,7 @@ from jax import lax
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
+from trax_triplet.kernels.negative_sums import Groups, spread_to_negatives, sum_of_negatives
 from trax_triplet.kernels.rules import NO_NEGATIVE, by_rule, real_pairs
 
 __all__ = ["blockwise_losses"]
@@ -36,17 +37,6 @@ BLOCK = 128
 CHUNK = 8192  # others in a panel: 8192 x 128 scores in float32 are 4 MB
 CHUNK_BOTH = 1024  # here the positives must be known before, which costs one panel a block
 WINDOW = 32  # others of which only the maximum is looked at first
-
-
-class _Groups(NamedTuple):
-    """The ids of both sides of all pairs, in one dtype, and which pairs are real."""
-
-    own: jax.Array  # of the anchors' side
-    other: jax.Array
-    real: jax.Array
-
-    def swapped(self) -> _Groups:
-        return _Groups(self.other, self.own, self.real)
 
 
 class _Rule(NamedTuple):
@@ -122,7 +112,7 @@ def blockwise_losses(
     if groups is not None:
         common = jnp.promote_types(groups[0].dtype, groups[1].dtype)
         ids1, ids2 = (ids.astype(common) for ids in groups)
-        sides = _Groups(ids1, ids2, real_pairs(groups))
+        sides = Groups(ids1, ids2, real_pairs(groups))
     if anchor == "second":
         v1, v2, sides = v2, v1, sides and sides.swapped()
     both, m, n = anchor == "both", len(v1), len(v2)
@@ -160,7 +150,7 @@ def _forward(rule, anchors, others, groups, want_index=True):
     found = _search(rule, anchors, others, groups, want_index)
     losses, hinges = [], []
     for (v, w, ids), closest in zip(_directions(rule, anchors, others, groups), found, strict=True):
-        total, count = _negatives(v, w, ids)
+        total, count = sum_of_negatives(v, w, ids)
         mean = jnp.sum(v * total, axis=1) / jnp.maximum(count, 1)
         closest, value = _settle(rule, closest)
         lacks = [compared - closest.positive + rule.margin for compared in (mean, value)]
@@ -221,9 +211,9 @@ def _gradient(rule, v, w, groups, hinge, g) -> tuple[jax.Array, jax.Array]:
     alone = jnp.where(alone, by_closest, 0)[:, None]
     each = (by_mean / jnp.maximum(count, 1))[:, None]
     own = (by_mean + by_closest)[:, None]
-    total, _ = _negatives(v, w, groups)
+    total, _ = sum_of_negatives(v, w, groups)
     dv = each * total + alone * w[closest.place] - own * w[:m]
-    dw = _spread(each * v, w, groups).at[:m].add(-own * v)
+    dw = spread_to_negatives(each * v, w, groups).at[:m].add(-own * v)
     dw = dw.at[closest.place].add(alone * v)
     shared = jnp.where(jnp.logical_and(exists, closest.tied), by_closest, 0)
     constants = jnp.zeros_like(count)
@@ -237,72 +227,6 @@ def _directions(rule, anchors, others, groups) -> Iterator[tuple]:
     yield anchors, others, groups
     if rule.both:
         yield others, anchors, groups and groups.swapped()
-
-
-# --- sums over the negatives ----------------------------------------------------------------------
-
-
-def _negatives(v, w, groups: _Groups | None) -> tuple[jax.Array, jax.Array]:
-    """For each anchor the sum (m, d) and the number (m,) of its negatives among w."""
-    m, n = len(v), len(w)
-    if groups is None:
-        return _total(w) - w[:m], jnp.full((m,), n - 1, v.dtype)
-    ids, other_ids, real = groups
-    total, count = _sum_of_others(jnp.where(real[:, None], w, 0), real, other_ids, ids[:m])
-    apart = jnp.logical_and(real, ids != other_ids)[:m]
-    total = total - jnp.where(apart[:, None], w[:m], 0)
-    return total, jnp.where(real[:m], count - apart, 0).astype(v.dtype)
-
-
-def _spread(weighted, w, groups: _Groups | None) -> jax.Array:
-    """For each other the sum (n, d) of `weighted` (m, d) over the anchors it is a negative of."""
-    m = len(weighted)
-    if groups is None:
-        return jnp.broadcast_to(_total(weighted), w.shape).at[:m].add(-weighted)
-    ids, other_ids, real = groups
-    total, _ = _sum_of_others(weighted, real[:m], ids[:m], other_ids)  # padding weighs nothing
-    apart = (ids != other_ids)[:m]
-    return jnp.where(real[:, None], total.at[:m].add(-jnp.where(apart[:, None], weighted, 0)), 0)
-
-
-def _total(rows: jax.Array) -> jax.Array:
-    """Sum of the rows, in two steps: one long sum of equal numbers in float32 drifts."""
-    n, d = rows.shape
-    length = max(1, math.isqrt(n))
-    whole = n - n % length
-    parts = rows[:whole].reshape(-1, length, d).sum(axis=1)
-    return parts.sum(axis=0) + rows[whole:].sum(axis=0)
-
-
-def _sum_of_others(rows, counted, ids, wanted) -> tuple[jax.Array, jax.Array]:
-    """For each of `wanted` the sum of the rows of other ids, and how many of them are counted.
-
-    Sorted by their ids the rows of one id stand together, so the others are those before and those
-    after: two running sums. (All minus those of the id would be left with rounding errors where
-    nearly all are of one id.)
-    """
-    order = jnp.argsort(ids)
-    rows, counted, ids = rows[order], counted[order].astype(jnp.int32), ids[order]
-    first, end = (jnp.searchsorted(ids, wanted, side=side) for side in ("left", "right"))
-
-    before, after = _running_sum(rows), _running_sum(rows[::-1])[::-1]
-    count = jnp.pad(jnp.cumsum(counted), (1, 0))
-    return before[first] + after[end], count[first] + count[-1] - count[end]
-
-
-def _running_sum(rows: jax.Array) -> jax.Array:
-    """Sums (n + 1, d) of the first 0 to n rows, in two steps as `_total`; XLA's cumsum is slow."""
-    n, d = rows.shape
-    length = max(1, math.isqrt(n))
-    parts = jnp.pad(rows, ((0, -n % length), (0, 0))).reshape(-1, length, d)
-
-    def add(total, row):
-        return total + row, total
-
-    totals, inside = lax.scan(add, jnp.zeros_like(parts[:, 0]), jnp.swapaxes(parts, 0, 1))
-    everything, before = lax.scan(add, jnp.zeros_like(totals[0]), totals)
-    sums = (jnp.swapaxes(inside, 0, 1) + before[:, None]).reshape(-1, d)[:n]
-    return jnp.concatenate([sums, everything[None]])
 
 
 # --- the search for the closest negatives, panel by panel -----------------------------------------
@@ -338,7 +262,7 @@ def _cut(vectors, size: int, ids=None, real=None) -> _Rows:
     return _Rows(filled[0], jnp.arange(n + more, dtype=jnp.int32).reshape(-1, size), *filled[1:])
 
 
-def _cut_others(rule, others, groups: _Groups | None) -> _Rows:
+def _cut_others(rule, others, groups: Groups | None) -> _Rows:
     return _cut(others, rule.chunk, *(() if groups is None else (groups.other, groups.real)))
 
 

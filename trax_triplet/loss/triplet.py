@@ -159,7 +159,7 @@ def TripletLoss(
     """Returns a layer that computes `triplet_loss`, to train with or to use as a metric of a Loop.
 
     Not to be confused with `trax_triplet.course.TripletLoss` (the Trax assignment's layer) and
-    `trax_triplet.keras.TripletLoss` (a `keras.losses.Loss`).
+    `trax_triplet.keras.TripletLoss` (a function for Keras' `compile`).
 
     The layer takes two inputs, the vectors (v1, v2), and prints as `TripletLoss_in2`. With
     `with_groups=True` it takes four, (v1, v2, ids1, ids2), and prints as `TripletLoss_in4`.
