@@ -201,7 +201,7 @@ def test_demo(small_run, tmp_path, capsys, monkeypatch, not_trained):
 @pytest.mark.integration
 def test_demo_trains(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(_commands, "DEMO_PAIRS", 600)
-    monkeypatch.setattr(_commands, "DEMO_SETTINGS", TrainSettings(**SETTINGS))
+    monkeypatch.setattr(_commands, "DEMO_SETTINGS", SETTINGS)
     assert cli.main(["demo", "--output", str(tmp_path / "demo")]) == 0
     assert "ROC AUC 0." in capsys.readouterr().out
     files = sorted(path.name for path in (tmp_path / "demo").iterdir())

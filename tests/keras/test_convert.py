@@ -155,7 +155,7 @@ def test_a_model_that_went_across_is_trained_on():
         optimizer=keras.optimizers.Adam(0.01),
         run_eagerly=True,
     )
-    pairs = Pairs(QUESTIONS[:3], QUESTIONS[3:], [1, 1, 1])
+    pairs = Pairs(QUESTIONS[:3], [*QUESTIONS[3:], "How old?"], [1, 1, 1])
     before = model.get_weights()
     history = model.fit(pairs_dataset(pairs, 4), epochs=2, verbose=0, shuffle=False).history["loss"]
     assert np.isfinite(history).all() and any(
