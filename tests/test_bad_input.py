@@ -36,7 +36,7 @@ MODULES_LEFT_OUT = {
     "what mends the libraries; takes what Trax and JAX hand it": """
         compat compat.backends compat.registry distributed.jax_devices _quiet""",
     "inner parts of loss and training; what a user gives was checked on the way there": """
-        kernels.packing kernels.rules kernels.lstm kernels.lazy_adam
+        kernels.packing kernels.rules kernels.lstm kernels.lazy_adam kernels.negative_sums
         training.packed_trainer training.loop training.examples training.record""",
     "tables of `checks.check`": """
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.model""",
