@@ -10,7 +10,6 @@ import re
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -146,8 +145,9 @@ class Vocabulary:
             >>> Vocabulary.build(["How old?", "How new?"], min_count=2).words
             ('how', '?')
         """
-        options: dict[str, Any] = {"tokenizer": tokenizer, "min_count": min_count}
-        return cls.build_encoded(questions, max_size=max_size, buckets=buckets, **options)[0]
+        return cls.build_encoded(
+            questions, tokenizer=tokenizer, min_count=min_count, max_size=max_size, buckets=buckets
+        )[0]
 
     @classmethod
     def build_encoded(
