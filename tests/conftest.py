@@ -17,23 +17,40 @@ collect_ignore = ["typing_examples.py"]  # pyright reads it
 # Before TensorFlow loads: its C++ log lines would land in the test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# What one process of the run has compiled the others need not: many tests train the same small
-# model.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+
+def pytest_configure(config):
+    """What one process or run has compiled the next need not: many tests train the same small model.
+
+    It lies in pytest's cache (`--cache-clear` empties it), or, where that is switched off, in a
+    folder that goes with the process.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    cache = getattr(config, "cache", None)
+    if cache is None:
+        folder = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    else:
+        folder = str(cache.mkdir("jax"))
     os.environ.update(
-        JAX_COMPILATION_CACHE_DIR=tempfile.mkdtemp(),
+        JAX_COMPILATION_CACHE_DIR=folder,
         JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
         JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
     )
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A slow test is an integration test, too."""
+    """A slow test is an integration test, too, and so is one that reads the real pairs."""
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") or item.get_closest_marker("real_data"):
             item.add_marker("integration")
+
+
+def pytest_collection_finish():
+    """What was imported stays: no need to look through it again at each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +107,8 @@ def _compiled_code_is_dropped():
     if "keras" in sys.modules:
         import keras
 
-        keras.backend.clear_session()
-    gc.collect()
+        keras.backend.clear_session()  # collects garbage, too
+    else:
+        gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc only: else freed memory stays ours
         ctypes.CDLL(None).malloc_trim(0)
