@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def pytest_configure(config):
-    """What one process or run has compiled the next need not: many tests train the same small model.
+    """What one process or run has compiled the next need not: many tests train one small model.
 
     It lies in pytest's cache (`--cache-clear` empties it), or, where that is switched off, in a
     folder that goes with the process.

@@ -52,7 +52,8 @@ LEFT_OUT = {
         plots.explorer.Explorer.table plots.explorer.Explorer.picture
         data.stream.BatchStream.start_hard_mining data.stream.BatchStream.take_rows
         data.stream.BatchStream.state data.stream.BatchStream.rest_of_epoch
-        training.settings.kinds training.settings.TrainOptions
+        training.settings.kinds training.settings.identity
+        training.settings.TrainOptions
         checks.runner.CheckResult.raise_if_failed""",
     "a result, made by the package": """
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
@@ -61,7 +62,8 @@ LEFT_OUT = {
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
-        loss.steps.negative_mask training.run.collapse_warning plots.scores.two_histograms""",
+        loss.steps.negative_mask loss.steps.integer_column loss.triplet.of_all_devices
+        training.run.collapse_warning plots.scores.two_histograms""",
     "takes what its own class gave": """
         data.stream.BatchStream.restore model.siamese.WordDropout.forward""",
 }

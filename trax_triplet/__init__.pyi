@@ -10,6 +10,8 @@ from .inference.trained_model import TrainedModel as TrainedModel
 from .inference.trained_model import load_model as load_model
 from .inference.trained_model import save_model as save_model
 from .inference.trax_model import load_trax_model as load_trax_model
+from .loss.ranking import RankingLoss as RankingLoss
+from .loss.ranking import ranking_loss as ranking_loss
 from .loss.similarity import cosine_similarity as cosine_similarity
 from .loss.similarity import l2_normalize as l2_normalize
 from .loss.similarity import similarity_matrix as similarity_matrix

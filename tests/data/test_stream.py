@@ -105,3 +105,47 @@ def test_hard_batches_are_made_of_neighbours():
     assert all(way[a] == way[b] for a, b in map(rows_of, s.rest_of_epoch()))
     with pytest.raises(ValueError, match="vectors"):
         stream(vectors=None).start_hard_mining()
+
+
+def with_others(n_others, **settings):
+    """As `stream`, and others: i has the words 100 + i and 500 + i."""
+    sides = [[np.array([first + i]) for i in range(n_others)] for first in (100, 500)]
+    return stream(others=sides, **settings)
+
+
+def test_others_come_after_the_duplicates_all_before_one_comes_again():
+    s = with_others(7)  # 3 x 7 others over 3 batches of duplicates: more than the 4 of a batch
+    assert s.others_per_batch == 4
+    seen = []
+    for _ in range(7):
+        ids1, ids2, groups1, _, labels = next(s)
+        assert ids1.shape == (8, 8) and (groups1[4:] == -1).all() and (labels[4:] == 0).all()
+        assert (labels[:4] == np.where(groups1[:4] >= 0, 1, -1)).all()
+        assert (ids2[4:, 0] - ids1[4:, 0] == 400).all()
+        seen += [int(i) - 100 for i in ids1[4:, 0]]
+    turns = [seen[i : i + 7] for i in range(0, 28, 7)]
+    assert all(sorted(turn) == list(range(7)) for turn in turns) and turns[0] != turns[1]
+
+
+def test_few_others_are_few_in_a_batch_and_devices_share_them():
+    assert with_others(1).others_per_batch == 1
+    few = with_others(1, multiple=2)
+    assert few.others_per_batch == 2
+    assert next(few)[4].tolist()[4:] == [0, -1]
+    assert stream(others=None).others_per_batch == 0 and len(next(stream())) == 4
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_a_restored_stream_goes_on_with_the_same_others(steps):
+    one, other = with_others(7), with_others(7)
+    for _ in range(steps):
+        next(one)
+    other.restore(one.state())
+    for _ in range(5):
+        for a, b in zip(next(one), next(other)):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_others_of_two_lengths_are_refused():
+    with pytest.raises(ValueError, match=r"others\[1\] must be as many"):
+        stream(others=([[2]], []))

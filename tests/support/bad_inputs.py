@@ -123,6 +123,20 @@ row("loss.triplet.TripletLoss", TypeError, "with_groups must be", with_groups=No
 row("loss.triplet.triplet_loss", ValueError, "v2 must be", ONES, WIDE)
 row("loss.triplet.triplet_loss", ValueError, "v1 must be", ONES[0], ONES[0])
 row("loss.triplet.triplet_loss", ValueError, "v1 must be .*at least one pair", ONES[:0], ONES[:0])
+for options, error, name in (
+    ({"v1": None}, TypeError, "v1"),
+    ({"v1": ONES[0]}, ValueError, "v1"),
+    ({"v2": WIDE}, ValueError, "v2"),
+    ({"labels": [1.0, 0.0, 0.0]}, TypeError, "labels"),
+    ({"labels": [1, 0]}, ValueError, "labels"),
+    ({"margin": -0.1}, ValueError, "margin"),
+    ({"margin": "0.4"}, TypeError, "margin"),
+    ({"normalize": 1}, TypeError, "normalize"),
+):
+    options = {"v1": ONES, "v2": ONES, "labels": [1, 0, 0], **options}
+    row("loss.ranking.ranking_loss", error, f"{name} must be", **options)
+row("loss.ranking.RankingLoss", ValueError, "margin must be", margin=-0.1)
+row("loss.ranking.RankingLoss", TypeError, "normalize must be", normalize="no")
 row("loss.triplet.check_rule", ValueError, "anchor must be", 0.25, "hardest", "third", "mean")
 for v1, v2, options, error, name in (
     (ONES, WIDE, {}, ValueError, "v2"),

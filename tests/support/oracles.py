@@ -84,3 +84,14 @@ def lstm_last_state(x, kernel, bias):
         c = [c[k] * sigmoid(f[k]) + sigmoid(i[k]) * math.tanh(j[k]) for k in range(d)]
         h = [math.tanh(c[k]) * sigmoid(o[k]) for k in range(d)]
     return h
+
+
+def ranking_loss(v1, v2, labels, margin=0.4):
+    s = [dot(unit(a), unit(b)) for a, b in zip(v1, v2)]
+    hinges = [
+        max(s[q] - s[p] + margin, 0.0) ** 2
+        for p in range(len(s))
+        for q in range(len(s))
+        if labels[p] == 1 and labels[q] == 0
+    ]
+    return sum(hinges) / len(hinges) if hinges else 0.0

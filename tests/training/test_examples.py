@@ -31,8 +31,8 @@ def test_trains_on_the_duplicates_and_on_what_follows_from_them(parts):
     n = int(pairs.is_duplicate.sum())
     assert len(examples.ids1) == len(examples.ids2) == n + 1
     assert logged[0] == (
-        f"training on {n} duplicate pairs and 1 that follow from them; the {len(pairs) - n} other "
-        "pairs are not used"
+        f"training on {n} duplicate pairs, 1 that follow from them, and {len(pairs) - n} pairs "
+        "labelled 0"
     )
     labelled = pairs.select(np.flatnonzero(pairs.is_duplicate))
     for ids, questions in zip(
@@ -47,9 +47,33 @@ def test_the_settings_reach_vocabulary_and_batches(parts):
     examples = made(*parts, buckets=5, min_count=2, max_words=3, batch_size=8, seed=1)
     assert examples.vocabulary.buckets == 5
     assert len(examples.vocabulary.words) < len(made(*parts).vocabulary.words)
-    ids1, _, groups1, _ = next(examples.stream(lambda: np.ones((len(examples.ids1), 2))))
-    assert ids1.shape == (8, 8) and (ids1[:, 3:] == 1).all() and groups1.shape == (8,)
+    ids1, _, groups1, _, labels = next(examples.stream(lambda: np.ones((len(examples.ids1), 2))))
+    assert ids1.shape == (16, 8) and (ids1[:, 3:] == 1).all() and groups1.shape == (16,)
+    assert labels.tolist() == [1] * 8 + [0] * 8
+    assert made(*parts, batch_size=8).stream(lambda: None, multiple=5).others_per_batch == 10
     assert made(*parts, tokenizer="words").vocabulary.tokenizer == "words"
+
+
+def test_pairs_labelled_0_train_unless_the_duplicates_contradict_them(parts):
+    texts = ["a one?", "b one?", "c one?", "d one?"]
+    pairs = Pairs(  # a = b, b = c; a is not c, and a is not d
+        [texts[0], texts[1], texts[0], texts[0]],
+        [texts[1], texts[2], texts[2].upper(), texts[3]],
+        [1, 1, 0, 0],
+    )
+    logged = []
+    examples = made(pairs, parts[1], logged.append)
+    encode = examples.vocabulary.encode
+    assert [row.tolist() for row in examples.others1] == [encode(texts[0]).tolist()]
+    assert [row.tolist() for row in examples.others2] == [encode(texts[3]).tolist()]
+    assert logged[0] == (
+        "training on 2 duplicate pairs, 1 that follow from them, and 1 pairs labelled 0"
+    )
+    assert logged[1].startswith("1 pairs labelled 0 are left out")
+    for unused in ({"labelled_negatives": False}, {"labelled_weight": 0.0}):
+        without = made(pairs, parts[1], logged.append, **unused)
+        assert without.others1 == [] and "the 2 other pairs are not used" in logged[-2]
+        assert len(next(without.stream(lambda: np.ones((3, 2))))) == 4
 
 
 def test_is_validated_on_both_labels_and_the_loss_on_duplicates_only(parts):
@@ -95,6 +119,7 @@ def test_the_fingerprint_tells_runs_apart(parts):
         made(*parts).fingerprint,
         made(*parts, seed=1).fingerprint,
         made(*parts, margin=0.3).fingerprint,
+        made(*parts, labelled_negatives=False).fingerprint,
         made(pairs, fewer).fingerprint,
         made(pairs.select(range(len(pairs) - 20)), validation).fingerprint,
     ]

@@ -41,12 +41,26 @@ def batches(seed):
         yield (*ids, groups, groups)
 
 
-def loop_of(settings):
+def with_others(stream):
+    """The same batches, of which the last three pairs are labelled 0."""
+    for ids1, ids2, *_ in stream:
+        labels = np.array([1] * (BATCH - 4) + [-1] + [0] * 3, np.int32)
+        groups = np.where(labels == 1, np.arange(BATCH), PADDING_GROUP).astype(np.int32)
+        yield ids1, ids2, groups, groups, labels
+
+
+def loop_of(settings, others_per_batch=0):
     sizes = (VOCAB, 6)
     shape = {"pooling": "last", "embedding_stddev": 0.1, "buckets": BUCKETS}
     model = init_model(Siamese(*sizes, "train", **shape), 1)
+    stream = with_others(batches(5)) if others_per_batch else batches(5)
     return make_loop(
-        model, Siamese(*sizes, "eval", **shape), batches(5), [next(batches(6))], settings
+        model,
+        Siamese(*sizes, "eval", **shape),
+        stream,
+        [next(batches(6))],
+        settings,
+        others_per_batch=others_per_batch,
     )
 
 
@@ -70,6 +84,23 @@ def test_its_steps_are_those_of_trax(parts):
         slots = (fastmath.tree_leaves(loop._trainer.slots) for loop in (packed, dense))
         for found, expected in zip(*slots, strict=True):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_pairs_labelled_0_move_the_weights_as_in_trax():
+    settings = dataclasses.replace(SETTINGS, batch_size=BATCH - 3, labelled_weight=5.0)
+    loops = [
+        loop_of(changed, 3) for changed in (settings, dataclasses.replace(settings, pooling="mean"))
+    ]
+    for loop in loops:
+        loop.run_quietly(5)
+    losses = [loop.take_losses() for loop in loops]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    for name, expected in get_weights(loops[1].model).items():
+        found = get_weights(loops[0].model)[name]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4, err_msg=name)
+    lighter = loop_of(dataclasses.replace(settings, labelled_weight=1.0), 3)
+    lighter.run_quietly(1)
+    assert lighter.take_losses()[0] < losses[0][0] - 0.02
 
 
 def test_packing_and_unpacking_gives_the_words_back():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from trax_triplet.training.settings import TrainOptions, TrainSettings
+from trax_triplet.training.settings import TrainOptions, TrainSettings, identity
 
 NAN, INF = float("nan"), float("inf")
 
@@ -26,8 +26,13 @@ def test_names_and_order_are_those_of_saved_runs():
     # The fingerprint of a run is computed from them, in this order.
     text = (ROOT / "tests/data/written_by_0.1/run/model/model.json").read_text()
     saved = json.loads(text)["settings"]["training"]
-    settings = asdict(TrainSettings())
+    settings = identity(TrainSettings(labelled_negatives=False))
     assert list(settings) == list(saved)[: len(settings)]
+
+
+def test_a_new_setting_tells_runs_apart_where_it_changes_something():
+    assert identity(TrainSettings())["labelled_negatives"] is True
+    assert identity(TrainSettings(labelled_weight=1))["labelled_weight"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,7 @@ def test_names_and_order_are_those_of_saved_runs():
         ("batch_size", 2, 1),
         ("d_model", 1, 0),
         ("margin", 0.0, -1e-9),
+        ("labelled_weight", 0.0, -1e-9),
         ("learning_rate", 1e-9, 0.0),
         ("warmup_steps", 0, -1),
         ("word_dropout", 0.0, -1e-9),

@@ -11,11 +11,12 @@ from trax_triplet import _validation as check
 from trax_triplet.data.batches import epoch_batches
 from trax_triplet.data.padding import id_rows, pad, rounded_length
 
-__all__ = ["PADDING_GROUP", "Batch", "BatchStream"]
+__all__ = ["OTHERS_PER_EPOCH", "PADDING_GROUP", "Batch", "BatchStream"]
 
 PADDING_GROUP = -1  # group of the rows that fill up a partial batch
+OTHERS_PER_EPOCH = 3  # how often a pair labelled 0 comes while each duplicate comes once
 
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # ids1, ids2, groups1, groups2
+Batch = tuple[np.ndarray, ...]  # ids1, ids2, groups1, groups2, and labels where there are others
 
 
 class BatchStream:
@@ -27,12 +28,19 @@ class BatchStream:
     is in another epoch. A partial batch is filled up with rows of padding in group -1, which the
     loss leaves out, so that shapes repeat.
 
+    With `others`, pairs labelled 0, each batch goes on with `others_per_batch` of them, in group
+    -1, and has a fifth part, labels int32: 1, 0, and -1 for padding. All of them come in random
+    order before one comes again. There are as many in a batch as let each come about
+    `OTHERS_PER_EPOCH` times in an epoch of the duplicates, but not more than duplicates.
+
     Args:
         ids1, ids2: word ids of each pair's questions, sequences of n integer arrays.
         groups: int (n,), the duplicate group of each pair, see `data.question_groups`.
         batch_size, seed, max_words, neighbours: as in `train`.
         vectors: function without arguments that encodes the first questions, called when hard
             batches are planned; or None.
+        others: (ids1, ids2) of the pairs labelled 0; or None.
+        multiple: of which `others_per_batch` is to be one, such as the number of devices.
 
     Raises:
         TypeError: ids or groups that are not integers, `vectors` that is not a function.
@@ -56,6 +64,8 @@ class BatchStream:
         max_words: int,
         neighbours: int = 16,
         vectors: Callable[[], np.ndarray] | None = None,
+        others: tuple[Sequence[Any], Sequence[Any]] | None = None,
+        multiple: int = 1,
     ):
         self._batch_size = check.integer("batch_size", batch_size, 1)
         self._seed = check.integer("seed", seed)
@@ -64,14 +74,11 @@ class BatchStream:
         if vectors is not None:
             check.function("vectors", vectors, "a function without arguments, or None")
         self._vectors = vectors
-        sides = id_rows("ids1", ids1), id_rows("ids2", ids2)
-        if not sides[0]:
+        self._sides = _cut_sides(("ids1", ids1), ("ids2", ids2), max_words)
+        n = len(self._sides[0])
+        if not n:
             raise check.wrong_value("ids1", "the ids of at least one question", ids1)
-        if len(sides[0]) != len(sides[1]):
-            expected = f"as many questions as ids1 has, {len(sides[0])}"
-            raise ValueError(f"ids2 must be {expected}, but there are {len(sides[1])}")
-        self._sides = [[row[:max_words] for row in side] for side in sides]
-        self._groups = check.group_ids("groups", groups, len(sides[0])).astype(np.int32)
+        self._groups = check.group_ids("groups", groups, n).astype(np.int32)
         self._lengths = np.array(
             [max(map(len, pair)) for pair in zip(*self._sides, strict=True)], np.int64
         )
@@ -79,6 +86,14 @@ class BatchStream:
         self._batches: list[np.ndarray] = []
         self._given: list[np.ndarray] = []
         self.hard, self.n_deferred = False, 0
+        self._others: list[list[np.ndarray]] = [[], []]
+        if others is not None:
+            self._others = _cut_sides(("others[0]", others[0]), ("others[1]", others[1]), max_words)
+        n_others, n_batches = len(self._others[0]), -(-n // batch_size)
+        wanted = min(-(-OTHERS_PER_EPOCH * n_others // n_batches), n_others, batch_size)
+        self.others_per_batch = -(-wanted // multiple) * multiple
+        self._others_given = 0
+        self._order = -1, np.empty(0, np.int64)  # a turn of the others, and their order in it
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -116,14 +131,18 @@ class BatchStream:
         return {
             "batches": np.concatenate([*self._batches, []]).astype(np.int64),
             "sizes": np.array([len(batch) for batch in self._batches], np.int64),
-            "place": np.array([self._epoch, self._position, self.hard], np.int64),
+            "place": np.array(
+                [self._epoch, self._position, self.hard, self._others_given], np.int64
+            ),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes to where another stream over the same pairs stood."""
         ends = np.cumsum(state["sizes"])
         self._batches = np.split(state["batches"], ends[:-1]) if len(ends) else []
-        self._epoch, self._position, hard = state["place"].tolist()
+        # Version 0.1 knew no others, and wrote three numbers.
+        place = [*state["place"].tolist(), 0]
+        self._epoch, self._position, hard, self._others_given = place[:4]
         self.hard = bool(hard)
 
     def rest_of_epoch(self) -> list[Batch]:
@@ -151,11 +170,46 @@ class BatchStream:
         )
 
     def _batch(self, rows: np.ndarray) -> Batch:
-        length = rounded_length(int(self._lengths[rows].max()))
-        ids1, ids2 = (
-            pad([side[row] for row in rows.tolist()], length, self._batch_size)
-            for side in self._sides
-        )
-        groups = np.full(self._batch_size, PADDING_GROUP, np.int32)
+        others = self._next_others()
+        size, spare = self._batch_size, [np.empty(0, np.int64)]
+        sides = [
+            [side[row] for row in rows.tolist()]
+            + spare * (size - len(rows))
+            + [other[row] for row in others.tolist()]
+            for side, other in zip(self._sides, self._others, strict=True)
+        ]
+        longest = max(int(self._lengths[rows].max()), *(len(row) for side in sides for row in side))
+        n_rows = size + self.others_per_batch
+        ids1, ids2 = (pad(side, rounded_length(longest), n_rows) for side in sides)
+        groups = np.full(n_rows, PADDING_GROUP, np.int32)
         groups[: len(rows)] = self._groups[rows]
-        return ids1, ids2, groups, groups.copy()
+        if not self.others_per_batch:
+            return ids1, ids2, groups, groups.copy()
+        labels = np.full(n_rows, -1, np.int32)
+        labels[: len(rows)], labels[size : size + len(others)] = 1, 0
+        return ids1, ids2, groups, groups.copy(), labels
+
+    def _next_others(self) -> np.ndarray:
+        """The numbers of the next pairs labelled 0; an order that ends goes on with another one."""
+        n, first = len(self._others[0]), self._others_given
+        wanted = min(self.others_per_batch, n)
+        self._others_given += wanted
+        turns = range(first // n, -(-(first + wanted) // n)) if wanted else ()
+        order = np.concatenate([*(self._order_of_others(turn) for turn in turns), []])
+        start = first % n if wanted else 0
+        return order[start : start + wanted].astype(np.int64)
+
+    def _order_of_others(self, turn: int) -> np.ndarray:
+        if self._order[0] != turn:
+            rng = np.random.default_rng([self._seed, turn, 1])
+            self._order = turn, rng.permutation(len(self._others[0]))
+        return self._order[1]
+
+
+def _cut_sides(first: tuple[str, Any], second: tuple[str, Any], max_words: int) -> list[list]:
+    """The rows of ids of both sides, each with its name, of at most `max_words`."""
+    sides = [id_rows(name, rows) for name, rows in (first, second)]
+    if len(sides[0]) != len(sides[1]):
+        expected = f"as many questions as {first[0]} has, {len(sides[0])}"
+        raise ValueError(f"{second[0]} must be {expected}, but there are {len(sides[1])}")
+    return [[row[:max_words] for row in side] for side in sides]

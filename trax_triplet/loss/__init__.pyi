@@ -1,3 +1,5 @@
+from .ranking import RankingLoss as RankingLoss
+from .ranking import ranking_loss as ranking_loss
 from .similarity import cosine_similarity as cosine_similarity
 from .similarity import l2_normalize as l2_normalize
 from .similarity import similarity_matrix as similarity_matrix

@@ -8,6 +8,8 @@ The steps that users call check what they are given; `anchor_hinges` takes what 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from trax_triplet import _validation as check
@@ -289,13 +291,34 @@ def group_ids(groups: Groups, batch: int | None) -> Groups:
         raise check.wrong_type("groups", expected, groups, advice)
     if len(groups) != 2:
         raise check.wrong_value("groups", expected, groups, advice)
-    ids = tuple(g if hasattr(g, "dtype") else np.asarray(g) for g in groups)
-    for side, g in enumerate(ids):
-        if "int" not in dtype_name(g):
-            raise check.wrong_type(f"groups[{side}]", "integers, one id for each pair", g)
-        if len(g.shape) != 1 or (batch is not None and g.shape[0] not in (batch, None)):
-            raise check.wrong_value(f"groups[{side}]", f"integers of shape ({batch},)", g)
-    return jnp.asarray(ids[0]), jnp.asarray(ids[1])
+    return (
+        integer_column("groups[0]", groups[0], batch),
+        integer_column("groups[1]", groups[1], batch),
+    )
+
+
+def integer_column(name: str, values: Any, batch: int | None) -> Array:
+    """One integer for each pair, as an array of the current backend.
+
+    Args:
+        name: of the argument, as the user knows it.
+        values: integer array (batch,), of any library, or a list.
+        batch: as in `group_ids`.
+
+    Raises:
+        TypeError: not integers.
+        ValueError: of another length.
+
+    Example:
+        >>> integer_column("labels", [1, 0], 2).tolist()
+        [1, 0]
+    """
+    found = values if hasattr(values, "dtype") else np.asarray(values)
+    if "int" not in dtype_name(found):
+        raise check.wrong_type(name, "integers, one for each pair", found)
+    if len(found.shape) != 1 or (batch is not None and found.shape[0] not in (batch, None)):
+        raise check.wrong_value(name, f"integers of shape ({batch},)", found)
+    return jnp.asarray(found)
 
 
 def _may_be_equal(a: tuple, b: tuple) -> bool:

@@ -134,7 +134,7 @@ def triplet_loss(
     wide1, wide2, dtype = upcast_both(v1, v2)
     own = (unit_vectors(wide1), unit_vectors(wide2)) if normalize else (wide1, wide2)
     groups = None if groups is None else group_ids(groups, v1.shape[0])
-    (*all_vectors, groups), n_devices = _of_all_devices((*own, groups), axis_name)
+    (*all_vectors, groups), n_devices = of_all_devices((*own, groups), axis_name)
     real = None if groups is None else real_pairs(groups)
     rule = {"margin": margin, "closest": closest}
     if _without_matrix(block, all_vectors[0].shape[0]):
@@ -234,7 +234,7 @@ def _without_matrix(block: int | None, batch: int) -> bool:
     return batch >= BLOCKWISE_FROM if block is None else block > 0
 
 
-def _of_all_devices(rows: tuple, axis_name: str | Literal[False] | None) -> tuple[tuple, int]:
+def of_all_devices(rows: tuple, axis_name: str | Literal[False] | None) -> tuple[tuple, int]:
     """These arrays with the rows of all devices, the own ones first; and the number of devices."""
     if axis_name is False:
         return rows, 1

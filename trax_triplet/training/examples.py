@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from trax_triplet.data.mining import draw_negatives, implied_duplicates
 from trax_triplet.data.pairs import Pairs, concatenate, question_groups
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.data.vocabulary import Vocabulary
-from trax_triplet.training.settings import TrainSettings
+from trax_triplet.training.settings import TrainSettings, identity
 
 
 class Examples:
@@ -27,7 +27,8 @@ class Examples:
 
     Attributes:
         vocabulary: `Vocabulary` of the questions of `pairs`.
-        ids1, ids2: word ids of the first and of the second questions that are trained on.
+        ids1, ids2: word ids of the first and of the second questions of the duplicates.
+        others1, others2: likewise of the pairs labelled 0 that are trained on.
         validation: `Pairs` with both labels.
         validation_labels: int8 (pairs,), their labels.
         validation_ids: word ids of their first questions, then of their second ones.
@@ -45,7 +46,11 @@ class Examples:
         log: Callable[[str], None],
     ) -> None:
         self._settings = settings
-        self._duplicates = _duplicates(pairs, settings, log)
+        duplicates, implied = _duplicates(pairs, settings)
+        self._duplicates = concatenate(duplicates, implied)
+        self._others, n_contradicted = _others(pairs, settings)
+        n_unused = len(pairs) - len(duplicates) - len(self._others) - n_contradicted
+        _tell(log, len(duplicates), len(implied), len(self._others), n_contradicted, n_unused)
         self._labelled = np.flatnonzero(_labels(pairs))
         self._lines = pairs.lines
         self.validation = _with_both_labels(validation, settings.seed, log)
@@ -59,18 +64,28 @@ class Examples:
             buckets=settings.buckets,
         )
         ids_of = dict(zip(questions, ids, strict=True))
-        sides = self._duplicates.question1, self._duplicates.question2
-        self.ids1, self.ids2 = ([ids_of[question] for question in side] for side in sides)
+        self.ids1, self.ids2, self.others1, self.others2 = (
+            [ids_of[question] for question in side]
+            for part in (self._duplicates, self._others)
+            for side in (part.question1, part.question2)
+        )
         self.validation_ids = self.vocabulary.encode_all(
             [*self.validation.question1, *self.validation.question2]
         )
-        self.fingerprint = _fingerprint(
-            settings, self.vocabulary, self._duplicates, self.validation
-        )
+        parts = [self._duplicates, self.validation, *([self._others] if len(self._others) else [])]
+        self.fingerprint = _fingerprint(settings, self.vocabulary, *parts)
 
-    def stream(self, vectors: Callable[[], np.ndarray]) -> BatchStream:
-        """Endless training batches; `vectors` gives those of the first questions, `ids1`."""
-        return self._batches(self._duplicates, self.ids1, self.ids2, vectors)
+    def stream(self, vectors: Callable[[], np.ndarray], multiple: int = 1) -> BatchStream:
+        """Endless training batches.
+
+        Args:
+            vectors: gives the vectors of the first questions, `ids1`.
+            multiple: as in `BatchStream`.
+        """
+        others = (self.others1, self.others2) if len(self._others) else None
+        return self._batches(
+            self._duplicates, self.ids1, self.ids2, vectors, others=others, multiple=multiple
+        )
 
     def validation_batches(self) -> list[tuple]:
         """The batches of the validation pairs labelled 1, on which the loss is computed."""
@@ -84,6 +99,7 @@ class Examples:
         ids1: list[np.ndarray],
         ids2: list[np.ndarray],
         vectors: Callable[[], np.ndarray] | None,
+        **others: Any,
     ) -> BatchStream:
         return BatchStream(
             ids1,
@@ -94,6 +110,7 @@ class Examples:
             seed=self._settings.seed,
             max_words=self._settings.max_words,
             neighbours=self._settings.neighbours,
+            **others,
         )
 
     def described(self, rows: np.ndarray) -> str:
@@ -112,23 +129,47 @@ def _labels(pairs: Pairs) -> np.ndarray:
     return np.zeros(len(pairs), np.int8) if pairs.is_duplicate is None else pairs.is_duplicate
 
 
-def _duplicates(pairs: Pairs, settings: TrainSettings, log: Callable[[str], None]) -> Pairs:
-    """The pairs labelled 1, then those that follow from them."""
+def _duplicates(pairs: Pairs, settings: TrainSettings) -> tuple[Pairs, Pairs]:
+    """The pairs labelled 1, and those that follow from them."""
     duplicates = pairs.select(np.flatnonzero(_labels(pairs)))
     if not len(duplicates):
         raise ValueError(
             f"training needs pairs labelled as duplicates (1), but none of these {len(pairs)} is"
         )
-    implied = duplicates.select(np.arange(0))
-    if settings.implied:
-        implied = implied_duplicates(duplicates, seed=settings.seed)
-    unused = len(pairs) - len(duplicates)
+    if not settings.implied:
+        return duplicates, duplicates.select(np.arange(0))
+    return duplicates, implied_duplicates(duplicates, seed=settings.seed)
+
+
+def _others(pairs: Pairs, settings: TrainSettings) -> tuple[Pairs, int]:
+    """The pairs labelled 0 to train on, and how many the pairs labelled 1 contradict."""
+    others = np.flatnonzero(pairs.is_duplicate == 0)
+    if not settings.labelled_negatives or not settings.labelled_weight:
+        return pairs.select(others[:0]), 0
+    group1, group2 = question_groups(pairs)
+    contradicted = group1[others] == group2[others]
+    return pairs.select(others[~contradicted]), int(contradicted.sum())
+
+
+def _tell(
+    log: Callable[[str], None],
+    n_duplicates: int,
+    n_implied: int,
+    n_others: int,
+    n_contradicted: int,
+    n_unused: int,
+) -> None:
     log(
-        f"training on {len(duplicates)} duplicate pairs"
-        + (f" and {len(implied)} that follow from them" if len(implied) else "")
-        + (f"; the {unused} other pairs are not used" if unused else "")
+        f"training on {n_duplicates} duplicate pairs"
+        + (f", {n_implied} that follow from them" if n_implied else "")
+        + (f", and {n_others} pairs labelled 0" if n_others else "")
+        + (f"; the {n_unused} other pairs are not used" if n_unused else "")
     )
-    return concatenate(duplicates, implied)
+    if n_contradicted:
+        log(
+            f"{n_contradicted} pairs labelled 0 are left out: by the pairs labelled 1, directly or "
+            "through others, their questions are duplicates"
+        )
 
 
 def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) -> Pairs:
@@ -153,7 +194,7 @@ def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) 
 
 
 def _fingerprint(settings: TrainSettings, vocabulary: Vocabulary, *parts: Pairs) -> str:
-    content = json.dumps([dataclasses.asdict(settings), vocabulary.words])
+    content = json.dumps([identity(settings), vocabulary.words])
     digest = hashlib.sha256(content.encode())
     for pairs in parts:
         labels = _labels(pairs).tolist()

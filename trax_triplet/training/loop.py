@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from trax_triplet.compat import fastmath, optimizers, training
+from trax_triplet._typing import Array
+from trax_triplet.compat import fastmath, optimizers, tl, training
 from trax_triplet.data.padding import LENGTH_MULTIPLE
 from trax_triplet.data.vocabulary import PAD_ID
 from trax_triplet.distributed.processes import local_shard, mean_over_processes
+from trax_triplet.loss.ranking import ranking_loss
 from trax_triplet.loss.triplet import TripletLoss
 from trax_triplet.model.weights import get_weights, set_weights
-from trax_triplet.training.packed_trainer import PackedTrainer
+from trax_triplet.training.packed_trainer import PackedTrainer, ranking_weight
 from trax_triplet.training.settings import TrainSettings
 
 
@@ -119,6 +121,8 @@ def make_loop(
     stream: Iterator[tuple],
     validation_batches: list[tuple],
     settings: TrainSettings,
+    *,
+    others_per_batch: int = 0,
 ) -> QuietLoop:
     """A QuietLoop around one TrainTask and one EvalTask.
 
@@ -126,9 +130,11 @@ def make_loop(
 
     Args:
         model, eval_model: initialised `Siamese` layers, for training and for evaluation.
-        stream: endless training batches, (ids1, ids2, groups1, groups2).
-        validation_batches: batches of the same form; each evaluation goes through all of them.
+        stream: endless training batches, as from `BatchStream`.
+        validation_batches: batches (ids1, ids2, groups1, groups2); each evaluation goes through all
+            of them.
         settings: of the run; pooling, word dropout and buckets must be those of the models.
+        others_per_batch: pairs labelled 0 at the end of each training batch.
 
     Returns:
         The loop, at step 0. It evaluates and saves when asked, not by itself.
@@ -140,8 +146,9 @@ def make_loop(
         normalize=False,
         with_groups=True,
     )
-    ids = np.full((settings.batch_size, LENGTH_MULTIPLE), PAD_ID, np.int32)
-    empty = local_shard((ids, ids, ids[:, 0], ids[:, 0]))
+    rows = settings.batch_size + others_per_batch
+    ids = np.full((rows, LENGTH_MULTIPLE), PAD_ID, np.int32)
+    empty = local_shard((ids, ids, *[ids[:, 0]] * (3 if others_per_batch else 2)))
 
     def never(_: int) -> bool:
         return False
@@ -152,7 +159,7 @@ def make_loop(
             model,
             training.TrainTask(
                 map(local_shard, stream),
-                loss,
+                _with_ranking(loss, settings, others_per_batch) if others_per_batch else loss,
                 adam(settings.learning_rate),
                 lr_schedule=lambda step: learning_rate(step, settings),
                 sample_batch=empty,
@@ -163,7 +170,7 @@ def make_loop(
                     itertools.cycle([local_shard(batch) for batch in validation_batches]),
                     [loss],
                     n_eval_batches=len(validation_batches),
-                    sample_batch=empty,
+                    sample_batch=empty[:4],
                 )
             ],
             random_seed=settings.seed,
@@ -173,7 +180,20 @@ def make_loop(
         )
     if settings.pooling == "last" and fastmath.local_device_count() == 1:
         trainer = loop._trainer
-        packed = PackedTrainer(trainer.model_with_loss, trainer.optimizer, model, settings)
+        packed = PackedTrainer(
+            trainer.model_with_loss, trainer.optimizer, model, settings, others_per_batch
+        )
         loop._trainer_per_task = (packed,)
     loop.pairs_per_step = settings.batch_size
     return loop
+
+
+def _with_ranking(loss: Any, settings: TrainSettings, others_per_batch: int) -> Any:
+    """The layer of the training loss of (v1, v2, groups1, groups2, labels)."""
+    margin, weight = settings.margin, ranking_weight(settings, others_per_batch)
+
+    def both(v1: Array, v2: Array, groups1: Array, groups2: Array, labels: Array) -> Array:
+        ranking = ranking_loss(v1, v2, labels, margin=margin, normalize=False)
+        return loss((v1, v2, groups1, groups2)) + weight * ranking
+
+    return tl.Fn("TripletAndRankingLoss", both)

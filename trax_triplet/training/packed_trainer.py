@@ -19,6 +19,7 @@ from trax_triplet.data.vocabulary import PAD_ID, unknown_ids
 from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, adam, catch_up, put, take
 from trax_triplet.kernels.lstm import backward, forward
 from trax_triplet.kernels.packing import CHUNK, Packed, Workspace, pack
+from trax_triplet.loss.ranking import ranking_loss
 from trax_triplet.loss.similarity import l2_normalize
 from trax_triplet.loss.triplet import triplet_loss
 from trax_triplet.model.weights import WEIGHT_NAMES, get_weights, set_weights
@@ -35,6 +36,7 @@ class PackedBatch(NamedTuple):
         packed: of the rows of both sides; its index has places in `words`.
         back: int32 (rows,), where each row is in `packed.order`.
         groups: two int32 arrays (pairs,).
+        labels: int32 (pairs,), or None where all pairs are duplicates.
     """
 
     words: np.ndarray
@@ -42,6 +44,7 @@ class PackedBatch(NamedTuple):
     packed: Packed
     back: np.ndarray
     groups: tuple[np.ndarray, np.ndarray]
+    labels: np.ndarray | None
 
 
 def pack_batch(
@@ -50,7 +53,8 @@ def pack_batch(
     """Packs a batch of `BatchStream`, with word dropout as `model.WordDropout` has it; on the host.
 
     Args:
-        batch: (ids1, ids2, groups1, groups2), int32 (pairs, length) twice and (pairs,) twice.
+        batch: (ids1, ids2, groups1, groups2), int32 (pairs, length) twice and (pairs,) twice; maybe
+            labels (pairs,).
         vocab_size: number of word ids.
         buckets: how many of them, the last, are for unknown words; 0: id 0 is.
         dropout: share of the words that are hidden, and treated as unknown ones.
@@ -67,7 +71,7 @@ def pack_batch(
         >>> batch.packed.counts[:3].tolist()
         [2, 2, 0]
     """
-    ids1, ids2, groups1, groups2 = (np.asarray(part) for part in batch)
+    ids1, ids2, groups1, groups2, *labels = (np.asarray(part) for part in batch)
     width = max(ids1.shape[1], ids2.shape[1])
     ids = np.concatenate(
         [
@@ -93,7 +97,14 @@ def pack_batch(
         packed.order,
     )
     filled = _longer(words.astype(np.int32), _power_of_two(len(words)), vocab_size)
-    return PackedBatch(filled, np.int32(len(words)), packed, back, (groups1, groups2))
+    return PackedBatch(
+        filled,
+        np.int32(len(words)),
+        packed,
+        back,
+        (groups1, groups2),
+        labels[0] if labels else None,
+    )
 
 
 def _occurring(ids: np.ndarray, vocab_size: int) -> np.ndarray:
@@ -144,6 +155,19 @@ def _longer(array: np.ndarray, length: int, filler: int = 0) -> np.ndarray:
     return np.pad(array, (0, length - len(array)), constant_values=filler)
 
 
+def ranking_weight(settings: TrainSettings, others_per_batch: int) -> float:
+    """The weight of `ranking_loss` in a batch.
+
+    Where there are few pairs labelled 0, each batch has only some: they weigh less, so that each
+    pair pulls no harder than where there are many.
+
+    Example:
+        >>> ranking_weight(TrainSettings(batch_size=256, labelled_weight=2), others_per_batch=64)
+        0.5
+    """
+    return settings.labelled_weight * min(others_per_batch / settings.batch_size, 1.0)
+
+
 class PackedTrainer(optimizers.Trainer):
     """A Trax Trainer whose weights and slots are up to date only once `settle` was called.
 
@@ -152,19 +176,32 @@ class PackedTrainer(optimizers.Trainer):
         optimizer: `optimizers.Adam`.
         model: the `Siamese`.
         settings: `TrainSettings` of the run.
+        others_per_batch: pairs labelled 0 at the end of each batch.
     """
 
     def __init__(
-        self, model_with_loss: Any, optimizer: Any, model: Any, settings: TrainSettings
+        self,
+        model_with_loss: Any,
+        optimizer: Any,
+        model: Any,
+        settings: TrainSettings,
+        others_per_batch: int = 0,
     ) -> None:
         super().__init__(model_with_loss, optimizer, n_devices=1)
         self._model, self._settings = model, settings
         self._state: tuple[LazyRows, tuple] | None = None  # what the steps update, see `_step`
         self._workspace: Workspace | None = None
-        self._size = workspace_size(settings.batch_size, settings.max_words)
+        rows = settings.batch_size + others_per_batch
+        self._size = workspace_size(rows, settings.max_words)
         self._rates = np.zeros(MAX_DELAY, np.float32)
         self._vocab_size, self._d_model = get_weights(model)["embedding"].shape
-        rule = {"margin": settings.margin, "closest": settings.closest, "anchor": settings.anchor}
+        rule = {
+            "margin": settings.margin,
+            "closest": settings.closest,
+            "anchor": settings.anchor,
+            "n_duplicates": settings.batch_size,
+            "weight": ranking_weight(settings, others_per_batch),
+        }
         self._step = jax.jit(functools.partial(_step, rule=rule), donate_argnums=(0, 1, 2))
         self._catch_up = jax.jit(catch_up, donate_argnums=(0,))
 
@@ -278,15 +315,24 @@ def loss_and_gradients(
         kernel, bias: as in `get_weights`.
         batch: `PackedBatch`, its index as long as the workspace.
         workspace: `Workspace`.
-        rule: dict with margin, closest and anchor.
+        rule: dict with margin, closest and anchor; of a batch with labels, also n_duplicates, the
+            pairs before those labelled 0, and the weight of the latter.
 
     Returns:
         A scalar, the gradients of table, kernel and bias, and the workspace.
     """
 
+    n, weight = rule.get("n_duplicates"), rule.get("weight")
+    of_triplets = {name: rule[name] for name in ("margin", "closest", "anchor")}
+
     def of_states(last: Array) -> Array:
         v1, v2 = jnp.split(l2_normalize(last[batch.back]), 2)
-        return triplet_loss(v1, v2, groups=batch.groups, normalize=False, **rule)
+        groups = batch.groups[0][:n], batch.groups[1][:n]
+        loss = triplet_loss(v1[:n], v2[:n], groups=groups, normalize=False, **of_triplets)
+        if batch.labels is None:
+            return loss
+        margin = rule["margin"]
+        return loss + weight * ranking_loss(v1, v2, batch.labels, margin=margin, normalize=False)
 
     last, cells, workspace = forward(table, kernel, bias, batch.packed, workspace, batch.used)
     loss, d_last = jax.value_and_grad(of_states)(last)

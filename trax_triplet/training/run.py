@@ -54,11 +54,13 @@ def train(
     each computes its share of every batch, and the first one writes; `output_dir` is a folder that
     all of them see.
 
-    Only pairs labelled 1 train (each other's questions are the negatives); pairs labelled 0 only
-    validate. Each evaluation measures validation loss and ROC AUC, keeps the model in
-    `output_dir/model` if its AUC is the best so far, with the threshold of the best validation
-    accuracy, writes a checkpoint, and adds a line to `history.jsonl`. Called again with the same
-    arguments it goes on from the last checkpoint; stopped by Ctrl-C it leaves a usable model.
+    The loss is `triplet_loss` of the pairs labelled 1, which take each other's questions as
+    negatives, and `ranking_loss` of them and the pairs labelled 0 (times `labelled_weight`; a pair
+    labelled 0 whose questions are duplicates by the pairs labelled 1 is left out). Each evaluation
+    measures validation loss and ROC AUC, keeps the model in `output_dir/model` if its AUC is the
+    best so far, with the threshold of the best validation accuracy, writes a checkpoint, and adds a
+    line to `history.jsonl`. Called again with the same arguments it goes on from the last
+    checkpoint; stopped by Ctrl-C it leaves a usable model.
 
     Args:
         pairs: `Pairs` to train on.
@@ -166,9 +168,19 @@ class _Run:
         model = init_model(_siamese("train", settings, examples), settings.seed)
         self._eval_model = set_weights(_siamese("eval", settings, examples), get_weights(model))
         self._encode = Encoder(self._eval_model)
-        self._stream = examples.stream(vectors=lambda: self._vectors(examples.ids1))
+        self._stream = examples.stream(
+            vectors=lambda: self._vectors(examples.ids1),
+            multiple=fastmath.global_device_count(),
+        )
         batches = examples.validation_batches()
-        self.loop = make_loop(model, self._eval_model, self._stream, batches, settings)
+        self.loop = make_loop(
+            model,
+            self._eval_model,
+            self._stream,
+            batches,
+            settings,
+            others_per_batch=self._stream.others_per_batch,
+        )
 
     def _vectors(self, ids: list[np.ndarray]) -> np.ndarray:
         """Unit vectors of questions, by the model as it is now."""

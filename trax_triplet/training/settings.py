@@ -12,9 +12,23 @@ from typing import Any, Literal, TypedDict, get_args, get_type_hints
 __all__ = ["TrainSettings"]
 
 
-def _setting(default: Any, help: str, *, none: str | None = None, **bounds: float) -> Any:
-    """A field: what it is, the command line's word for None, and the bounds for `_validation`."""
-    return field(default=default, metadata={"help": help, "none": none, "bounds": bounds})
+_ALWAYS = object()
+
+
+def _setting(
+    default: Any, help: str, *, none: str | None = None, before: Any = _ALWAYS, **bounds: float
+) -> Any:
+    """A field.
+
+    Args:
+        default, help: its default, and what it is.
+        none: the command line's word for None.
+        before: the value that says what was done before this setting existed; a run that began then
+            goes on with it.
+        bounds: for `_validation`.
+    """
+    metadata = {"help": help, "none": none, "before": before, "bounds": bounds}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,18 @@ class TrainSettings:
     )
     implied: bool = _setting(
         True, "also train on duplicates that follow from the labelled ones (a = b, b = c, so a = c)"
+    )
+    labelled_negatives: bool = _setting(
+        True,
+        "also train on pairs labelled 0: each is to be less similar than the duplicates of its "
+        "batch",
+        before=False,
+    )
+    labelled_weight: float = _setting(
+        2.0,
+        "weight of the pairs labelled 0 in the loss, beside the triplet loss at 1",
+        before=2.0,
+        minimum=0,
     )
     learning_rate: float = _setting(
         0.005, "peak learning rate of Adam, reached after the warm-up", above=0, below=10
@@ -103,6 +129,21 @@ class TrainSettings:
             object.__setattr__(self, setting.name, value)
 
 
+def identity(settings: TrainSettings) -> dict[str, Any]:
+    """The settings that tell two runs apart: all, but for new ones that ask for what was done
+    before they existed.
+
+    Example:
+        >>> "labelled_negatives" in identity(TrainSettings(labelled_negatives=False))
+        False
+    """
+    return {
+        setting.name: value
+        for setting in fields(settings)
+        if (value := getattr(settings, setting.name)) != setting.metadata["before"]
+    }
+
+
 @functools.cache
 def kinds() -> dict[str, tuple[Any, tuple]]:
     """The type of each setting, without its None, and its choices (none: empty).
@@ -142,6 +183,8 @@ class TrainOptions(TypedDict, total=False):
     closest: Literal["semi-hard", "hardest", "shifted"]
     anchor: Literal["first", "second", "both"]
     implied: bool
+    labelled_negatives: bool
+    labelled_weight: float
     learning_rate: float
     warmup_steps: int
     word_dropout: float

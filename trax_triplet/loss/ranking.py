@@ -1,0 +1,128 @@
+"""The loss of labelled pairs: every duplicate more similar than every pair labelled otherwise."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal
+
+from trax_triplet import _validation as check
+from trax_triplet._typing import Array
+from trax_triplet.compat import jnp, tl
+from trax_triplet.loss.similarity import as_float, unit_vectors, upcast_both
+from trax_triplet.loss.steps import integer_column
+from trax_triplet.loss.triplet import of_all_devices
+
+__all__ = ["RankingLoss", "ranking_loss"]
+
+
+def ranking_loss(
+    v1: Array,
+    v2: Array,
+    labels: Array,
+    *,
+    margin: float = 0.4,
+    normalize: bool = True,
+    axis_name: str | Literal[False] | None = None,
+) -> Array:
+    """How far pairs labelled 0 come near, or above, pairs labelled 1 of the same batch.
+
+    With s the cosine similarity of a pair, p a pair labelled 1 and q one labelled 0:
+
+        L = mean over all (p, q) of max(s(q) - s(p) + margin, 0)^2
+
+    `triplet_loss` takes its negatives from the other pairs of the batch; this loss takes those that
+    people labelled, which are harder. It is to be added to it, with a weight. It stands in for
+    1 - ROC AUC, which counts the (p, q) in the wrong order; a pairwise ranking hinge, as in
+    Herbrich, Graepel and Obermayer, Large Margin Rank Boundaries for Ordinal Regression (2000),
+    squared.
+
+    A batch that lacks a class has the loss 0, and so is its gradient. Values and gradients are
+    finite at zero vectors. It takes memory for batch x batch numbers.
+
+    On several devices, inside `pmap` or `shard_map` (TensorFlow: inside a `tf.distribute`
+    strategy's `run`), pairs are compared across all of them: each device passes its own rows, and
+    the mean over the devices of values and gradients is that of the whole batch.
+
+    Args:
+        v1: vectors (batch, d) of the first questions; float16, bfloat16, float32 or float64.
+        v2: vectors (batch, d) of the second questions.
+        labels: integers (batch,): 1 for a duplicate pair, 0 for another; a negative number is
+            padding, which takes no part.
+        margin: in units of cosine similarity; finite, not negative.
+        normalize: scale the rows to length 1 first. Pass False for vectors that have it already.
+        axis_name: as in `triplet_loss`.
+
+    Returns:
+        A scalar array, in the dtype of the vectors. Half precision is computed in float32.
+
+    Raises:
+        TypeError: vectors that are not floating point, labels that are not integers, a setting of
+            the wrong type.
+        ValueError: vectors that are not two matrices of one shape, labels of another length, a
+            margin that is negative or not finite.
+
+    Example:
+        The duplicate has similarity 1, the others 0.8 and 0: one of two comes within the margin of
+        0.4, by 0.2, so the loss is 0.2^2 / 2.
+
+        >>> v1 = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
+        >>> v2 = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]
+        >>> round(float(ranking_loss(v1, v2, [1, 0, 0])), 6)
+        0.02
+    """
+    margin = check.margin(margin)
+    check.boolean("normalize", normalize)
+    v1, v2 = as_float("v1", v1), as_float("v2", v2)
+    if len(v1.shape) != 2 or 0 in tuple(v1.shape):
+        raise check.wrong_value("v1", "vectors (batch, d), at least one pair", v1)
+    if tuple(v1.shape) != tuple(v2.shape):
+        raise check.wrong_value("v2", f"of v1's shape {tuple(v1.shape)}", v2)
+    labels = integer_column("labels", labels, v1.shape[0])
+    wide1, wide2, dtype = upcast_both(v1, v2)
+    if normalize:
+        wide1, wide2 = unit_vectors(wide1), unit_vectors(wide2)
+    own = jnp.sum(wide1 * wide2, axis=-1), labels
+    (scores, labels), _ = of_all_devices(own, axis_name)
+    return jnp.asarray(_mean_of_squared_hinges(scores, labels, margin), dtype)
+
+
+def _mean_of_squared_hinges(scores: Array, labels: Array, margin: float) -> Array:
+    """The formula above, of similarities (batch,)."""
+    # Padding first becomes a number: what stands there must not reach the gradient.
+    scores = jnp.where(labels >= 0, scores, jnp.zeros_like(scores))
+    positive, negative = labels == 1, labels == 0
+    both = jnp.logical_and(positive[:, None], negative[None, :])
+    hinges = jnp.maximum(scores[None, :] - scores[:, None] + margin, 0)
+    zeros = jnp.zeros_like(hinges)
+    count = jnp.sum(jnp.where(both, jnp.ones_like(hinges), zeros))
+    return jnp.sum(jnp.where(both, hinges * hinges, zeros)) / jnp.maximum(count, 1)
+
+
+def RankingLoss(
+    margin: float = 0.4,
+    *,
+    normalize: bool = True,
+    axis_name: str | Literal[False] | None = None,
+) -> Any:
+    """Returns a layer that computes `ranking_loss` of its inputs (v1, v2, labels).
+
+    Args:
+        margin, normalize, axis_name: as in `ranking_loss`.
+
+    Returns:
+        A `tl.Fn` layer without weights.
+
+    Raises:
+        TypeError, ValueError: at once, for a margin that `ranking_loss` refuses.
+
+    Example:
+        >>> RankingLoss()
+        RankingLoss_in3
+    """
+    loss = functools.partial(
+        ranking_loss,
+        margin=check.margin(margin),
+        normalize=check.boolean("normalize", normalize),
+        axis_name=axis_name,
+    )
+    return tl.Fn("RankingLoss", lambda v1, v2, labels: loss(v1, v2, labels))
