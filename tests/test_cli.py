@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import pytest
 from bare_python import python
@@ -12,6 +13,7 @@ import trax_triplet
 from trax_triplet import _commands, cli
 from trax_triplet._files import new_file
 from trax_triplet.data import sample
+from trax_triplet.inference import trained_model
 from trax_triplet.training import run as training
 from trax_triplet.training.settings import TrainSettings
 
@@ -120,6 +122,76 @@ def test_evaluate(small_run, tmp_path, capsys):
     assert result["threshold"] == 0.5 and result["n"] == 300
     assert result["half"]["chosen_on"] + result["half"]["applied_to"] == 300
     assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def evaluated(small_run, tmp_path, monkeypatch):
+    """The arguments that evaluate the small run on a file in which some words are new to it."""
+    monkeypatch.setattr(trained_model, "load_model", lambda _: small_run.trained)
+    rows = rows_of(small_run.csv)[:60]
+    for row in rows[:20]:
+        row["question1"] = f"{row['question1']} Zyx\x1b[31m?"
+    with open(tmp_path / "new.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return ["evaluate", str(tmp_path / "new.csv"), "--model", str(small_run.folder)]
+
+
+def test_evaluate_prints_what_the_function_returns(small_run, evaluated, capsys):
+    options = {"threshold": 0.5, "seed": 7, "mistakes": 3}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    pairs = trax_triplet.read_pairs(evaluated[1])
+    assert cli.main([*evaluated, *words, "--json"]) == 0
+    assert json_of(capsys) == trax_triplet.evaluate(small_run.trained, pairs, **options)
+
+
+def test_evaluate_shows_each_number_and_the_worst_mistakes(small_run, evaluated, capsys):
+    pairs = trax_triplet.read_pairs(evaluated[1])
+    numbers = trax_triplet.evaluate(small_run.trained, pairs, threshold=0.5, mistakes=2)
+    assert cli.main([*evaluated, "--threshold", "0.5", "--mistakes", "2"]) == 0
+    metrics, *mistakes = capsys.readouterr().out.split("\n\n")
+    lines = metrics.splitlines()
+    low, high = numbers["average_precision_interval"]
+    average = f"{numbers['average_precision']:.4f}   (95 % interval {low:.4f} to {high:.4f})"
+    assert f"average precision  {average}" in lines
+    for shown, name in (("best accuracy    ", "best_accuracy"), ("best F1          ", "best_f1")):
+        best = numbers[name]
+        start = f"{shown}  {best['value']:.4f}   at threshold {best['threshold']:.4f}, chosen on"
+        assert sum(line.startswith(start) for line in lines) == 1
+    unknown = numbers["unknown_words"]
+    assert 20 / 60 <= unknown["share"] < 1
+    assert f"unknown words      in {100 * unknown['share']:.1f} % of the pairs" in lines
+    for name in ("with", "without"):
+        part = unknown[name]
+        measured = f"ROC AUC {part['roc_auc']:.4f}, accuracy {part['accuracy']:.4f}"
+        counts = f"({part['n']} pairs, {part['duplicates']} of them duplicates)"
+        assert f"  {name:15}  {measured}   {counts}" in lines
+    assert len(mistakes) == 2
+    for text, (kind, worst) in zip(mistakes, numbers["mistakes"].items()):
+        heading, *rows = text.splitlines()
+        count = numbers["confusion"][kind]
+        of = f"the {len(worst)} worst of {count}" if count else "none"
+        assert heading == f"{kind.replace('_', ' ')}: {of}" and len(rows) == min(count, 2)
+        for row, mistake in zip(rows, worst):
+            place = re.match(r"line +(\d+) +(-?[\d.]+)  ", row)
+            assert int(place[1]) == mistake["line"]
+            assert place[2] == f"{mistake['similarity']:.4f}"
+            first, second = row[place.end() :].split("  |  ")
+            assert first == _commands.printable(mistake["question1"])
+            assert second == _commands.printable(mistake["question2"])
+
+
+@pytest.mark.parametrize("n, words", [(0, "in none of the pairs"), (4, "in 100.0 % of the pairs")])
+def test_evaluate_says_where_a_part_cannot_be_measured(small_run, evaluated, capsys, n, words):
+    question = small_run.trained.vocabulary.words[0] + " zyx" * n
+    rows = f"{question},{question},1\n{question},{question},0\n"
+    Path(evaluated[1]).write_text(f"question1,question2,is_duplicate\n{rows}")
+    assert cli.main(evaluated) == 0
+    text = capsys.readouterr().out
+    assert f"unknown words      {words}\n" in text
+    not_measured = "without          not measured, for lack of duplicates or of other pairs   (0 p"
+    assert (not_measured in text) == (n > 0)
 
 
 def test_predict_two_questions(small_run, capsys):

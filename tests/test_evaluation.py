@@ -13,7 +13,6 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trax_triplet import Pairs
 from trax_triplet import evaluation as ev
 
 DTYPES = (np.float16, np.float32, np.float64)
@@ -293,30 +292,22 @@ def test_report_holds_each_number_and_survives_json():
         "applied_to": 30,
         "accuracy": ev.accuracy(scores[second], labels[second], chosen),
     }
-    assert len(numbers) == 16
+    assert numbers["average_precision_interval"] == list(
+        ev.bootstrap_interval(scores, labels, ev.average_precision, seed=4)
+    )
+    for metric in ("accuracy", "f1"):
+        best = ev.best_threshold(scores, labels, metric=metric)
+        assert numbers[f"best_{metric}"] == {"value": best.value, "threshold": best.threshold}
+    assert len(numbers) == 19
 
 
-class Trained:
-    """What `evaluate` uses of a TrainedModel; as similar as the first letters are close."""
-
-    threshold = None
-
-    def similarity(self, questions1, questions2):
-        return np.array([ord(a[0]) - ord(b[0]) for a, b in zip(questions1, questions2)]) / 10.0
-
-
-def test_evaluate_reports_the_similarities_of_labelled_pairs():
-    pairs, trained = Pairs([*"gfed"], [*"aabb"], [1, 0, 1, 0]), Trained()
-    scores = [0.6, 0.5, 0.3, 0.2]
-    expected = ev.report(scores, pairs.is_duplicate, 0.4, seed=3)
-    assert ev.evaluate(trained, pairs, threshold=0.4, seed=3) == expected
-    with pytest.raises(ValueError, match="threshold must be given, because the model has none"):
-        ev.evaluate(trained, pairs)
-    trained.threshold = 0.4
-    assert ev.evaluate(trained, pairs, seed=3) == expected
-    assert ev.evaluate(trained, pairs, threshold=0)["threshold"] == 0.0
-    with pytest.raises(ValueError, match="pairs must have labels"):
-        ev.evaluate(trained, Pairs(["a"], ["b"]))
+def test_the_best_accuracy_and_the_best_f1_have_thresholds_of_their_own():
+    # Above 8.5: 1 of 3 duplicates, none of 6 others, so 1 + 6 of 9 are right.
+    # Above 3.5: all duplicates, 3 others: fewer are right, 3 + 3 of 9, but F1 is higher.
+    numbers = ev.report([9, 8, 7, 6, 5, 4, 3, 2, 1], [1, 0, 0, 0, 1, 1, 0, 0, 0], 10)
+    assert numbers["accuracy"] == 6 / 9 and numbers["f1"] == 0
+    assert numbers["best_accuracy"] == {"value": (1 + 6) / 9, "threshold": 8.5}
+    assert numbers["best_f1"] == {"value": 2 * 3 / (2 * 3 + 3), "threshold": 3.5}
 
 
 @given(st.integers(2, 300), st.integers(0, 5))

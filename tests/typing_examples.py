@@ -58,7 +58,7 @@ def from_csv_to_answers(csv: Path) -> None:
     similarities: np.ndarray = trained.similarity(questions, questions)
     answers: np.ndarray = trained.predict(questions, questions, threshold=0.5)
     threshold: float | None = trained.threshold
-    numbers = evaluate(trained, pairs.select(rows))
+    numbers = evaluate(trained, pairs.select(rows), mistakes=3)
     print(numbers, vectors.shape, similarities[answers], threshold)
 
 

@@ -5,7 +5,7 @@ from .data.pairs import split_pairs as split_pairs
 from .data.reader import read_pairs as read_pairs
 from .data.tokenizer import tokenize as tokenize
 from .data.vocabulary import Vocabulary as Vocabulary
-from .evaluation import evaluate as evaluate
+from .inference.quality import evaluate as evaluate
 from .inference.trained_model import TrainedModel as TrainedModel
 from .inference.trained_model import load_model as load_model
 from .inference.trained_model import save_model as save_model

@@ -169,15 +169,19 @@ def _train(
 
 def evaluate(options: Namespace) -> dict[str, Any]:
     """Measures how well a model tells duplicates."""
-    from trax_triplet import evaluation
+    from trax_triplet import _validation as check
+    from trax_triplet.inference import quality
 
+    mistakes = check.integer("--mistakes", options.mistakes)
     pairs = _read(options.csv, options)
     trained = _load(options.model)
     threshold = _threshold(options.threshold, trained)
-    scores, labels = trained.similarity(pairs.question1, pairs.question2), _labels(pairs)
-    result = evaluation.report(scores, labels, threshold, seed=options.seed)
+    result = quality.evaluate(
+        trained, pairs, threshold=threshold, seed=options.seed, mistakes=mistakes
+    )
     if options.plot:
-        _plot(options.plot, scores, labels, threshold)
+        scores = trained.similarity(pairs.question1, pairs.question2)
+        _plot(options.plot, scores, _labels(pairs), threshold)
         result["plot"] = options.plot
     if not options.json:
         print(_report_text(result))
@@ -185,21 +189,59 @@ def evaluate(options: Namespace) -> dict[str, Any]:
 
 
 def _report_text(result: dict[str, Any]) -> str:
-    half, auc, accuracy = result["half"], result["roc_auc_interval"], result["accuracy_interval"]
-    return (
-        f"{result['n']} pairs, {100 * result['share']:.1f} % duplicates\n"
-        f"ROC AUC            {result['roc_auc']:.4f}   "
-        f"(95 % interval {auc[0]:.4f} to {auc[1]:.4f})\n"
-        f"average precision  {result['average_precision']:.4f}\n"
-        f"accuracy           {result['accuracy']:.4f}   "
-        f"(95 % interval {accuracy[0]:.4f} to {accuracy[1]:.4f}) "
-        f"at threshold {result['threshold']:.4f}\n"
+    half = result["half"]
+    lines = [
+        f"{result['n']} pairs, {100 * result['share']:.1f} % duplicates",
+        f"ROC AUC            {_with_interval(result, 'roc_auc')}",
+        f"average precision  {_with_interval(result, 'average_precision')}",
+        f"accuracy           {_with_interval(result, 'accuracy')} "
+        f"at threshold {result['threshold']:.4f}",
         f"precision, recall  {result['precision']:.4f}, {result['recall']:.4f}; "
-        f"F1 {result['f1']:.4f}\n"
-        f"accuracy           {result['accuracy_at_0.7']:.4f}   at threshold 0.7, the course's\n"
+        f"F1 {result['f1']:.4f}",
+        f"accuracy           {result['accuracy_at_0.7']:.4f}   at threshold 0.7, the course's",
         f"accuracy           {half['accuracy']:.4f}   on one half of the pairs, at the threshold "
-        f"{half['threshold']:.4f} that was best on the other"
-    )
+        f"{half['threshold']:.4f} that was best on the other",
+    ]
+    for name, best in (("accuracy", result["best_accuracy"]), ("F1", result["best_f1"])):
+        lines.append(
+            f"{'best ' + name:17}  {best['value']:.4f}   at threshold {best['threshold']:.4f}, "
+            "chosen on these very pairs: too good"
+        )
+    lines += _unknown_words_lines(result["unknown_words"])
+    for kind, worst in (result["mistakes"] or {}).items():
+        lines += ["", *_mistake_lines(kind.replace("_", " "), worst, result["confusion"][kind])]
+    return "\n".join(lines)
+
+
+def _with_interval(result: dict[str, Any], name: str) -> str:
+    low, high = result[f"{name}_interval"]
+    return f"{result[name]:.4f}   (95 % interval {low:.4f} to {high:.4f})"
+
+
+def _unknown_words_lines(unknown: dict[str, Any]) -> list[str]:
+    if not unknown["share"]:
+        return ["unknown words      in none of the pairs"]
+    lines = [f"unknown words      in {100 * unknown['share']:.1f} % of the pairs"]
+    for name in ("with", "without"):
+        part = unknown[name]
+        measured = (
+            "not measured, for lack of duplicates or of other pairs"
+            if part["roc_auc"] is None
+            else f"ROC AUC {part['roc_auc']:.4f}, accuracy {part['accuracy']:.4f}"
+        )
+        counts = f"{part['n']} pairs, {part['duplicates']} of them duplicates"
+        lines.append(f"  {name:15}  {measured}   ({counts})")
+    return lines
+
+
+def _mistake_lines(kind: str, worst: list[dict[str, Any]], count: int) -> list[str]:
+    lines = [f"{kind}: {f'the {len(worst)} worst of {count}' if worst else 'none'}"]
+    width = max((len(str(mistake["line"])) for mistake in worst), default=0)
+    for mistake in worst:
+        first, second = printable(mistake["question1"]), printable(mistake["question2"])
+        place = f"line {mistake['line']:{width}}"
+        lines.append(f"{place}  {mistake['similarity']:7.4f}  {first}  |  {second}")
+    return lines
 
 
 def predict(options: Namespace) -> dict[str, Any]:

@@ -223,6 +223,14 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--plot", metavar="PNG", help="file for histograms of the similarities, with the threshold"
     )
+    command.add_argument(
+        "--mistakes",
+        type=int,
+        default=0,
+        metavar="INT",
+        help="how many of the worst mistakes of each kind to show: duplicates that are far below "
+        "the threshold, other pairs that are far above it (default: %(default)s)",
+    )
     _add_seed(command, "the bootstrap intervals and the split into halves")
     _add_column_options(command)
 

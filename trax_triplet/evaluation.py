@@ -1,7 +1,8 @@
 """How well similarities separate duplicates from other pairs: metrics, intervals, a threshold.
 
-All but `evaluate` take `scores`, one similarity a pair, and `labels`, 1 for a duplicate pair, 0 for
-another (see `check_scores`). A pair is called a duplicate where `score > threshold`. NumPy only.
+All take `scores`, one similarity a pair, and `labels`, 1 for a duplicate pair, 0 for another (see
+`check_scores`). A pair is called a duplicate where `score > threshold`. NumPy only. For a
+trained model and labelled pairs there is `trax_triplet.evaluate`.
 
 Choose a threshold on validation pairs (`best_threshold`), apply it to test pairs (`report`): a
 metric at a threshold chosen on the same pairs is too good, so never report it without saying so.
@@ -15,15 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trax_triplet import _validation as check
-
-if TYPE_CHECKING:
-    from trax_triplet import Pairs, TrainedModel
 
 __all__ = [
     "COURSE_THRESHOLD",
@@ -36,7 +34,6 @@ __all__ = [
     "bootstrap_interval",
     "check_scores",
     "confusion",
-    "evaluate",
     "f1",
     "precision",
     "recall",
@@ -63,44 +60,6 @@ class Threshold(NamedTuple):
     threshold: float
     value: float
     metric: str
-
-
-def evaluate(
-    trained: TrainedModel, pairs: Pairs, *, threshold: float | None = None, seed: int = 0
-) -> dict[str, Any]:
-    """How well a trained model tells duplicates among labelled pairs, in numbers ready for JSON.
-
-    Args:
-        trained: a `TrainedModel`.
-        pairs: `Pairs` with labels, of both classes.
-        threshold: similarity above which a pair is called a duplicate; None for the model's own.
-        seed: of the two bootstrap intervals and of the split into halves.
-
-    Returns:
-        The dict of `report`.
-
-    Raises:
-        TypeError: an argument of another type.
-        ValueError: pairs without labels or of one class only, a threshold that is not finite, a
-            negative seed, or no `threshold` where the model has none.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> from trax_triplet import Pairs
-        >>> trained = SimpleNamespace(threshold=0.5, similarity=lambda q1, q2: np.array([0.9, 0.2]))
-        >>> numbers = evaluate(trained, Pairs(["How old?", "Who?"], ["What age?", "Why?"], [1, 0]))
-        >>> numbers["n"], numbers["threshold"], numbers["accuracy"]
-        (2, 0.5, 1.0)
-    """
-    if not hasattr(trained, "similarity"):
-        raise check.wrong_type("trained", "a TrainedModel", trained, "load one by load_model(path)")
-    if not hasattr(pairs, "is_duplicate"):
-        raise check.wrong_type("pairs", "trax_triplet.Pairs", pairs, "see read_pairs(path)")
-    if pairs.is_duplicate is None:
-        raise ValueError("pairs must have labels, but these do not; read them with their labels")
-    limit = check.threshold_or_own(threshold, trained.threshold)
-    scores = trained.similarity(pairs.question1, pairs.question2)
-    return report(scores, pairs.is_duplicate, limit, seed=seed)
 
 
 def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -379,15 +338,17 @@ def report(
 
     Args:
         scores, labels, threshold: as for `confusion`; both classes must occur.
-        seed: of the two bootstrap intervals and of the split into halves.
+        seed: of the three bootstrap intervals and of the split into halves.
 
     Returns:
         A dict ready for JSON: n, duplicates (their count), share (of duplicates), threshold,
         accuracy, accuracy_interval ([low, high], 95 %), majority_accuracy (of giving every pair the
         commoner answer), precision, recall, f1, confusion (a dict), roc_auc, roc_auc_interval,
-        average_precision, accuracy_at_0.7 (the course's threshold), and half (a dict: the accuracy
-        on one half of the pairs at the threshold that was best on the other; how many pairs it was
-        chosen_on and applied_to).
+        average_precision, average_precision_interval, accuracy_at_0.7 (the course's threshold),
+        half (a dict: the accuracy on one half of the pairs at the threshold that was best on the
+        other; how many pairs it was chosen_on and applied_to), and best_accuracy and best_f1 (dicts
+        of value and threshold). The threshold of these two is chosen on the very pairs that it is
+        applied to, so their values are too good: bounds, not what to expect of other pairs.
 
     Raises:
         TypeError, ValueError: as `confusion`; also a bad seed, and a missing class.
@@ -418,6 +379,7 @@ def report(
         "roc_auc": roc_auc(scores, labels),
         "roc_auc_interval": list(interval(roc_auc)),
         "average_precision": average_precision(scores, labels),
+        "average_precision_interval": list(interval(average_precision)),
         f"accuracy_at_{COURSE_THRESHOLD}": accuracy(scores, labels, COURSE_THRESHOLD),
         "half": {
             "threshold": chosen,
@@ -425,7 +387,13 @@ def report(
             "applied_to": len(applied_to),
             "accuracy": accuracy(scores[applied_to], labels[applied_to], chosen),
         },
+        **{f"best_{metric}": _best(metric, scores, labels) for metric in ("accuracy", "f1")},
     }
+
+
+def _best(metric: str, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    best = best_threshold(scores, labels, metric=metric)
+    return {"value": best.value, "threshold": best.threshold}
 
 
 def split_half(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

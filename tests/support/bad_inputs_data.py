@@ -285,11 +285,20 @@ row("evaluation.bootstrap_interval", TypeError, "metric", SCORES, LABELS, "roc_a
 row("evaluation.split_half", TypeError, "n", 2.5)
 row("evaluation.split_half", ValueError, "n", 1)
 row("evaluation.split_half", ValueError, "seed", 4, seed=-1)
-row("evaluation.evaluate", TypeError, "trained", "model", PAIRS)
-row("evaluation.evaluate", TypeError, "pairs", TRAINED, [("Why?", "Who?")])
-row("evaluation.evaluate", ValueError, "pairs must have labels", TRAINED, UNLABELLED)
-row("evaluation.evaluate", ValueError, "threshold", TRAINED, PAIRS, threshold=NAN)
-row("evaluation.evaluate", ValueError, "seed", TRAINED, PAIRS, seed=-1)
+row("inference.quality.evaluate", TypeError, "trained", "model", PAIRS)
+row("inference.quality.evaluate", TypeError, "pairs", TRAINED, [("Why?", "Who?")])
+row("inference.quality.evaluate", ValueError, "pairs must have labels", TRAINED, UNLABELLED)
+row("inference.quality.evaluate", ValueError, "threshold", TRAINED, PAIRS, threshold=NAN)
+row("inference.quality.evaluate", ValueError, "seed", TRAINED, PAIRS, seed=-1)
+for mistakes, error in ((-1, ValueError), (1.5, TypeError), (True, TypeError), (None, TypeError)):
+    row(
+        "inference.quality.evaluate",
+        error,
+        "mistakes must be an integer of at least 0",
+        TRAINED,
+        PAIRS,
+        mistakes=mistakes,
+    )
 row("plots.scores.score_histogram", ValueError, "labels", SCORES, [1])
 for threshold, error in ((INF, ValueError), ("high", TypeError)):
     row(

@@ -1,3 +1,4 @@
+from .quality import evaluate as evaluate
 from .trained_model import TrainedModel as TrainedModel
 from .trained_model import load_model as load_model
 from .trained_model import save_model as save_model
