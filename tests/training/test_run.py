@@ -72,7 +72,7 @@ def test_keeps_the_model_that_validated_best(small_run, parts):
     assert trained.settings["training"]["step"] == best["step"]
     chosen = evaluation.best_threshold(scores, validation.is_duplicate)
     assert trained.settings["threshold"] == pytest.approx(float(chosen.threshold), abs=1e-5)
-    assert "validation pairs" in trained.settings["threshold_source"]
+    assert "best accuracy" in trained.settings["threshold_source"]
     losses = []
     for ids1, ids2, *groups in Examples(*parts, RUN, print).validation_batches():
         vectors = [trained._encoder([row[row != 1] for row in ids]) for ids in (ids1, ids2)]

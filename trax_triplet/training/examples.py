@@ -32,6 +32,7 @@ class Examples:
         validation: `Pairs` with both labels.
         validation_labels: int8 (pairs,), their labels.
         validation_ids: word ids of their first questions, then of their second ones.
+        n_drawn: how many of them, the last ones, were drawn for want of pairs labelled 0.
         fingerprint: SHA-256 of all that the run is made from.
 
     Raises:
@@ -55,6 +56,7 @@ class Examples:
         self._lines = pairs.lines
         self.validation = _with_both_labels(validation, settings.seed, log)
         self.validation_labels = _labels(self.validation)
+        self.n_drawn = len(self.validation) - len(validation)
         both = zip(pairs.question1, pairs.question2, strict=True)
         questions = list(itertools.chain.from_iterable(both))
         self.vocabulary, ids = Vocabulary.build_encoded(
@@ -188,7 +190,8 @@ def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) 
     log(
         f"validating on {n_duplicates} duplicate pairs; the file has no pairs labelled 0, so "
         f"{len(drawn)} were made from questions of different pairs that share many words. They are "
-        "easier than pairs that people chose to label: expect a lower AUC on such pairs"
+        "easier than pairs that people chose to label: expect a lower AUC on such pairs. The "
+        "threshold is chosen on harder ones: each question, and the most similar of other pairs"
     )
     return concatenate(validation, drawn)
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from trax_triplet import _files as files
-from trax_triplet import evaluation
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.inference.trained_model import TrainedModel
 from trax_triplet.storage import folders as storage
@@ -45,16 +44,13 @@ class Record:
         return row["validation_auc"] > best
 
     def save_model(
-        self, model: Any, vocabulary: Vocabulary, scores: np.ndarray, labels: np.ndarray
+        self, model: Any, vocabulary: Vocabulary, threshold: float, threshold_source: str
     ) -> None:
-        """Writes the model folder; the scores and labels of the validation set its threshold."""
-        chosen = evaluation.best_threshold(scores, labels, metric="accuracy")
+        """Writes the model folder, with the threshold and how it came about."""
         settings = {
             "pooling": self._settings["pooling"],
-            "threshold": float(chosen.threshold),
-            "threshold_source": (
-                f"best accuracy, {chosen.value:.4f}, on {len(labels)} validation pairs"
-            ),
+            "threshold": threshold,
+            "threshold_source": threshold_source,
             "training": {**self._settings, **self.history[-1]},
         }
         TrainedModel(model, vocabulary, settings).save(self.model_folder)

@@ -32,6 +32,7 @@ from trax_triplet.training.examples import Examples
 from trax_triplet.training.loop import make_loop
 from trax_triplet.training.record import Record
 from trax_triplet.training.settings import TrainOptions, TrainSettings
+from trax_triplet.training.threshold import choose_threshold
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -58,9 +59,9 @@ def train(
     negatives, and `ranking_loss` of them and the pairs labelled 0 (times `labelled_weight`; a pair
     labelled 0 whose questions are duplicates by the pairs labelled 1 is left out). Each evaluation
     measures validation loss and ROC AUC, keeps the model in `output_dir/model` if its AUC is the
-    best so far, with the threshold of the best validation accuracy, writes a checkpoint, and adds a
-    line to `history.jsonl`. Called again with the same arguments it goes on from the last
-    checkpoint; stopped by Ctrl-C it leaves a usable model.
+    best so far, with a threshold (`settings["threshold_source"]` says how it came about), writes a
+    checkpoint, and adds a line to `history.jsonl`. Called again with the same arguments it goes on
+    from the last checkpoint; stopped by Ctrl-C it leaves a usable model.
 
     Args:
         pairs: `Pairs` to train on.
@@ -253,8 +254,16 @@ class _Run:
         self._warn(row)
         if processes.is_first_process():
             if is_best:
-                vocabulary = self._examples.vocabulary
-                self._record.save_model(self._eval_model, vocabulary, scores, labels)
+                self._record.save_model(
+                    self._eval_model,
+                    self._examples.vocabulary,
+                    *choose_threshold(
+                        vectors,
+                        self._examples.validation,
+                        self._examples.n_drawn,
+                        self._settings.seed,
+                    ),
+                )
             if checkpoint:
                 stream = {f"stream/{k}": v for k, v in self._stream.state().items()}
                 self._record.save_checkpoint(self.loop.step, {**self.loop.arrays(), **stream})
