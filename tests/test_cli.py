@@ -109,6 +109,24 @@ def test_every_setting_is_an_option(small_run, not_trained, capsys):
     assert 7 < sizes[1] < 12  # a tenth is kept back to validate on
 
 
+def test_train_takes_several_files(small_run, not_trained, tmp_path):
+    more = tmp_path / "more.csv"
+    more.write_text(
+        "qid1,qid2,question1,question2,is_duplicate\n"
+        "1,2,Is this one new?,Is that one new?,0\n"
+        "3,4,Is it newer?,Is it the newest?,1\n"
+    )
+    files = [str(small_run.csv), str(more)]
+    assert cli.main(["train", *files, "--output", "out"]) == 0
+    assert cli.main(["train", *files, "--output", "out", "--validation", str(more)]) == 0
+    (pairs, _), keywords = not_trained[0]
+    both = [*pairs.question1, *keywords["validation"].question1]
+    assert len(both) == 302 and {"Is this one new?", "Is it newer?"} <= set(both)
+    (pairs, _), keywords = not_trained[1]
+    assert pairs.question1[-2:] == keywords["validation"].question1 and pairs.qid1 is None
+    assert pairs.is_duplicate.tolist()[-2:] == [0, 1]
+
+
 def test_evaluate(small_run, tmp_path, capsys):
     arguments = ["evaluate", str(small_run.csv), "--model", str(small_run.folder)]
     assert cli.main(arguments) == 0

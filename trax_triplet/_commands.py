@@ -134,7 +134,7 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
 
     if not options.validation:
         share = check.number("--validation-share", options.validation_share, above=0, below=1)
-        pairs = _read(options.csv, options)
+        pairs = _read_all(options.csv, options)
         (pairs, validation), left_out = split_pairs(pairs, (1 - share, share), seed=options.seed)
         if len(left_out):
             _log(
@@ -142,7 +142,7 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
                 "different parts"
             )
         return pairs, validation
-    pairs, validation = _read(options.csv, options), _read(options.validation, options)
+    pairs, validation = _read_all(options.csv, options), _read(options.validation, options)
     known = {normalize_text(text) for text in (*pairs.question1, *pairs.question2)}
     shared = sum(
         normalize_text(first) in known or normalize_text(second) in known
@@ -151,7 +151,7 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
     if shared:
         _log(
             f"{shared} of {len(validation)} validation pairs have a question that is in "
-            f"{options.csv}, too: expect a better result on them than on new questions"
+            f"{' or '.join(options.csv)}, too: expect a better result on them than on new questions"
         )
     return pairs, validation
 
@@ -354,6 +354,18 @@ def _read(path: str, options: Namespace) -> Pairs:
         more = ["..."] * (len(pairs.skipped) > 3)
         _log(f"left out {len(pairs.skipped)} rows that cannot be used ({'; '.join(shown + more)})")
     return pairs
+
+
+def _read_all(paths: list[str], options: Namespace) -> Pairs:
+    """The pairs of one file or of several, which need not number their questions alike."""
+    from trax_triplet.data.pairs import Pairs, concatenate
+
+    first, *others = [_read(path, options) for path in paths]
+    if not others:
+        return first
+    for pairs in others:
+        first = concatenate(first, pairs)
+    return Pairs(first.question1, first.question2, first.is_duplicate)
 
 
 def _load(folder: str) -> TrainedModel:

@@ -134,9 +134,12 @@ def _add_sample_options(command: argparse.ArgumentParser) -> None:
 
 
 def _add_train_options(command: argparse.ArgumentParser) -> None:
-    command.usage = "trax-triplet train CSV --output FOLDER [option ...]"
+    command.usage = "trax-triplet train CSV [CSV ...] --output FOLDER [option ...]"
     command.add_argument(
-        "csv", metavar="CSV", help="question pairs: columns question1, question2, is_duplicate"
+        "csv",
+        nargs="+",
+        metavar="CSV",
+        help="question pairs: columns question1, question2, is_duplicate",
     )
     command.add_argument(
         "--output",
@@ -148,14 +151,14 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--validation",
         metavar="CSV",
-        help="labelled pairs to validate on (default: a share of the training file)",
+        help="labelled pairs to validate on (default: a share of the training pairs)",
     )
     command.add_argument(
         "--validation-share",
         type=float,
         default=0.1,
         metavar="FLOAT",
-        help="share of the training file to validate on (default: %(default)s)",
+        help="share of the training pairs to validate on (default: %(default)s)",
     )
     _add_column_options(command)
     _add_settings(command)

@@ -91,6 +91,16 @@ def test_is_validated_on_both_labels_and_the_loss_on_duplicates_only(parts):
         assert found == {tuple(examples.validation_ids[side * n + i]) for i in duplicates}
 
 
+def test_a_validation_file_of_mostly_duplicates_is_told(parts):
+    pairs, validation = parts
+    labels = np.asarray(validation.is_duplicate)
+    few = np.sort(np.concatenate([np.flatnonzero(labels), np.flatnonzero(labels == 0)[:3]]))
+    for rows, told in ((range(len(validation)), False), (few, True)):
+        logged = []
+        made(pairs, validation.select(rows), logged.append)
+        assert any("more than half of the validation" in line for line in logged) is told
+
+
 def test_negatives_are_drawn_where_the_validation_has_none(parts):
     logged = []
     only = parts[1].select(np.flatnonzero(parts[1].is_duplicate))

@@ -185,6 +185,12 @@ def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) 
     if n_duplicates < len(validation):
         n_others = len(validation) - n_duplicates
         log(f"validating on {n_duplicates} duplicate pairs and {n_others} others")
+        if n_duplicates > n_others:
+            log(
+                "more than half of the validation pairs are duplicates: the threshold will suit "
+                "such files, and call too much a duplicate where most pairs are none. If those to "
+                "be judged are not like these, validate on pairs that are"
+            )
         return validation
     drawn = draw_negatives(validation, n_duplicates, seed=seed)
     log(
