@@ -33,6 +33,7 @@ from trax_triplet.course import classify, data_generator, predict, train_model
 from trax_triplet.evaluation import Confusion, Threshold, best_threshold, confusion, roc_auc
 from trax_triplet.keras import (
     ModifiedTripletLoss,
+    RankingLoss,
     export,
     from_keras,
     pairs_dataset,
@@ -102,6 +103,8 @@ def keras_edition(trained: TrainedModel, pairs: Pairs) -> None:
     model = to_keras(trained)
     model.compile(optimizer="adam", loss=ModifiedTripletLoss(margin=0.4, with_groups=True))
     model.fit(pairs_dataset(pairs, 64, seed=1), epochs=2, shuffle=False)
+    losses = [ModifiedTripletLoss(with_groups=True), RankingLoss(margin=0.4, normalize=False)]
+    model.compile(optimizer="adam", loss=losses, loss_weights=[1.0, 2.0])
     back = from_keras(model)
     export(model, Path("served"), format="savedmodel")
     export(trained, "model.keras")

@@ -16,9 +16,16 @@ from vectors import random_pairs
 
 from trax_triplet.compat import fastmath
 from trax_triplet.keras import TripletLoss, TripletLossFn
-from trax_triplet.keras.loss import ModifiedTripletLoss, halves, triplet_loss_on_tensorflow
+from trax_triplet.keras.loss import (
+    ModifiedTripletLoss,
+    RankingLoss,
+    halves,
+    ranking_loss_on_tensorflow,
+    triplet_loss_on_tensorflow,
+)
 from trax_triplet.loss import steps
 from trax_triplet.loss import triplet as loss
+from trax_triplet.loss.ranking import ranking_loss
 from trax_triplet.loss.triplet import triplet_loss
 
 # --- the same rule
@@ -126,6 +133,7 @@ def test_backend_does_not_survive_an_error():
     assert fastmath.backend_name() == "jax"
     with fastmath.use_backend("numpy"):
         triplet_loss_on_tensorflow(tf.eye(2), tf.eye(2))
+        ranking_loss_on_tensorflow(tf.eye(2), tf.eye(2), tf.constant([1, 0]))
         assert fastmath.backend_name() == "numpy"
 
 
@@ -307,11 +315,135 @@ def test_fit_in_mixed_precision():
             r"y_true .*int64 of shape \(2,\)",
         ),
         (ValueError, lambda: halves(np.ones((2, 0))), r"out .*\(2, 0\)"),
+        (ValueError, lambda: RankingLoss(-1), "margin"),
+        (TypeError, lambda: RankingLoss(normalize="no"), "normalize"),
+        (ValueError, lambda: RankingLoss()([1, 0], np.ones((2, 3))), r"out .*\(2, 3\)"),
+        (
+            TypeError,
+            lambda: RankingLoss()(np.ones(2, "f4"), np.ones((2, 4))),
+            "y_true must be labels, integers .*float32",
+        ),
+        (
+            ValueError,
+            lambda: RankingLoss()(np.ones((2, 2), int), np.ones((2, 4))),
+            r"y_true must be labels.*int64 of shape \(2, 2\)",
+        ),
+        (ValueError, lambda: RankingLoss()(1, np.ones((1, 4))), "y_true"),
+        (ValueError, lambda: RankingLoss()([1, 0, 1], np.ones((2, 4))), r"labels .*\(2,\)"),
+        (
+            ValueError,
+            lambda: RankingLoss()([1, 0], np.ones((2, 4)), sample_weight=np.ones(2)),
+            r"sample_weight must be None, but it is float64 of shape \(2,\); .*negative label",
+        ),
     ],
 )
 def test_mistakes_are_named(error, made, message):
     with pytest.raises(error, match=message):
         made()
+
+
+# --- the ranking loss
+
+LABELS = np.array([1, 0, 0, 1, 0, -1])
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1)])
+@pytest.mark.parametrize("dtype", ["int8", "int64", "float64"])  # Keras makes float64 on replicas
+def test_ranking_loss_is_the_oracles(shape, dtype):
+    out = side_by_side()
+    found = RankingLoss(0.3)(LABELS.reshape(shape).astype(dtype), out)
+    assert found.dtype == tf.float32 and found.shape == ()
+    expected = oracles.ranking_loss(out[:, :5], out[:, 5:], LABELS, 0.3)
+    assert float(found) == pytest.approx(expected, abs=1e-6) and expected > 0.01
+
+
+def test_gradient_of_the_ranking_loss_is_that_of_jax():
+    v1, v2 = random_pairs()
+    gradients = jax.grad(lambda a, b: ranking_loss(a, b, LABELS, margin=0.3), (0, 1))(v1, v2)
+    out = tf.constant(side_by_side())
+    with tf.GradientTape() as tape:
+        tape.watch(out)
+        value = RankingLoss(0.3)(LABELS, out)
+    np.testing.assert_allclose(
+        tape.gradient(value, out), np.concatenate(gradients, axis=1), atol=1e-6
+    )
+
+
+def test_vectors_of_any_length_are_compared_as_they_are_without_normalize():
+    out = np.array([[2.0, 0.0, 1.0, 0.0], [1.0, 0.0, 3.0, 0.0]])
+    assert float(RankingLoss(0.5, normalize=False)([1, 0], out)) == pytest.approx(1.5**2)
+    assert float(RankingLoss(0.5)([1, 0], out)) == pytest.approx(0.5**2)
+
+
+def test_settings_of_the_ranking_loss_come_back_from_the_configuration():
+    rule = {"margin": 0.6, "normalize": False, "name": "mine", "dtype": "float64"}
+    made = RankingLoss(**rule)
+    assert made.get_config() == rule
+    again = keras.losses.deserialize(keras.losses.serialize(made))
+    assert type(again) is RankingLoss and again.get_config() == rule
+    out = side_by_side()
+    assert float(again(LABELS, out)) == float(made(LABELS, out))
+    assert again(LABELS, out).dtype == tf.float64
+
+
+def test_ranking_loss_of_half_precision_is_computed_in_float32():
+    out = side_by_side(6, 64).astype("float16")
+    found = RankingLoss()(LABELS, tf.constant(out))
+    assert found.dtype == tf.float32
+    wide = out.astype(float)
+    expected = oracles.ranking_loss(wide[:, :64], wide[:, 64:], LABELS)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_ranking_loss_traced_with_a_batch_of_unknown_size_and_compiled():
+    out = side_by_side()
+    expected = float(RankingLoss()(LABELS, out))
+    signature = [tf.TensorSpec((None, 1), tf.int32), tf.TensorSpec((None, 10), tf.float32)]
+    for options in ({"input_signature": signature}, {"jit_compile": True}):
+        found = tf.function(RankingLoss(), **options)(
+            tf.constant(LABELS[:, None], tf.int32), tf.constant(out)
+        )
+        assert float(found) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("labels", [[1, 1], [0, 0], [-1, -1]])
+def test_there_is_nothing_to_rank_without_both_labels(labels):
+    out = tf.zeros((2, 4))
+    with tf.GradientTape() as tape:
+        tape.watch(out)
+        value = RankingLoss()(labels, out)
+    assert float(value) == 0 and not tape.gradient(value, out).numpy().any()
+
+
+def test_fit_learns_from_both_losses_of_one_output(tmp_path):
+    rng = np.random.default_rng(0)
+    x1 = rng.normal(size=(16, 3)).astype("float32")
+    x2 = x1 + 0.5 * rng.normal(size=(16, 3)).astype("float32")
+    labels = np.array([1, 1, 1, 0] * 4)
+    ids = np.where(labels[:, None], np.arange(16)[:, None] + 2**24, -1).repeat(2, axis=1)
+    model = two_towers()
+    v1, v2 = np.split(model([x1, x2]).numpy(), 2, axis=1)
+    triplet = oracles.triplet_loss(v1, v2, 0.8, groups=tuple(ids.T))
+    ranking = oracles.ranking_loss(v1, v2, labels, 0.5)
+    both = keras.Model(model.inputs, [model.output, model.output])
+    both.compile(
+        loss=[ModifiedTripletLoss(0.8, with_groups=True), RankingLoss(0.5)],
+        loss_weights=[1.0, 2.0],
+        optimizer=keras.optimizers.SGD(0.0),
+    )
+    first = both.fit([x1, x2], (ids, labels), batch_size=16, verbose=0).history["loss"]
+    assert first[0] == pytest.approx(triplet + 2 * ranking, rel=1e-5)
+    both.optimizer.learning_rate = 0.1
+    both.fit([x1, x2], (ids, labels), batch_size=16, epochs=30, verbose=0)
+    v1, v2 = np.split(model([x1, x2]).numpy(), 2, axis=1)
+    assert oracles.triplet_loss(v1, v2, 0.8, groups=tuple(ids.T)) < triplet
+    assert oracles.ranking_loss(v1, v2, labels, 0.5) < 0.8 * ranking
+    both.save(tmp_path / "both.keras")
+    again = keras.saving.load_model(tmp_path / "both.keras")
+    assert [type(found) for found in again.loss] == [ModifiedTripletLoss, RankingLoss]
+    assert again.evaluate([x1, x2], (ids, labels), verbose=0) == pytest.approx(
+        both.evaluate([x1, x2], (ids, labels), verbose=0)
+    )
 
 
 # --- two replicas: in another process, as TensorFlow divides its CPU before it starts
@@ -322,7 +454,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from trax_triplet.keras.layers import keras
 from trax_triplet.keras import TripletLoss
-from trax_triplet.keras.loss import ModifiedTripletLoss
+from trax_triplet.keras.loss import ModifiedTripletLoss, RankingLoss
 
 rng = np.random.default_rng(0)
 # The second batch of 5 leaves 3 rows for one replica and 2 for the other, the third, of 1, none for
@@ -330,15 +462,17 @@ rng = np.random.default_rng(0)
 x1 = rng.normal(size=(14, 3)).astype("float32")
 x2 = x1 + 0.5 * rng.normal(size=(14, 3)).astype("float32")
 ids = np.stack([rng.integers(-1, 9, 14)] * 2, axis=1)
+labels = rng.integers(-1, 2, 14)
 
 def train(strategy, loss):
+    targets = labels if isinstance(loss, RankingLoss) else ids
     with strategy.scope():
         tower = keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(seed=1))
         inputs = [keras.Input((3,)) for _ in range(2)]
         unit = [keras.layers.UnitNormalization()(tower(x)) for x in inputs]
         model = keras.Model(inputs, keras.layers.Concatenate(axis=1)(unit))
         model.compile(loss=loss, optimizer=keras.optimizers.SGD(0.05))
-    batches = tf.data.Dataset.from_tensor_slices(((x1, x2), ids))
+    batches = tf.data.Dataset.from_tensor_slices(((x1, x2), targets))
     batches = batches.take(8).batch(8).concatenate(batches.skip(8).batch(5))
     history = model.fit(batches, epochs=3, verbose=0, shuffle=False).history["loss"]
     return history, model.get_weights()[0]
@@ -346,7 +480,7 @@ def train(strategy, loss):
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert mirrored.num_replicas_in_sync == 2
 mean, a_sum = ModifiedTripletLoss(0.8, anchor="both", with_groups=True), TripletLoss
-for loss in (mean, a_sum):
+for loss in (mean, a_sum, RankingLoss()):
     (one, weights_of_one), (two, weights_of_two) = (
         train(strategy, loss) for strategy in (tf.distribute.get_strategy(), mirrored)
     )

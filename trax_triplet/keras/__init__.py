@@ -14,10 +14,11 @@ from trax_triplet.keras.assignment import (
 )
 from trax_triplet.keras.convert import export, from_keras, to_keras
 from trax_triplet.keras.dataset import pairs_dataset
-from trax_triplet.keras.loss import ModifiedTripletLoss
+from trax_triplet.keras.loss import ModifiedTripletLoss, RankingLoss
 
 __all__ = [
     "ModifiedTripletLoss",
+    "RankingLoss",
     "Siamese",
     "TripletLoss",
     "TripletLossFn",

@@ -1,7 +1,7 @@
-"""`loss.triplet_loss` on TensorFlow, as a function and as a `keras.losses.Loss`.
+"""`loss.triplet_loss` and `loss.ranking_loss` on TensorFlow, each as a `keras.losses.Loss`.
 
-The rule itself is not repeated here. Trax is imported when a loss is first computed or an object of
-the class made, so that a saved model can be read without it.
+The rules themselves are not repeated here. Trax is imported when a loss is first computed or an
+object of a class made, so that a saved model can be read without it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from trax_triplet._typing import Array
 from trax_triplet.distributed import tf_replicas as replicas
 from trax_triplet.keras.layers import keras, tf
 
-__all__ = ["ModifiedTripletLoss", "halves", "triplet_loss_on_tensorflow"]
+__all__ = [
+    "ModifiedTripletLoss",
+    "RankingLoss",
+    "halves",
+    "ranking_loss_on_tensorflow",
+    "triplet_loss_on_tensorflow",
+]
 
 
 @tf.autograph.experimental.do_not_convert
@@ -37,17 +43,43 @@ def triplet_loss_on_tensorflow(v1: Array, v2: Array, **rule: Any) -> Array:
         >>> float(triplet_loss_on_tensorflow(tf.eye(2), tf.constant([[1.0, 0.0], [1.0, 0.0]])))
         0.5
     """
-    fastmath, loss = _core()
+    fastmath, loss, _ = _core()
     with fastmath.use_backend(fastmath.Backend.TFNP):
         return tf.convert_to_tensor(loss.triplet_loss(v1, v2, **rule))
 
 
-def _core() -> tuple[Any, Any]:
-    """Trax' fastmath and the module of the loss."""
+@tf.autograph.experimental.do_not_convert
+def ranking_loss_on_tensorflow(v1: Array, v2: Array, labels: Array, **rule: Any) -> Array:
+    """`loss.ranking_loss` of tensors, as `triplet_loss_on_tensorflow` is `triplet_loss`.
+
+    Args:
+        v1, v2: as in `triplet_loss_on_tensorflow`.
+        labels: integer tensor (batch,).
+        rule: as in `ranking_loss`.
+
+    Returns:
+        A scalar tensor.
+
+    Raises:
+        TypeError, ValueError: as `ranking_loss`.
+
+    Example:
+        >>> v, labels = tf.eye(2), tf.constant([1, 0])
+        >>> float(ranking_loss_on_tensorflow(v, v, labels, margin=0.5))
+        0.25
+    """
+    fastmath, _, ranking = _core()
+    with fastmath.use_backend(fastmath.Backend.TFNP):
+        return tf.convert_to_tensor(ranking.ranking_loss(v1, v2, labels, **rule))
+
+
+def _core() -> tuple[Any, Any, Any]:
+    """Trax' fastmath and the modules of the two losses."""
     with tf.init_scope():  # what the import creates must not land in a graph that is being traced
         from trax_triplet import compat
+        from trax_triplet.loss import ranking
         from trax_triplet.loss import triplet as loss
-    return compat.fastmath, loss
+    return compat.fastmath, loss, ranking
 
 
 def halves(out: Array) -> list[Array]:
@@ -71,6 +103,16 @@ def halves(out: Array) -> list[Array]:
         expected = "the vectors of both questions side by side, (batch, 2 d)"
         raise check.wrong_value("out", expected, out, "join them with Concatenate(axis=1)")
     return tf.split(out, 2, axis=1)
+
+
+def _integers(y_true: Array, expected: str) -> Array:
+    """The targets as a tensor of integers."""
+    targets = tf.convert_to_tensor(y_true)
+    if targets.dtype == tf.float64:  # what Keras passes for integers when it builds on replicas
+        targets = tf.cast(targets, tf.int64)
+    if not targets.dtype.is_integer:
+        raise check.wrong_type("y_true", expected, targets)
+    return targets
 
 
 @keras.saving.register_keras_serializable("trax_triplet")
@@ -164,14 +206,10 @@ class ModifiedTripletLoss(keras.losses.Loss):
         return total / tf.maximum(n_pairs, tf.ones_like(n_pairs))
 
     def _groups(self, y_true: Array) -> tuple[Array, Array]:
-        ids = tf.convert_to_tensor(y_true)
-        if ids.dtype == tf.float64:  # what Keras passes for integers when it builds on replicas
-            ids = tf.cast(ids, tf.int64)
         expected = (
             "ids, integers (batch, 2), one for each question of a pair, with with_groups=True"
         )
-        if not ids.dtype.is_integer:
-            raise check.wrong_type("y_true", expected, ids)
+        ids = _integers(y_true, expected)
         if ids.shape.rank != 2 or ids.shape[1] != 2:
             raise check.wrong_value("y_true", expected, ids)
         return ids[:, 0], ids[:, 1]
@@ -184,3 +222,87 @@ class ModifiedTripletLoss(keras.losses.Loss):
             "with_groups": self._with_groups,
             "dtype": self.dtype,
         }
+
+
+@keras.saving.register_keras_serializable("trax_triplet")
+class RankingLoss(keras.losses.Loss):
+    """The loss of labelled pairs, `loss.ranking_loss`, of a model as `ModifiedTripletLoss` takes.
+
+    The targets of `fit` are the labels: 1 for a duplicate pair, 0 for another; a negative number is
+    padding. The loss is one number for the batch: the mean over all (pair labelled 1, pair labelled
+    0). On the replicas of a `tf.distribute` strategy, pairs are compared across all of them, and
+    the gradients are those of the complete batch on one.
+
+    It is made to be added to `ModifiedTripletLoss`. Keras adds losses of several outputs, so give
+    the model its output twice:
+
+        both = keras.Model(model.inputs, [model.output, model.output])
+        both.compile(
+            loss=[ModifiedTripletLoss(0.4, with_groups=True), RankingLoss(0.4)],
+            loss_weights=[1.0, 2.0],
+            optimizer="adam",
+        )
+        both.fit((q1, q2), (ids, labels))
+
+    `model` has the weights, as `both` has. In `ids`, the rows of pairs labelled 0 are negative:
+    the triplet loss would take them for duplicates. `docs/keras.md` has the batches for it.
+
+    Args:
+        margin: as in `ranking_loss`.
+        normalize: as in `ranking_loss`.
+        name: of the loss.
+        dtype: to compute in, by default Keras' float (float32), which half precision is cast to.
+
+    Raises:
+        TypeError, ValueError: immediately, for a setting that `ranking_loss` refuses; when called,
+            for an output that is not (batch, 2 d), labels that are not integers (batch,) or
+            (batch, 1), or weights of samples (also those that Keras makes of `class_weight`).
+
+    Example:
+        The pair labelled 0 is as similar as the duplicate: the loss is the margin, squared.
+
+        >>> collapsed = tf.constant([[1.0, 0.0, 1.0, 0.0]] * 2)
+        >>> float(RankingLoss(margin=0.5)([1, 0], collapsed))
+        0.25
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.4,
+        *,
+        normalize: bool = True,
+        name: str = "ranking_loss",
+        dtype: Any = None,
+    ) -> None:
+        self._rule = {
+            "margin": check.margin(margin),
+            "normalize": check.boolean("normalize", normalize),
+        }
+        super().__init__(name=name, reduction="none", dtype=dtype)
+
+    def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array = None) -> Array:
+        """The loss of a batch.
+
+        Args:
+            y_true: labels, integers (batch,) or (batch, 1). They are not cast to floats.
+            y_pred: (batch, 2 d).
+            sample_weight: must be None: the loss compares pairs, and has no number for each.
+
+        Returns:
+            A scalar tensor.
+        """
+        if sample_weight is not None:
+            advice = "a pair that is not to count gets a negative label"
+            raise check.wrong_value("sample_weight", "None", sample_weight, advice)
+        v1, v2 = halves(tf.cast(y_pred, self.dtype))
+        expected = "labels, integers (batch,) or (batch, 1)"
+        labels = _integers(y_true, expected)
+        if labels.shape.rank not in (1, 2) or labels.shape[1:] not in ((), (1,)):
+            raise check.wrong_value("y_true", expected, labels)
+        loss = ranking_loss_on_tensorflow(v1, v2, tf.reshape(labels, (-1,)), **self._rule)
+        # Every replica has the loss of all, and Keras adds up: see `replicas.mean_over_replicas`.
+        return loss / replicas.n_replicas()
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings, from which `from_config` makes an equal loss."""
+        return {"name": self.name, **self._rule, "dtype": self.dtype}
