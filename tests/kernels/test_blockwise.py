@@ -106,6 +106,18 @@ def test_a_negative_equal_to_the_positive_is_not_above_it():
         np.testing.assert_allclose(losses, np.full(37, 0.25 + 0.25), atol=1e-6)
 
 
+def test_what_is_shifted_to_minus_2_shares_with_the_place_of_the_positive():
+    v1, v2 = np.zeros((2, 37, 4), np.float32)
+    v1[3], v2[3], v2[5] = [1, 0, 0, 0], [-2, 0, 0, 0], [0, 1, 0, 0]
+    groups = (np.arange(37),) * 2
+    (_, losses), (d_v1, _) = compiled(None, "shifted", "first", 0.6, True)(v1, v2, groups)
+    # The 36 negatives have the score 0, above the positive, -2, whose own place counts as -2, too.
+    assert losses[3] == pytest.approx((0 + 2 + 0.6) + (-2 + 2 + 0.6))
+    weight = 0.5 + 3 / 36  # of the pair, in the sum
+    expected = [weight * (2 + 2), weight * (1 / 36 + 1 / 37), 0, 0]
+    np.testing.assert_allclose(d_v1[3], expected, rtol=1e-5)
+
+
 def test_nearly_all_of_one_id_leave_no_rounding_errors():
     v1, v2 = random_pairs(600, 4)
     v1[:], v2[:] = v1[0] + 1e-3 * v1, v2[0] + 1e-3 * v2

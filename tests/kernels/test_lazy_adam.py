@@ -1,9 +1,32 @@
 """Adam on a few rows at a time, against Adam in float64, one step after the other."""
 
+import math
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, catch_up
+from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, adam, catch_up, put, take
+
+
+def test_a_step_of_adam():
+    options = {"learning_rate": 0.5, "weight_decay_rate": 0.2, "b1": 0.9, "b2": 0.99, "eps": 0.1}
+    weights, moments = adam(2, *np.array([[3.0], [4.0]]), np.array([[0.5], [0.25]]), options)
+    first, second = 0.1 * 3 + 0.9 * 0.5, 0.01 * 3**2 + 0.99 * 0.25
+    np.testing.assert_allclose(moments, [[first], [second]], rtol=1e-6)
+    moved = 0.5 * first / (1 - 0.9**3) / (math.sqrt(second / (1 - 0.99**3)) + 0.1)
+    np.testing.assert_allclose(weights, [(1 - 0.2) * 4 - moved], rtol=1e-6)
+
+
+def test_numbers_beyond_the_table_read_its_last_row_and_write_none():
+    rows = LazyRows(*(k * jnp.arange(3) for k in (1, 10, 100, 1000)))
+    assert [part.tolist() for part in take(rows, np.array([1, 3]))] == [
+        [k * 1, k * 2] for k in (1, 10, 100, 1000)
+    ]
+    found = put(rows, np.array([0, 3]), LazyRows(*(jnp.array([k, 7]) for k in (5, 6, 8, 9))))
+    assert [part.tolist() for part in found] == [
+        [new, k * 1, k * 2] for k, new in zip((1, 10, 100, 1000), (5, 6, 8, 9))
+    ]
 
 
 def test_lazy_rows_take_the_steps_that_they_missed():

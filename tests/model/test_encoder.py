@@ -87,7 +87,7 @@ def test_equal_questions_are_computed_once(batches):
 
 
 def test_long_questions_go_in_smaller_batches(batches, monkeypatch):
-    questions = [[2] * 3, [2] * 4, [2] * 5, [3] * 70, [3] * 71, [3] * 72, [4] * 5000]
+    questions = [[2] * 3, [2] * 4, [2] * 5, [3] * 70, [3] * 71, [3] * 128, [4] * 5000]
     model = small()
     monkeypatch.setattr(encoder, "_MAX_BATCH_WORDS", 256)
     vectors = Encoder(model, batch_size=4)(questions)
@@ -102,6 +102,20 @@ def test_long_questions_go_in_smaller_batches(batches, monkeypatch):
     monkeypatch.undo()
     again = Encoder(model)([questions[0], questions[5]])
     np.testing.assert_allclose(vectors[[0, 5]], again, atol=1e-6)
+
+
+def test_the_id_of_unknown_words_is_a_word_too():
+    model, questions = small(), [[5, 0], [0]]
+    np.testing.assert_allclose(
+        Encoder(model)(questions), vectors_of(model, questions, 8), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("bad", [-1, 20])
+def test_an_id_that_the_model_lacks_is_named(bad):
+    expected = rf"questions\[2\] must hold ids from 0 to 19, .* holds {bad};"
+    with pytest.raises(ValueError, match=expected):
+        Encoder(small())([[0, 19], [19], [5, bad]])
 
 
 def test_sees_new_weights():

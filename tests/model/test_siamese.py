@@ -171,12 +171,13 @@ def test_padding_goes_last_and_words_keep_their_order():
 
 
 def test_pooling_layers():
-    states = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-    count = np.array([2, 3], np.int32)
-    assert np.asarray(LastWord()((states, count))).tolist() == [[2, 3], [10, 11]]
+    states = np.arange(18, dtype=np.float32).reshape(3, 3, 2)
+    count = np.array([2, 3, 0], np.int32)
+    assert np.asarray(LastWord()((states, count))).tolist() == [[2, 3], [10, 11], [0, 0]]
     assert np.asarray(MeanOfWords()((states, count))).tolist() == [
         [(0 + 2) / 2, (1 + 3) / 2],
         [8, 9],
+        [0, 0],
     ]
 
 
@@ -230,6 +231,15 @@ def test_same_seed_same_weights():
     a, b, c = (get_weights(small(seed=s)) for s in (1, 1, 2))
     assert all((a[name] == b[name]).all() for name in a)
     assert (a["embedding"] != c["embedding"]).any()
+
+
+def test_weights_are_set_by_their_names_in_a_model_without_any():
+    shapes = {"lstm/bias": (4 * 6,), "lstm/kernel": (6 + 6, 4 * 6), "embedding": (20, 6)}
+    weights = {name: np.full(shape, k) for k, (name, shape) in enumerate(shapes.items())}
+    found = get_weights(set_weights(Siamese(20, 6), weights))
+    assert {name: (w.shape, w.min(), w.max()) for name, w in found.items()} == {
+        name: (shape, k, k) for k, (name, shape) in enumerate(shapes.items())
+    }
 
 
 def test_weights_of_another_model_are_refused():
