@@ -70,9 +70,15 @@ def test_pairs_labelled_0_train_unless_the_duplicates_contradict_them(parts):
         "training on 2 duplicate pairs, 1 that follow from them, and 1 pairs labelled 0"
     )
     assert logged[1].startswith("1 pairs labelled 0 are left out")
+    made(pairs, parts[1], logged.append, implied=False)
+    assert "training on 2 duplicate pairs and 1 pairs labelled 0" in logged
     for unused in ({"labelled_negatives": False}, {"labelled_weight": 0.0}):
         without = made(pairs, parts[1], logged.append, **unused)
-        assert without.others1 == [] and "the 2 other pairs are not used" in logged[-2]
+        assert without.others1 == []
+        assert logged[-2] == (
+            "training on 2 duplicate pairs and 1 that follow from them; the 2 other pairs are not "
+            "used"
+        )
         assert len(next(without.stream(lambda: np.ones((3, 2))))) == 4
 
 

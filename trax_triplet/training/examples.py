@@ -161,12 +161,13 @@ def _tell(
     n_contradicted: int,
     n_unused: int,
 ) -> None:
-    log(
-        f"training on {n_duplicates} duplicate pairs"
-        + (f", {n_implied} that follow from them" if n_implied else "")
-        + (f", and {n_others} pairs labelled 0" if n_others else "")
-        + (f"; the {n_unused} other pairs are not used" if n_unused else "")
-    )
+    parts = [f"{n_duplicates} duplicate pairs"]
+    parts += [f"{n_implied} that follow from them"] if n_implied else []
+    parts += [f"{n_others} pairs labelled 0"] if n_others else []
+    comma = "," if len(parts) > 2 else ""
+    listed = f"{comma} and ".join([", ".join(parts[:-1]), parts[-1]]) if parts[1:] else parts[0]
+    unused = f"; the {n_unused} other pairs are not used" if n_unused else ""
+    log(f"training on {listed}{unused}")
     if n_contradicted:
         log(
             f"{n_contradicted} pairs labelled 0 are left out: by the pairs labelled 1, directly or "
