@@ -127,6 +127,22 @@ def test_train_takes_several_files(small_run, not_trained, tmp_path):
     assert pairs.is_duplicate.tolist()[-2:] == [0, 1]
 
 
+def test_train_says_which_rows_and_pairs_it_does_not_take(not_trained, tmp_path, capsys):
+    same = [f"What is {k}?,What does {k} mean?,1" for k in "ABCDEFGH"]
+    other = [f"What is {one}?,What is {two}?,0" for one, two in zip("ABCDEFG", "BCDEFGH")]
+    rows = ["question1,question2,is_duplicate", *same, *other, *[",What is I?,1"] * 4]
+    (tmp_path / "p.csv").write_text("\n".join(rows))
+    options = ["--max-skipped", "0.5", "--validation-share", "0.5", "--output", "out"]
+    assert cli.main(["train", str(tmp_path / "p.csv"), *options]) == 0
+    err = capsys.readouterr().err
+    assert "read 15 pairs" in err
+    bad = [f"line {1 + 8 + 7 + k}: [^;]+; " for k in (1, 2, 3)]
+    assert re.search(rf"left out 4 rows that cannot be used \({''.join(bad)}\.\.\.\)", err)
+    [((pairs, _), keywords)] = not_trained
+    neither = 15 - len(pairs) - len(keywords["validation"])
+    assert neither and f"{neither} pairs are in neither part: " in err
+
+
 def test_evaluate(small_run, tmp_path, capsys):
     arguments = ["evaluate", str(small_run.csv), "--model", str(small_run.folder)]
     assert cli.main(arguments) == 0
