@@ -64,6 +64,7 @@ LEFT_OUT = {
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
         loss.steps.negative_mask loss.steps.integer_column loss.triplet.of_all_devices
+        loss.triplet.paired_vectors loss.triplet.check_form
         training.run.collapse_warning plots.scores.two_histograms""",
     "takes what its own class gave": """
         data.stream.BatchStream.restore model.siamese.WordDropout.forward""",

@@ -132,6 +132,7 @@ for options, error, name in (
     ({"margin": -0.1}, ValueError, "margin"),
     ({"margin": "0.4"}, TypeError, "margin"),
     ({"normalize": 1}, TypeError, "normalize"),
+    ({"axis_name": 3}, TypeError, "axis_name"),
 ):
     options = {"v1": ONES, "v2": ONES, "labels": [1, 0, 0], **options}
     row("loss.ranking.ranking_loss", error, f"{name} must be", **options)

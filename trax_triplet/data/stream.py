@@ -178,7 +178,7 @@ class BatchStream:
             + [other[row] for row in others.tolist()]
             for side, other in zip(self._sides, self._others, strict=True)
         ]
-        longest = max(int(self._lengths[rows].max()), *(len(row) for side in sides for row in side))
+        longest = max(len(row) for side in sides for row in side)
         n_rows = size + self.others_per_batch
         ids1, ids2 = (pad(side, rounded_length(longest), n_rows) for side in sides)
         groups = np.full(n_rows, PADDING_GROUP, np.int32)

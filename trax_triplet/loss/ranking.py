@@ -8,9 +8,9 @@ from typing import Any, Literal
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import jnp, tl
-from trax_triplet.loss.similarity import as_float, unit_vectors, upcast_both
+from trax_triplet.loss.similarity import unit_vectors, upcast_both
 from trax_triplet.loss.steps import integer_column
-from trax_triplet.loss.triplet import of_all_devices
+from trax_triplet.loss.triplet import check_form, of_all_devices, paired_vectors
 
 __all__ = ["RankingLoss", "ranking_loss"]
 
@@ -71,12 +71,8 @@ def ranking_loss(
         0.02
     """
     margin = check.margin(margin)
-    check.boolean("normalize", normalize)
-    v1, v2 = as_float("v1", v1), as_float("v2", v2)
-    if len(v1.shape) != 2 or 0 in tuple(v1.shape):
-        raise check.wrong_value("v1", "vectors (batch, d), at least one pair", v1)
-    if tuple(v1.shape) != tuple(v2.shape):
-        raise check.wrong_value("v2", f"of v1's shape {tuple(v1.shape)}", v2)
+    check_form(normalize, None, axis_name)
+    v1, v2 = paired_vectors(v1, v2)
     labels = integer_column("labels", labels, v1.shape[0])
     wide1, wide2, dtype = upcast_both(v1, v2)
     if normalize:
@@ -113,16 +109,14 @@ def RankingLoss(
         A `tl.Fn` layer without weights.
 
     Raises:
-        TypeError, ValueError: at once, for a margin that `ranking_loss` refuses.
+        TypeError, ValueError: at once, for a setting that `ranking_loss` refuses.
 
     Example:
         >>> RankingLoss()
         RankingLoss_in3
     """
+    check_form(normalize, None, axis_name)
     loss = functools.partial(
-        ranking_loss,
-        margin=check.margin(margin),
-        normalize=check.boolean("normalize", normalize),
-        axis_name=axis_name,
+        ranking_loss, margin=check.margin(margin), normalize=normalize, axis_name=axis_name
     )
     return tl.Fn("RankingLoss", lambda v1, v2, labels: loss(v1, v2, labels))

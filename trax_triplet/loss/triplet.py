@@ -121,14 +121,8 @@ def triplet_loss(
         0.5
     """
     margin = check_rule(margin, closest, anchor, reduction)
-    _check_form(normalize, block, axis_name)
-    v1, v2 = as_float("v1", v1), as_float("v2", v2)
-    if len(v1.shape) != 2 or 0 in tuple(v1.shape):
-        expected = "vectors (batch, d), at least one pair of at least one entry"
-        raise check.wrong_value("v1", expected, v1)
-    if tuple(v1.shape) != tuple(v2.shape):
-        expected = f"of v1's shape {tuple(v1.shape)}, row i a duplicate of row i of v1"
-        raise check.wrong_value("v2", expected, v2)
+    check_form(normalize, block, axis_name)
+    v1, v2 = paired_vectors(v1, v2)
     if not normalize:
         _warn_unless_unit(v1, v2)
     wide1, wide2, dtype = upcast_both(v1, v2)
@@ -179,7 +173,7 @@ def TripletLoss(
         TripletLoss_in2
     """
     check_rule(margin, closest, anchor, reduction)
-    _check_form(normalize, block, axis_name)
+    check_form(normalize, block, axis_name)
     loss = functools.partial(
         triplet_loss,
         margin=margin,
@@ -214,7 +208,36 @@ def check_rule(margin: float, closest: str, anchor: str, reduction: str) -> floa
     return check.margin(margin)
 
 
-def _check_form(normalize: bool, block: int | None, axis_name: object) -> None:
+def paired_vectors(v1: Array, v2: Array) -> tuple[Array, Array]:
+    """Both sides of a batch as arrays of the current backend, once they are known to fit.
+
+    Raises:
+        TypeError: not floating point.
+        ValueError: not two matrices of one shape, or no pair at all.
+
+    Example:
+        >>> [v.shape for v in paired_vectors([[1.0, 0.0]], [[0.0, 1.0]])]
+        [(1, 2), (1, 2)]
+    """
+    v1, v2 = as_float("v1", v1), as_float("v2", v2)
+    if len(v1.shape) != 2 or 0 in tuple(v1.shape):
+        expected = "vectors (batch, d), at least one pair of at least one entry"
+        raise check.wrong_value("v1", expected, v1)
+    if tuple(v1.shape) != tuple(v2.shape):
+        expected = f"of v1's shape {tuple(v1.shape)}, row i the other question of row i of v1"
+        raise check.wrong_value("v2", expected, v2)
+    return v1, v2
+
+
+def check_form(normalize: bool, block: int | None, axis_name: object) -> None:
+    """Refuses settings of the computation that `triplet_loss` does not have.
+
+    Raises:
+        TypeError, ValueError: which say what it has.
+
+    Example:
+        >>> check_form(True, None, "batch")
+    """
     check.boolean("normalize", normalize)
     if block is not None:
         check.integer("block", block)

@@ -315,14 +315,14 @@ def loss_and_gradients(
         kernel, bias: as in `get_weights`.
         batch: `PackedBatch`, its index as long as the workspace.
         workspace: `Workspace`.
-        rule: dict with margin, closest and anchor; of a batch with labels, also n_duplicates, the
-            pairs before those labelled 0, and the weight of the latter.
+        rule: dict with margin, closest and anchor; n_duplicates, the pairs before those labelled 0;
+            and the weight of the latter.
 
     Returns:
         A scalar, the gradients of table, kernel and bias, and the workspace.
     """
 
-    n, weight = rule.get("n_duplicates"), rule.get("weight")
+    n, weight = rule["n_duplicates"], rule["weight"]
     of_triplets = {name: rule[name] for name in ("margin", "closest", "anchor")}
 
     def of_states(last: Array) -> Array:
