@@ -13,12 +13,12 @@ import oracles
 import pytest
 from vectors import FREE1, FREE2, UNIT1, UNIT2
 
-from trax_triplet.course import assignment
 from trax_triplet.compat import fastmath, lr_schedules, optimizers, tl, training
 from trax_triplet.course import (
     Siamese,
     TripletLoss,
     TripletLossFn,
+    assignment,
     classify,
     data_generator,
     predict,

@@ -11,14 +11,8 @@ one is yours is told by your notebook:
 
 import lazy_loader
 
-__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
-# What a star import gives: the functions, without the other editions.
-__all__ = [
-    "Siamese",
-    "TripletLoss",
-    "TripletLossFn",
-    "classify",
-    "data_generator",
-    "predict",
-    "train_model",
+__getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
+# A star import gives the seven functions, without the other editions.
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    name for name in _names if not name.startswith("edition")
 ]
