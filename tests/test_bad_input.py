@@ -40,7 +40,8 @@ MODULES_LEFT_OUT = {
         training.packed_trainer training.loop training.examples training.record
         training.threshold""",
     "tables of `checks.check`": """
-        checks.step checks.parts checks.lecture checks.batches checks.questions checks.model""",
+        checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
+        checks.model checks.running""",
     "inner parts of the Keras edition": "keras.layers distributed.tf_replicas",
     "their mistakes are tested with them": """
         _files _validation distributed.processes distributed.launch storage.folders storage.arrays
@@ -66,7 +67,7 @@ LEFT_OUT = {
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
         loss.steps.negative_mask loss.steps.integer_column loss.triplet.of_all_devices
         loss.triplet.paired_vectors loss.triplet.check_form
-        training.run.collapse_warning plots.scores.two_histograms""",
+        checks.runner.judge training.run.collapse_warning plots.scores.two_histograms""",
     "takes what its own class gave": """
         data.stream.BatchStream.restore model.siamese.WordDropout.forward""",
 }
