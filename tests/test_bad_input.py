@@ -55,6 +55,7 @@ LEFT_OUT = {
         data.stream.BatchStream.state data.stream.BatchStream.rest_of_epoch
         training.settings.kinds training.settings.identity
         training.settings.TrainOptions
+        keras.old_names.provide_old_names
         checks.runner.CheckResult.raise_if_failed""",
     "a result, made by the package": """
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
