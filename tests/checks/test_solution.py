@@ -61,7 +61,7 @@ def test_the_last_definition_in_a_notebook_counts(tmp_path):
             "%matplotlib inline\n!ls\nimport numpy as np",
             "def positives(sim):\n    return 0",
             "%%time\nthis is not Python",
-            "neither is this",
+            "nor is this one",
             "def positives(sim):\n    return np.diag(sim)",
         )
     )
