@@ -28,7 +28,7 @@ def rows_by_hand(word, n_rows):
 
 def test_an_unknown_word_is_the_direction_of_its_ngrams_sum():
     table = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
-    composed = compose(["trainer", "é"], {TABLE: table, LENGTH: np.float32(3)})
+    composed = compose(["trainer", "é"], {TABLE: table, LENGTH: np.array([3], "f")})
     for word, vector in zip(["trainer", "é"], composed):
         total = np.zeros(4)
         for row in rows_by_hand(word, 50):
@@ -60,7 +60,7 @@ def test_rare_words_lean_on_their_spelling_and_frequent_ones_do_not():
     new = Spelling(WORDS, counts, 64)(weights)
     typical = np.median(np.linalg.norm(own[3 : 2 + n], axis=1))  # of those that come often
     # compose gives STRENGTH = 1.5 times the typical length.
-    assert new[LENGTH] == pytest.approx(1.5 * typical)
+    assert new[LENGTH].tolist() == pytest.approx([1.5 * typical])
     spelled = compose(WORDS, new) / 1.5
     np.testing.assert_allclose(new["embedding"][2], spelled[0], rtol=1e-5)
     half = (own[3] + spelled[1]) / 2  # 10 / (10 + 10) of its own
@@ -90,7 +90,7 @@ def test_a_vocabulary_of_next_to_nothing(words):
 
 
 def test_a_word_of_a_megabyte_costs_no_more_than_its_beginning():
-    weights = {TABLE: np.random.default_rng(0).normal(size=(64, 4)), LENGTH: np.float32(1)}
+    weights = {TABLE: np.random.default_rng(0).normal(size=(64, 4)), LENGTH: np.ones(1, "f")}
     long, cut = compose(["y" * 1_000_000, "y" * spelling.MOST_CHARACTERS], weights)
     np.testing.assert_array_equal(long, cut)
 

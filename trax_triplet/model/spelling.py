@@ -1,7 +1,7 @@
 """Embeddings for words never seen, and better ones for rare words, from how they are spelled.
 
-After training, each row of a table stands for some character n-grams, and is fitted so that the rows
-of a word's n-grams add up to its embedding. A word that the vocabulary lacks has n-grams, too.
+After training, each row of a table stands for some character n-grams, and is fitted so that the
+rows of a word's n-grams add up to its embedding. A word that the vocabulary lacks has n-grams, too.
 
 The method is that of Zhao, Mudgal and Liang, "Generalizing Word Embeddings using Bag of Subwords"
 (2018), on hashed n-grams as in Bojanowski et al., "Enriching Word Vectors with Subword Information"
@@ -54,13 +54,14 @@ def compose(words: Sequence[str], weights: Mapping[str, np.ndarray]) -> np.ndarr
 
     Args:
         words: n strings.
-        weights: with the arrays TABLE (rows, d) and LENGTH (); see `Spelling`.
+        weights: with the arrays TABLE (rows, d) and LENGTH (1,); see `Spelling`.
 
     Returns:
         float32 array (n, d), each row of length LENGTH; 0 where a word has no n-grams.
 
     Example:
-        >>> compose(["cats"], {TABLE: np.full((2, 4), 0.3, "f"), LENGTH: np.float32(2)}).tolist()
+        >>> table = np.full((64, 4), 0.3, np.float32)
+        >>> compose(["cats"], {TABLE: table, LENGTH: np.array([2], np.float32)}).tolist()
         [[1.0, 1.0, 1.0, 1.0]]
     """
     table = weights[TABLE]
@@ -69,7 +70,7 @@ def compose(words: Sequence[str], weights: Mapping[str, np.ndarray]) -> np.ndarr
     ends = np.cumsum(counts)
     for i, (start, end) in enumerate(zip(ends - counts, ends, strict=True)):
         vectors[i] = table[rows[start:end]].sum(axis=0)
-    return _directions(vectors) * np.float32(weights[LENGTH])
+    return _directions(vectors) * weights[LENGTH]
 
 
 def _directions(vectors: np.ndarray) -> np.ndarray:
@@ -125,7 +126,7 @@ class Spelling:
         table = self._fit(embedding[words])
         spelled = _directions(self._grams @ table) * typical
         embedding[words] = self._own * embedding[words] + (1 - self._own) * spelled
-        new = {TABLE: table, LENGTH: np.float32(STRENGTH * typical)}
+        new = {TABLE: table, LENGTH: np.array([STRENGTH * typical], np.float32)}
         return {**weights, "embedding": embedding, **new}
 
     def _fit(self, embedding: np.ndarray) -> np.ndarray:
