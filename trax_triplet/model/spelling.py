@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ __all__ = ["LENGTH", "TABLE", "Spelling", "compose"]
 TABLE, LENGTH = "spelling/table", "spelling/length"  # names of the arrays beside a model's weights
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram; the word's two ends count as one each
 MOST_CHARACTERS = 40  # of a word that are read: bounds what a "word" of a megabyte costs
+SELDOM = 3  # a word that comes this often counts half in the fit
 RARE = 10  # a word that comes this often is spelled half by its own embedding, half by its n-grams
 STRENGTH = 1.5  # length of a spelled embedding, in typical lengths of embeddings
 FREQUENT = 5  # whose embeddings are typical: words that come at least this often
@@ -103,10 +105,12 @@ class Spelling:
         # By the square root: sums of n-grams grow about so, as if they were independent.
         share = np.repeat(1 / np.sqrt(np.maximum(n_grams, 1)), n_grams).astype(np.float32)
         ends = np.concatenate([[0], np.cumsum(n_grams)])
-        self._grams = sparse.csr_matrix((share, rows, ends), (len(words), n_rows))
+        grams: Any = sparse.csr_matrix((share, rows, ends), (len(words), n_rows))
+        self._grams = grams
         self._own = (self._counts / (self._counts + RARE))[:, None]
-        weighted = sparse.diags(np.sqrt(self._counts / (self._counts + 3))) @ self._grams
-        self._weighted, self._transposed = weighted.tocsr(), weighted.T.tocsr()
+        self._importance = np.sqrt(self._counts / (self._counts + SELDOM))[:, None]
+        self._weighted = grams.multiply(self._importance).tocsr()
+        self._transposed = self._weighted.T.tocsr()
 
     def __call__(self, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The weights to answer with.
@@ -131,8 +135,7 @@ class Spelling:
 
     def _fit(self, embedding: np.ndarray) -> np.ndarray:
         """Ridge regression by conjugate gradients, every column by itself: float32 (rows, d)."""
-        share = np.sqrt(self._counts / (self._counts + 3))[:, None]
-        residual = self._transposed @ (share * embedding)
+        residual = self._transposed @ (self._importance * embedding)
         table, direction = np.zeros_like(residual), residual.copy()
         squares = np.square(residual).sum(axis=0)
         for _ in range(ITERATIONS):
