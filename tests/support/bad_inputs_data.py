@@ -130,7 +130,7 @@ for name, phrase in (
     ("blank", "it is blank"),
     ("header", "a header but no rows"),
     ("other", "expected the columns .*question1.*name yours by"),
-    ("labels", "is_duplicate is 'yes', not 0 or 1"),
+    ("labels", "is_duplicate is 'maybe', not 0 or 1"),
     ("latin", "line 1: byte 10 of the file is not UTF-8"),
     ("nul", "line 2: a NUL character"),
     ("gzip", "damaged or truncated"),
