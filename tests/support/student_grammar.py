@@ -231,7 +231,7 @@ def losses():
         )
         # No loops over tensors, which take JAX seconds to compile; nor Python's `max` of them.
         quick = {**right, "closest": closest[:2], "mean": MEANS[:3], "product": PRODUCTS[:3]}
-        for s in students_of("TripletLossFn", loss_of, quick, {}, 7, rights=3, edition=edition):
+        for s in students_of("TripletLossFn", loss_of, quick, {}, 7, rights=2, edition=edition):
             yield s._replace(function=in_jax(s.function))
     mixtures = (("takes the hardest", HARDEST, SUMS), ("takes the mean", SHIFTED, AVERAGES))
     for seed, (_, closest, reduce) in enumerate(mixtures):
