@@ -2,7 +2,12 @@
 
 import errno
 import gzip
+import itertools
 import os
+import socket
+import stat
+import sys
+import threading
 
 import pytest
 
@@ -29,13 +34,14 @@ def calls(monkeypatch):
     return seen
 
 
-def test_a_file_is_flushed_then_renamed_then_its_folder_is_flushed(tmp_path, calls):
+def test_a_file_is_flushed_then_renamed_then_its_folder_is_flushed(tmp_path, calls, monkeypatch):
+    monkeypatch.setattr(files, "_numbers", itertools.count(7))
     with files.new_file(tmp_path / "a.txt") as file:
         file.write("42\né")
         assert os.listdir(tmp_path) != ["a.txt"]
     assert (tmp_path / "a.txt").read_bytes() == "42\né".encode()
     assert calls == [
-        ("flush", f".a.txt.{os.getpid()}.new"),
+        ("flush", f".trax-triplet.{os.getpid()}.7.new"),
         ("rename", "a.txt"),
         ("flush", tmp_path.name),
     ]
@@ -44,7 +50,7 @@ def test_a_file_is_flushed_then_renamed_then_its_folder_is_flushed(tmp_path, cal
 @pytest.mark.parametrize("unique_names", [False, True])
 def test_a_folder_is_flushed_then_renamed(tmp_path, calls, unique_names):
     hidden = f".model.{os.getpid()}"
-    new, old = (f"{hidden}.new", f"{hidden}.old") if unique_names else ("model.new", "model.old")
+    new, old = (f"{hidden}.new", f"{hidden}.old") if unique_names else (".model.new", ".model.old")
     for content in (b"1", b"2"):
         calls.clear()
         with files.new_folder(tmp_path / "model", unique_names=unique_names) as folder:
@@ -61,11 +67,13 @@ def test_a_folder_is_flushed_then_renamed(tmp_path, calls, unique_names):
     ]
 
 
-def test_the_users_files_beside_a_folder_with_unique_names_stay(tmp_path):
+@pytest.mark.parametrize("unique_names", [False, True])
+def test_the_users_files_beside_a_folder_stay(tmp_path, unique_names):
     for name in ("served.new", "served.old"):
         (tmp_path / name).write_text("mine")
-    with files.new_folder(tmp_path / "served", unique_names=True) as new:
-        (new / "a").write_text("1")
+    for content in ("1", "2"):
+        with files.new_folder(tmp_path / "served", unique_names=unique_names) as new:
+            (new / "a").write_text(content)
     assert sorted(os.listdir(tmp_path)) == ["served", "served.new", "served.old"]
 
 
@@ -133,3 +141,180 @@ def test_a_folder_has_one_writer(tmp_path):
         assert caught.value.filename == str(tmp_path / "run")
     with files.only_writer(tmp_path / "run"):
         pass
+
+
+# --- what stands at a path already, and is not a plain file of one's own
+
+
+def write(path, text="new"):
+    with files.new_file(path) as file:
+        file.write(text)
+
+
+def received(fifo, writes):
+    """What a reader of a FIFO gets while `writes()` runs."""
+    got = []
+    reader = threading.Thread(target=lambda: got.append(fifo.read_bytes()), daemon=True)
+    reader.start()
+    writes()
+    reader.join(20)
+    return got[0]
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no FIFOs here")
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+def test_a_pipe_is_written_through(fifo):
+    assert received(fifo, lambda: write(fifo)) == b"new"
+    assert stat.S_ISFIFO(os.lstat(fifo).st_mode) and os.listdir(fifo.parent) == ["pipe"]
+
+
+def test_a_link_to_a_pipe_is_written_through(fifo, tmp_path):
+    (tmp_path / "link").symlink_to("pipe")
+    assert received(fifo, lambda: write(tmp_path / "link")) == b"new"
+    assert os.path.islink(tmp_path / "link") and stat.S_ISFIFO(os.lstat(fifo).st_mode)
+
+
+def test_after_an_error_nothing_reaches_a_pipe(fifo):
+    def fails():
+        with pytest.raises(KeyError), files.new_file(fifo) as file:
+            file.write("half")
+            raise KeyError
+        fifo.write_bytes(b"whole")
+
+    assert received(fifo, fails) == b"whole"
+
+
+def test_a_device_is_written_through(tmp_path):
+    null = tmp_path / "null"
+    try:
+        os.mknod(null, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        null.write_bytes(b"")
+    except (AttributeError, OSError):
+        pytest.skip("devices cannot be made here")
+    before = os.lstat(null)
+    write(null)
+    (tmp_path / "link").symlink_to(null)
+    write(tmp_path / "link")
+    after = os.lstat(null)
+    assert (before.st_ino, before.st_rdev, before.st_mode) == (
+        after.st_ino,
+        after.st_rdev,
+        after.st_mode,
+    )
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are in Linux's /proc")
+def test_an_open_file_is_gone_on_with_where_it_is(tmp_path):
+    """As /dev/stdout, a link to /proc/self/fd/1; here one of our own leads to one of our own."""
+    with open(tmp_path / "log", "w+b", buffering=0) as log:
+        log.write(b"before ")
+        (tmp_path / "out").symlink_to(f"/proc/self/fd/{log.fileno()}")
+        (tmp_path / "out2").symlink_to("out")
+        for name in ("out", "out2"):
+            write(tmp_path / name, f"{name} ")
+        log.write(b"after")
+        assert os.fstat(log.fileno()).st_ino == os.stat(tmp_path / "log").st_ino
+    assert (tmp_path / "log").read_bytes() == b"before out out2 after"
+    assert sorted(os.listdir(tmp_path)) == ["log", "out", "out2"]
+
+
+def test_a_link_stays_and_leads_to_the_new_content(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("old")
+    (tmp_path / "link").symlink_to("data/a.txt")
+    (tmp_path / "link2").symlink_to(tmp_path / "link")
+    (tmp_path / "nothing yet").symlink_to("data/b.txt")
+    write(tmp_path / "link2")
+    write(tmp_path / "nothing yet")
+    assert [(tmp_path / "data" / name).read_text() for name in ("a.txt", "b.txt")] == ["new"] * 2
+    assert all(os.path.islink(tmp_path / name) for name in ("link", "link2", "nothing yet"))
+    assert len(os.listdir(tmp_path)) == 4 and len(os.listdir(tmp_path / "data")) == 2
+
+
+def test_a_link_to_a_folder_stays(tmp_path):
+    (tmp_path / "disk" / "m").mkdir(parents=True)
+    (tmp_path / "disk" / "m").chmod(0o700)
+    (tmp_path / "model").symlink_to("disk/m")
+    for content in ("1", "2"):
+        with files.new_folder(tmp_path / "model") as new:
+            (new / "a").write_text(content)
+    assert os.path.islink(tmp_path / "model") and os.listdir(tmp_path / "disk") == ["m"]
+    assert (tmp_path / "disk" / "m" / "a").read_text() == "2"
+    assert stat.S_IMODE(os.stat(tmp_path / "model").st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755])
+def test_permissions_are_kept(tmp_path, mode):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(mode)
+    os.utime(path, (1, 1))
+    write(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode and path.stat().st_mtime > 1
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root gives files away")
+def test_the_owner_is_kept(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    os.chown(path, 65534, 65533)
+    write(path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65533)
+
+
+def test_a_file_of_somebody_else_is_changed_where_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text("longer than the new one")
+    before = path.stat()
+    monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1, raising=False)
+    write(path)
+    assert path.read_text() == "new" and path.stat().st_ino == before.st_ino
+
+
+def test_a_file_that_must_not_be_written_is_not(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(0o444)
+    monkeypatch.setattr(os, "access", lambda path, how: how != os.W_OK)  # root may do anything
+    with pytest.raises(PermissionError) as caught:
+        write(path)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_mounted_file_is_changed_where_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text("longer than the new one")
+
+    def busy(source, target):
+        raise OSError(errno.EBUSY, "busy", str(source), None, str(target))
+
+    monkeypatch.setattr(os, "replace", busy)
+    write(path)
+    assert path.read_text() == "new" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    with pytest.raises(IsADirectoryError) as caught:
+        write(tmp_path)
+    assert caught.value.filename == str(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="loop"):
+        write(tmp_path / "loop")
+    if sys.platform == "linux":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"{os.path.relpath(tmp_path)}/socket")
+            with pytest.raises(ValueError, match="is a socket"):
+                write(tmp_path / "socket")
+        assert stat.S_ISSOCK(os.lstat(tmp_path / "socket").st_mode)
+
+
+def test_the_longest_names_can_be_written(tmp_path):
+    write(tmp_path / ("n" * 255))
+    assert (tmp_path / ("n" * 255)).read_text() == "new"

@@ -121,7 +121,7 @@ ROWS = [  # the arguments, and a phrase of the error
     (EVALUATE + " --threshold nan", "--threshold must be a finite number, .*nan"),
     (EVALUATE + " --threshold 0.5 --seed -1", "seed must be .*at least 0.*-1"),
     (EVALUATE + " --mistakes -1", "--mistakes must be .*at least 0, but it is -1"),
-    (EVALUATE + " --threshold 0.5 --plot {at}/nowhere/p.png", "nowhere/p.png: No such file"),
+    (EVALUATE + " --threshold 0.5 --plot {at}/nowhere/p.png", "nowhere does not exist; create it"),
     (EVALUATE + " --threshold 0.5 --plot {at}/folder", "folder: Is a directory"),
     ("predict --model {at}/model", "takes two questions, or --csv.*got 0 questions"),
     ("predict --model {at}/model Why?", "got 1 questions"),

@@ -1,8 +1,12 @@
 """The command line, as a person types it."""
 
 import csv
+import errno
+import io
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -322,6 +326,28 @@ def test_ctrl_c_is_status_130(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sample, "write_csv", interrupted)
     assert cli.main(["sample", str(tmp_path / "x.csv")]) == 130
     assert capsys.readouterr().err == "trax-triplet sample: stopped\n"
+
+
+def test_a_reader_that_stops_reading_is_no_error(monkeypatch, tmp_path, capsys):
+    class Closed(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert cli.main(["sample", str(tmp_path / "x.csv"), "--pairs", "5"]) == 141
+    assert capsys.readouterr().err == "" and (tmp_path / "x.csv").is_file()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932", "utf-8"])
+def test_any_name_can_be_shown_on_any_console(monkeypatch, tmp_path, encoding):
+    shown = io.BytesIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
+        assert cli.main(["sample", str(tmp_path / "naïve ∞.csv"), "--pairs", "5"]) == 0
+        assert sys.stdout.errors == "strict"
+        text = shown.getvalue().decode(encoding)
+    assert text.startswith("wrote 5 question pairs to ") and "ve " in text
+    assert (tmp_path / "naïve ∞.csv").is_file()
 
 
 def raised_here(*_, **__):

@@ -399,7 +399,9 @@ def _plot(path: str | Path, scores: Any, labels: Any, threshold: float) -> None:
     from matplotlib.figure import Figure
 
     from trax_triplet import plots
+    from trax_triplet._files import new_file
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     plots.score_histogram(scores, labels, ax=figure.add_subplot(), threshold=threshold)
-    FigureCanvasAgg(figure).print_png(path)
+    with new_file(path, "wb") as file:
+        FigureCanvasAgg(figure).print_png(file)

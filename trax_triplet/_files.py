@@ -1,19 +1,21 @@
 """Files and folders that are complete or not there at all, and folders with one writer at a time.
 
 What is written has another name, beside its place, until it is flushed to disk; then it is renamed:
-whenever the process is killed or the disk is full, the old one or the new one is there. Python
-only.
+whenever the process is killed or the disk is full, the old one or the new one is there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import gzip
 import io
+import itertools
 import os
+import re
 import shutil
+import stat
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,10 +31,16 @@ __all__ = [
     "read_bytes",
 ]
 
+_numbers = itertools.count()  # of the files that this process writes
+
 
 @contextlib.contextmanager
 def new_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """Context: a file to write, which takes the place of `path` if the block ends without an error.
+
+    An existing file's owner and permissions are kept; a link stays, and the file that it leads to
+    is replaced. What cannot be replaced is written to once the block has ended: a device, a pipe,
+    an open file such as `/dev/stdout`, or a file whose owner or folder only lets it be changed.
 
     Args:
         path: of the file; its folder must be there.
@@ -40,7 +48,10 @@ def new_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> I
 
     Raises:
         FileNotFoundError: the folder does not exist.
+        IsADirectoryError: it is a folder.
+        PermissionError: the file must not be written.
         OSError: what the system reports, such as no space; the old file is unchanged.
+        ValueError: a disk or a socket, which is not written to.
 
     Example:
         >>> import tempfile
@@ -51,25 +62,113 @@ def new_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> I
         ['answer.txt']
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"the folder {path.parent} does not exist; create it to write {path.name}"
-        )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
     if "b" not in mode:
         options = {"encoding": "utf-8", "newline": "", **options}
+    target = _replaceable(path)
+    # Not of the file's name, which may be as long as names can be; "x": whatever has this name
+    # already, such as somebody's link, is not written to.
+    name = f".trax-triplet.{os.getpid()}.{next(_numbers)}.new"
+    unfinished = (path if target is None else target).with_name(name)
     try:
-        with open(unfinished, mode, **options) as file:
+        if target is None:
+            content = io.BytesIO()
+            file = content if "b" in mode else io.TextIOWrapper(content, **options)
+            yield file
+            file.flush()
+            _write_into(path, content.getbuffer())
+            return
+        unfinished.unlink(missing_ok=True)  # left by a killed process of this number
+        with open(unfinished, mode.replace("w", "x"), **options) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
-        flush(path.parent)
+        _keep_owner_and_mode(target, unfinished)
+        try:
+            os.replace(unfinished, target)
+        except OSError as error:
+            if error.errno != errno.EBUSY:  # a file that is mounted has a fixed place
+                raise
+            _write_into(target, memoryview(unfinished.read_bytes()))
+        flush(target.parent)
     except OSError as error:
         _name(error, path, unfinished)
         raise
     finally:
-        unfinished.unlink(missing_ok=True)
+        if target is not None:
+            unfinished.unlink(missing_ok=True)
+
+
+def _replaceable(path: Path) -> Path | None:
+    """The regular file to replace, there or not yet; None for what must be written to instead."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        found = None
+    if found is not None and stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if found is not None and (stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
+        kind = "disk" if stat.S_ISBLK(found.st_mode) else "socket"
+        raise ValueError(f"{path} is a {kind}, which is not written to; name a file")
+    if _open_file(path) or (found is not None and not stat.S_ISREG(found.st_mode)):
+        return None
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"the folder {target.parent} does not exist; create it to write {target.name}"
+        )
+    if found is None:
+        return target
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    is_ours = not hasattr(os, "geteuid") or os.geteuid() in (0, found.st_uid)
+    return target if is_ours and os.access(target.parent, os.W_OK | os.X_OK) else None
+
+
+def _open_file(path: Path) -> tuple[int, int] | None:
+    """(process, number) of the open file that a path such as /dev/stdout leads to, else None."""
+    for _ in range(40):  # as many links as the system follows
+        folder = os.path.realpath(path.parent)
+        if path.name.isdigit():
+            if folder == "/dev/fd":
+                return os.getpid(), int(path.name)
+            if match := re.fullmatch(r"/proc/(\d+)(?:/task/\d+)?/fd", folder):
+                return int(match[1]), int(path.name)
+        if not path.is_symlink():
+            break
+        path = path.parent / os.readlink(path)
+    return None
+
+
+def _write_into(path: Path, data: memoryview) -> None:
+    """Writes to what is there, in its place."""
+    process, number = _open_file(path) or (None, None)
+    if process == os.getpid() and number is not None:
+        # Its position is shared: what was printed before, and what comes after, stays.
+        sys.stdout.flush()
+        handle = os.dup(number)
+    else:
+        handle = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+    with open(handle, "wb") as file:
+        if process is not None and process != os.getpid() and file.seekable():
+            file.seek(0, os.SEEK_END)
+        file.write(data)
+        if process is None and stat.S_ISREG(os.fstat(handle).st_mode):
+            file.truncate()
+            file.flush()
+            os.fsync(handle)
+
+
+def _keep_owner_and_mode(old: Path, new: Path) -> None:
+    """Gives a new file or folder what an old one has: owner, group, permissions, access lists."""
+    try:
+        before = os.stat(old)
+    except FileNotFoundError:
+        return
+    if hasattr(os, "chown"):
+        with contextlib.suppress(PermissionError):  # not every owner may give it to that group
+            os.chown(new, before.st_uid, before.st_gid)
+    shutil.copystat(old, new)  # after chown, which clears some
+    os.utime(new)
 
 
 @contextlib.contextmanager
@@ -77,12 +176,13 @@ def new_folder(folder: str | os.PathLike[str], *, unique_names: bool = False) ->
     """Context: a folder to fill, which takes the place of `folder` if the block ends without error.
 
     An old folder of that name is moved aside first, to `previous(folder)`, and removed in the end;
-    a reader that finds no `folder` looks there.
+    a reader that finds no `folder` looks there. The old folder's owner and permissions are kept,
+    and a link to it stays.
 
     Args:
         folder: path; parents are made.
-        unique_names: take hidden names until the end, so that a `folder.new` or `folder.old` of the
-            user's is left as it is. No reader looks for the old folder then: an error restores it.
+        unique_names: take names until the end that no other process takes. No reader looks for the
+            old folder then: an error restores it.
 
     Raises:
         OSError: what the system reports; the old folder is unchanged.
@@ -95,8 +195,8 @@ def new_folder(folder: str | os.PathLike[str], *, unique_names: bool = False) ->
         ...     os.listdir(f"{parent}/model")
         ['weights']
     """
-    folder = Path(folder)
-    new, old = folder.with_name(folder.name + ".new"), previous(folder)
+    folder = Path(os.path.realpath(folder))
+    new, old = folder.with_name(f".{folder.name}.new"), previous(folder)
     if unique_names:
         hidden = f".{folder.name}.{os.getpid()}"
         new, old = folder.with_name(f"{hidden}.new"), folder.with_name(f"{hidden}.old")
@@ -107,6 +207,7 @@ def new_folder(folder: str | os.PathLike[str], *, unique_names: bool = False) ->
         for path in (*new.rglob("*"), new):
             flush(path)
         if folder.exists():
+            _keep_owner_and_mode(folder, new)
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
         os.replace(new, folder)
@@ -134,10 +235,10 @@ def previous(folder: str | os.PathLike[str]) -> Path:
 
     Example:
         >>> previous("run/model").name
-        'model.old'
+        '.model.old'
     """
-    folder = Path(folder)
-    return folder.with_name(folder.name + ".old")
+    folder = Path(os.path.realpath(folder))
+    return folder.with_name(f".{folder.name}.old")
 
 
 def flush(path: str | os.PathLike[str]) -> None:
@@ -221,10 +322,11 @@ def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
     The system releases the lock when the process ends, however it ends.
 
     Args:
-        folder: path; made if it is not there. A file `.lock` stays in it.
+        folder: path; made if it is not there. A file `.lock` may stay in it.
 
     Raises:
         BlockingIOError: another process has it.
+        OSError: the file system has no locks.
 
     Example:
         >>> import tempfile
@@ -232,15 +334,21 @@ def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
         ...     os.listdir(folder)
         ['.lock']
     """
+    import filelock  # not above: reading needs Python only
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                errno.EWOULDBLOCK,
-                "another training is writing to this folder; wait for its end, or name another one",
-                str(folder),
-            ) from None
+    try:
+        lock = filelock.FileLock(folder / ".lock").acquire(timeout=0)
+    except filelock.Timeout:
+        raise BlockingIOError(
+            errno.EWOULDBLOCK,
+            "another training is writing to this folder; wait for its end, or name another one",
+            str(folder),
+        ) from None
+    except NotImplementedError:
+        raise OSError(
+            errno.ENOLCK, "this file system has no locks; name a folder on another", str(folder)
+        ) from None
+    with lock:
         yield

@@ -7,13 +7,15 @@ an error of the package's own is one, too, and asks to be reported: exit status 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import dis
+import io
 import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: list of strings; None for those the program was started with.
 
     Returns:
-        Exit status: 0; 2 for a user's mistake; 1 for an error of the package; 130 after Ctrl-C.
+        Exit status: 0; 2 for a user's mistake; 1 for an error of the package; 130 after Ctrl-C; 141
+        if nobody reads stdout any more.
 
     Raises:
         SystemExit: after `--help` and `--version`, or if argparse refuses the arguments.
@@ -40,21 +43,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         2
     """
     options = _parser().parse_args(arguments)
+    with _shows_any_text(sys.stdout):
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         result = getattr(_commands, options.command)(options)
+        if options.json:
+            print(json.dumps(result, indent=1))
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"trax-triplet {options.command}: stopped", file=sys.stderr)
         return 130
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and error.filename is None:
+            sys.stdout = None  # else Python tries, and complains, once more when it ends
+            return 141  # as a program that SIGPIPE ends
         if options.debug:
             traceback.print_exc()
         status, text = _reported(error)
         text = _commands.printable(" ".join(text.split()))
         print(f"trax-triplet {options.command}: {text}", file=sys.stderr)
         return status
-    if options.json:
-        print(json.dumps(result, indent=1))
     return 0
+
+
+@contextlib.contextmanager
+def _shows_any_text(stream: Any) -> Iterator[None]:
+    """Context: characters that the console's encoding lacks are escaped, where they would fail."""
+    errors = getattr(stream, "errors", None)
+    if not isinstance(stream, io.TextIOWrapper) or errors != "strict":
+        yield
+        return
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        stream.reconfigure(errors=errors)
 
 
 def _reported(error: Exception) -> tuple[int, str]:

@@ -69,8 +69,7 @@ class Child:
     def writes(self):
         """Whether something is half written now."""
         return any(
-            any(self.output.glob(pattern))
-            for pattern in ("*.new", ".*.new", "checkpoints/*.new", "*.old")
+            any(self.output.glob(pattern)) for pattern in (".*.new", "checkpoints/.*.new", ".*.old")
         )
 
 

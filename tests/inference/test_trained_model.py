@@ -95,8 +95,8 @@ def test_a_failed_write_leaves_the_old_model(trained, folder, monkeypatch):
 
 
 def test_killed_between_the_two_renames_the_old_model_is_found(trained, folder):
-    folder.rename(folder.with_name("model.old"))
-    shutil.copytree(folder.with_name("model.old"), folder.with_name("model.new"))
+    folder.rename(folder.with_name(".model.old"))
+    shutil.copytree(folder.with_name(".model.old"), folder.with_name(".model.new"))
     assert load_model(folder).threshold == 0.5
     save_model(folder, trained)
     assert [p.name for p in folder.parent.iterdir()] == ["model"]

@@ -206,7 +206,7 @@ def test_a_failed_write_leaves_the_checkpoints(run, monkeypatch):
     def fail(*_):
         raise OSError("no space")
 
-    (run / "00000099.new").mkdir()  # of a run that was killed while it wrote
+    (run / ".00000099.new").mkdir()  # of a run that was killed while it wrote
     monkeypatch.setattr(storage.safetensors.numpy, "save", fail)
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(run, 101, arrays_of(101), {})

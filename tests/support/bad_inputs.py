@@ -55,7 +55,8 @@ for f, name in (
     ("loss.similarity.cosine_similarity", "a"),
     ("loss.similarity.similarity_matrix", "v1"),
     ("loss.triplet.triplet_loss", "v1"),
-    ("course.TripletLossFn", "v1"),
+    ("course.assignment.TripletLossFn", "v1"),
+    ("course.edition_2023.TripletLossFn", "v1"),
 ):
     row(f, TypeError, f"{name} must be", None, ONES)
 row(
@@ -99,7 +100,8 @@ for f, arguments in (
     ("loss.steps.hinges", (SQUARE,)),
     ("loss.triplet.triplet_loss", (ONES, ONES)),
     ("loss.triplet.TripletLoss", ()),
-    ("course.TripletLoss", ()),
+    ("course.assignment.TripletLoss", ()),
+    ("course.edition_2023.TripletLoss", ()),
 ):
     row(f, ValueError, "margin", *arguments, margin=-0.1)
     row(f, TypeError, "margin", *arguments, margin="0.25")
@@ -152,7 +154,7 @@ for v1, v2, options, error, name in (
 
 # --- model, encoder, storage ----------------------------------------------------------------------
 
-for f in ("model.siamese.Siamese", "course.Siamese"):
+for f in ("model.siamese.Siamese", "course.assignment.Siamese"):
     row(f, ValueError, "vocab_size must be an integer of at least 2, but it is 1", 1)
     for vocab_size in (2.5, "9", True, None):
         row(f, TypeError, "vocab_size", vocab_size)

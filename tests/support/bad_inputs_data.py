@@ -373,7 +373,24 @@ for f, error, phrase, *arguments in (
     ("train_model", TypeError, "train_generator", vectors_of, vectors_of, [], iter([]), FOLDER),
     ("train_model", TypeError, "val_generator", vectors_of, vectors_of, iter([]), [], FOLDER),
 ):
-    row(f"course.{f}", error, phrase, *arguments)
+    row(f"course.assignment.{f}", error, phrase, *arguments)
+SCHEDULED = vectors_of, vectors_of, float
+for error, phrase, *arguments in (
+    (TypeError, "lr_schedule .*; .*your edition is trax_triplet.course", *SCHEDULED[:2], iter([])),
+    (TypeError, "lr_schedule", *SCHEDULED[:2], 0.01),
+    (TypeError, "train_generator", *SCHEDULED),
+    (TypeError, "val_generator", *SCHEDULED, iter([])),
+):
+    row("course.edition_2020.train_model", error, phrase, *arguments)
+row("course.assignment.loop_of", TypeError, "Siamese", None, *SCHEDULED[1:], iter([]), [], FOLDER)
+row(
+    "course.assignment.train_model",
+    TypeError,
+    "train_generator .*course.edition_2020",
+    *SCHEDULED,
+    iter([]),
+    FOLDER,
+)
 row("checks.runner.check", ValueError, "step must be one of .*'positives'.*'x'", "x", np.diag)
 row("checks.runner.check", TypeError, "step must be one of", ["x"], np.diag)
 row("checks.runner.check", TypeError, "student_function must be", "positives", 3)

@@ -185,7 +185,7 @@ def export(source: Any, path: str | os.PathLike[str], *, format: str | None = No
     if format == "keras" and not is_keras_file:
         advice = f"name it {path.name}.keras"
         raise check.wrong_value("path", "a name that ends with .keras", str(path), advice)
-    if path.exists() and not (path.is_file() if format == "keras" else _is_saved_model(path)):
+    if path.exists() and (path.is_dir() if format == "keras" else not _is_saved_model(path)):
         raise FileExistsError(
             f"{path} exists and is not a {'file' if format == 'keras' else 'SavedModel'}, so it is "
             "not replaced; choose another name, or move this one away"

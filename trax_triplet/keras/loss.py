@@ -119,7 +119,7 @@ def _integers(y_true: Array, expected: str) -> Array:
 class ModifiedTripletLoss(keras.losses.Loss):
     """The modified triplet loss of any two-tower model that outputs its vectors side by side.
 
-    `loss.triplet_loss` has the formula, and the three rules of the course as settings. In `fit` the
+    `loss.triplet_loss` has the formula, and the rules of the course as settings. In `fit` the
     targets do not matter (any number per pair), unless they are ids: `model.fit((q1, q2), ids)`. On
     the replicas of a `tf.distribute` strategy, negatives come from all of them, and the gradients
     are those of the complete batch on one. (Under a strategy, Keras itself cannot fit a model that

@@ -52,13 +52,14 @@ def triplet_loss(
 
         L = max(mean_negative - s(A, P) + margin, 0) + max(closest_negative - s(A, P) + margin, 0)
 
-    The three rules of the course are settings of this function:
+    The rules of the course are settings of this function:
 
-        | rule                 | closest     | anchor   | reduction | normalize |
-        |----------------------|-------------|----------|-----------|-----------|
-        | lecture and its lab  | 'semi-hard' | 'first'  | 'sum'     | True      |
-        | Trax assignment      | 'hardest'   | 'first'  | 'mean'    | False     |
-        | Keras assignment     | 'shifted'   | 'second' | 'sum'     | False     |
+        | rule                      | closest     | anchor   | reduction | normalize |
+        |---------------------------|-------------|----------|-----------|-----------|
+        | lecture and its lab       | 'semi-hard' | 'first'  | 'sum'     | True      |
+        | Trax assignment, 2020-22  | 'hardest'   | 'first'  | 'mean'    | False     |
+        | Trax assignment, 2023     | 'shifted'   | 'first'  | 'sum'     | False     |
+        | Keras assignment          | 'shifted'   | 'second' | 'sum'     | False     |
 
     The default is the lecture's rule with the mean over the batch, so that the loss does not grow
     with the batch. A loss that stays at 2 * margin (times the batch, for a sum) means that all

@@ -188,7 +188,7 @@ def save_checkpoint(
         ([0, 1, 2, 3, 4, 5, 6], {'loss': 0.5}, '00000007')
     """
     folder = Path(folder)
-    for leftover in folder.glob("*.new"):  # of a run that was killed while it wrote
+    for leftover in folder.glob(".[0-9]*.new"):  # of a run that was killed while it wrote
         shutil.rmtree(leftover)
     with files.new_folder(folder / f"{step:08d}") as new:
         write_folder(new, CHECKPOINT, settings, arrays)

@@ -1,8 +1,9 @@
-"""The names of the Question Duplicates assignment, with its behaviour.
+"""The names of the Question Duplicates assignment in its second edition, with its behaviour.
 
 Use them as `from trax_triplet.course import *`. Each calls the package; what the course leaves to
 chance is settled here, and its docstring says how. Margin, closest negative and mean are the
-assignment's (`triplet_loss` with closest='hardest', normalize=False).
+assignment's (`triplet_loss` with closest='hardest', normalize=False). The other editions take from
+here what they have in common.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def Siamese(vocab_size: int = 41699, d_model: int = 128, mode: str = "train") ->
 def TripletLossFn(v1: Array, v2: Array, margin: float = 0.25) -> Array:
     """The Trax assignment's loss: hardest and mean negative, averaged over the batch.
 
-    `trax_triplet.keras.TripletLossFn` is the Keras assignment's, with another rule.
+    `trax_triplet.course.edition_2023.TripletLossFn` and `trax_triplet.keras.TripletLossFn` have
+    other rules.
 
     Args:
         v1: unit vectors (batch, d) of the first questions, the anchors.
@@ -205,17 +207,36 @@ def train_model(
         ...     train_model(lambda: Siamese(10, 4), TripletLoss, batches, batches, folder).step
         0
     """
+    schedule = lr_schedules.warmup_and_rsqrt_decay(400, 0.01)
+    return loop_of(Siamese, TripletLoss, schedule, train_generator, val_generator, output_dir)
+
+
+def loop_of(
+    Siamese: Any,
+    TripletLoss: Any,
+    schedule: Any,
+    train_generator: Any,
+    val_generator: Any,
+    output_dir: Any,
+) -> Any:
+    """What every edition's `train_model` returns, for one schedule of learning rates."""
     check.function("Siamese", Siamese, "a function that returns a layer")
     check.function("TripletLoss", TripletLoss, "a function that returns a layer")
     for name, batches in (("train_generator", train_generator), ("val_generator", val_generator)):
         if not hasattr(batches, "__next__"):
             expected = "a generator of batches, as data_generator returns"
-            raise check.wrong_type(name, expected, batches)
+            advice = ""
+            if callable(batches):
+                advice = (
+                    "call it; or, if your notebook passes a schedule as third argument, take "
+                    "train_model from trax_triplet.course.edition_2020"
+                )
+            raise check.wrong_type(name, expected, batches, advice)
     task = training.TrainTask(
         labeled_data=train_generator,
         loss_layer=TripletLoss(),
         optimizer=cast(Any, optimizers).Adam(0.01),  # Gin hides its parameters
-        lr_schedule=lr_schedules.warmup_and_rsqrt_decay(400, 0.01),
+        lr_schedule=schedule,
     )
     evaluation = training.EvalTask(labeled_data=val_generator, metrics=[TripletLoss()])
     model, slots = Siamese(), _saved_shapes(output_dir, "opt_slots0")

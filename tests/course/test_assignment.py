@@ -13,12 +13,12 @@ import oracles
 import pytest
 from vectors import FREE1, FREE2, UNIT1, UNIT2
 
-from trax_triplet import course
 from trax_triplet.compat import fastmath, lr_schedules, optimizers, tl, training
 from trax_triplet.course import (
     Siamese,
     TripletLoss,
     TripletLossFn,
+    assignment,
     classify,
     data_generator,
     predict,
@@ -383,7 +383,7 @@ def test_a_trax_model_is_a_callable_like_any_other_and_answers_for_empty_questio
 @pytest.fixture
 def words_only(monkeypatch):
     """`predict` with words cut at blanks: no punkt is needed."""
-    monkeypatch.setattr(course, "tokenize", lambda question, tokenizer: question.split())
+    monkeypatch.setattr(assignment, "tokenize", lambda question, tokenizer: question.split())
 
 
 def test_predict_treats_unknown_words_as_0_and_the_vocabulary_does_not_grow(words_only):
