@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trax_triplet import __version__, _commands
+from trax_triplet import __version__, _commands, _corpus_commands, _corpus_options
 from trax_triplet.training.settings import TrainSettings, kinds
 
 __all__ = ["main"]
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        result = getattr(_commands, options.command)(options)
+        commands = _corpus_commands if options.command in _corpus_options.COMMANDS else _commands
+        result = getattr(commands, options.command)(options)
         if options.json:
             print(json.dumps(result, indent=1))
         if sys.stdout is not None:
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         (_add_evaluate_options, "evaluate", "measure a model on a CSV file of labelled pairs"),
         (_add_predict_options, "predict", "tell whether questions are duplicates"),
         (_add_export_options, "export", "write a model for Keras or TensorFlow"),
+        *((add, name, text) for name, (add, text) in _corpus_options.COMMANDS.items()),
     ):
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         add_options(command)
