@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from bare_python import python
 from paths import ROOT
 
 from trax_triplet.data.vocabulary import Vocabulary
@@ -261,10 +263,12 @@ def test_the_courses_tokens_are_refused(tmp_path):
 # TensorFlow only: not Keras, JAX, Trax or this package.
 SERVE = """
 import sys
+import zipfile
 for name in ("trax", "jax", "keras", "trax_triplet"):
     sys.modules[name] = None
 import numpy as np
 import tensorflow as tf
+from bare_python import python
 texts = tf.constant(open("questions", encoding="utf-8").read().split("\\n"))
 for pooling in sys.argv[1:]:
     model = tf.saved_model.load(f"served {pooling}")
@@ -311,6 +315,30 @@ def test_a_keras_file_holds_weights_vocabulary_and_threshold(both, tmp_path):
     assert kinds[0] == kinds[1]
     assert from_keras(again).settings["threshold"] == 0.625
     assert from_keras(again).vocabulary == trained().vocabulary
+
+
+BARE = """
+import sys, keras
+try:
+    keras.saving.load_model(sys.argv[1])
+except TypeError as error:
+    print(str(error)[-120:])
+import trax_triplet.keras
+print(keras.saving.load_model(sys.argv[1]).name)
+"""
+
+
+@pytest.mark.integration
+def test_a_keras_file_says_what_to_import_before_it_is_loaded(both, tmp_path):
+    _, theirs = both
+    export(theirs, tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        card = archive.read("README.md").decode()
+    assert "import trax_triplet.keras" in card and 'load_model("model.keras")' in card
+    done = python("-c", BARE, tmp_path / "model.keras")
+    assert done.returncode == 0, done.stderr
+    error, name = done.stdout.splitlines()
+    assert "import trax_triplet.keras" in error and name == theirs.name
 
 
 @pytest.mark.integration

@@ -338,19 +338,32 @@ def check_texts(folder):
 
 
 def check_old_names(folder):
-    """DeviceArray is there after being asked for, and not before (where JAX does not have it
-    itself)."""
+    """What JAX and Trax removed is there after being asked for, and not before (where they do not
+    have it themselves)."""
+    import random
+
     import jax
+    import tensorflow as tf
+    from trax.supervised import trainer_lib
 
     from trax_triplet.compat import provide_old_names
 
-    names = ("jax.interpreters.xla.DeviceArray",)
-    before = hasattr(getattr(jax.interpreters, "xla", None), "DeviceArray")
+    xla, seed_all = getattr(jax.interpreters, "xla", None), "init_random_number_generators"
+    expected = [] if hasattr(xla, "DeviceArray") else ["jax.interpreters.xla.DeviceArray"]
+    if not hasattr(trainer_lib, seed_all):
+        expected.append(f"trax.supervised.trainer_lib.{seed_all}")
     first, second = provide_old_names(), provide_old_names()
     from jax.interpreters.xla import DeviceArray
 
-    return (first, second) == (() if before else names, ()) and isinstance(
-        jax.numpy.ones(2), DeviceArray
+    drawn = []
+    for _ in range(2):
+        key = trainer_lib.init_random_number_generators(34)
+        drawn.append((random.random(), np.random.rand(), tf.random.uniform(()).numpy()))
+    return (
+        (first, second) == ((*expected,), ())
+        and isinstance(key, DeviceArray)
+        and drawn[0] == drawn[1]
+        and key.tolist() == jax.random.PRNGKey(34).tolist()
     )
 
 

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import functools
 import gzip
+import importlib
 import io
 import pickle
+import random
 import sys
 import types
 import warnings
@@ -359,12 +361,31 @@ def truncation() -> None:
     trax.layers.base.np_from_file = tl.np_from_file = np_from_file
 
 
-def provide_old_names() -> tuple[str, ...]:
-    """Puts back names that JAX removed and that graders and old notebooks import; only on call.
+def _init_random_number_generators(seed: int | None = None) -> Any:
+    """Seeds Python, NumPy and TensorFlow, and returns a JAX key, as Trax 1.3 did."""
+    random.seed(seed)
+    if seed is None:
+        seed = random.randrange(2**31)
+    np.random.seed(seed)
+    trax.layers.base.tf.random.set_seed(seed)
+    return fastmath.random.get_prng(seed)
 
-    Today that is `jax.interpreters.xla.DeviceArray`, which JAX 0.4.13 and later do not have, as
-    another name of `jax.Array`. It changes JAX for the whole process, which is why no import does
-    it.
+
+def provide_old_names() -> tuple[str, ...]:
+    """Puts back names that JAX and Trax removed and that graders and old notebooks use; on call.
+
+    These are, for the Trax assignment's three editions and the labs beside them,
+
+    * `jax.interpreters.xla.DeviceArray`, which JAX 0.4.13 and later do not have, as another name of
+      `jax.Array`;
+    * `trax.supervised.trainer_lib.init_random_number_generators`, which Trax 1.4 does not have.
+
+    It changes JAX and Trax for the whole process, which is why no import does it. Importing this
+    module has repaired Trax itself, so these two lines above the first cell are all that an old
+    notebook needs:
+
+        from trax_triplet.compat import provide_old_names
+        provide_old_names()
 
     Returns:
         The full names that were missing and are there now.
@@ -375,12 +396,29 @@ def provide_old_names() -> tuple[str, ...]:
         >>> DeviceArray is jax.Array
         True
     """
-    try:
-        import jax.interpreters.xla as xla
-    except ImportError:
-        xla = jax.interpreters.xla = types.ModuleType("jax.interpreters.xla")
-        sys.modules[xla.__name__] = xla
-    if not _gone_or_deprecated(xla, "DeviceArray"):
-        return ()
-    xla.DeviceArray = jax.Array
-    return ("jax.interpreters.xla.DeviceArray",)
+    old_names = {
+        "jax.interpreters.xla": ("DeviceArray", jax.Array),
+        "trax.supervised.trainer_lib": (
+            "init_random_number_generators",
+            _init_random_number_generators,
+        ),
+    }
+    provided = []
+    for home, (name, value) in old_names.items():
+        module = _module(home)
+        if _gone_or_deprecated(module, name):
+            setattr(module, name, value)
+            provided.append(f"{home}.{name}")
+    return tuple(provided)
+
+
+def _module(home: str) -> types.ModuleType:
+    """The module of this name; an empty one, also as an attribute of its package, if it is gone."""
+    with quietly():
+        try:
+            return importlib.import_module(home)
+        except ImportError:
+            package, _, name = home.rpartition(".")
+            module = sys.modules[home] = types.ModuleType(home)
+            setattr(importlib.import_module(package), name, module)
+            return module

@@ -15,6 +15,7 @@ from trax_triplet.keras.assignment import (
 from trax_triplet.keras.convert import export, from_keras, to_keras
 from trax_triplet.keras.dataset import pairs_dataset
 from trax_triplet.keras.loss import ModifiedTripletLoss, RankingLoss
+from trax_triplet.keras.old_names import provide_old_names
 
 __all__ = [
     "ModifiedTripletLoss",
@@ -27,6 +28,7 @@ __all__ = [
     "from_keras",
     "pairs_dataset",
     "predict",
+    "provide_old_names",
     "to_keras",
     "train_model",
 ]

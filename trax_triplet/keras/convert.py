@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,16 +59,16 @@ def to_keras(source: Any) -> keras.Model:
         TensorShape([1, 8])
     """
     from trax_triplet.inference.trained_model import TrainedModel, load_model
-    from trax_triplet.model.siamese import pooling_of
-    from trax_triplet.model.weights import get_weights
 
     if isinstance(source, (str, os.PathLike)):
         source = load_model(source)
     if isinstance(source, TrainedModel):
-        trained, layer = source, source.model
+        trained, weights, pooling = source, source.weights, source.pooling
     else:
-        trained, layer = None, source
-    weights, pooling = get_weights(layer), pooling_of(layer)
+        from trax_triplet.model.siamese import pooling_of
+        from trax_triplet.model.weights import get_weights
+
+        trained, weights, pooling = None, get_weights(source), pooling_of(source)
     stage = (
         keras.layers.Lambda(swap_pad_and_oov, name="ids")
         if trained is None
@@ -205,7 +206,21 @@ def _write_keras(model: keras.Model, path: Path) -> None:
         # A copy that is not compiled: a loss in it would need Trax where the file is read.
         bare = keras.Model(model.inputs, model.outputs, name=model.name)
         bare.save(Path(folder, "model.keras"))
+        with zipfile.ZipFile(Path(folder, "model.keras"), "a") as archive:
+            archive.writestr("README.md", _CARD.format(path.name, model.count_params()))
         file.write(Path(folder, "model.keras").read_bytes())
+
+
+# Beside the parts of a Keras file, which is a ZIP archive; Keras reads past it.
+_CARD = """# A Siamese model that compares two questions
+
+The output is the vectors of both questions side by side, each of length 1 (of length 0 for one
+without words): their dot product is the questions' similarity. {1} numbers are trained. To load:
+
+    import keras
+    import trax_triplet.keras  # its layers
+    model = keras.saving.load_model("{0}")  # safe_mode=True, the default, suffices
+"""
 
 
 def _write_saved_model(model: keras.Model, path: Path) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "LSTM",
     "Embedding",
     "GlobalAveragePooling1D",
+    "NamesItsPackage",
     "PaddedEmbedding",
     "pad_columns",
     "padded_lengths",
@@ -96,6 +97,18 @@ def swap_pad_and_oov(ids: Array) -> Array:
     return tf.where(ids < 2, 1 - ids, ids)
 
 
+class NamesItsPackage:
+    """A layer in whose saved form stands what to import before it is loaded.
+
+    Keras imports no package that a file names. Its error ends with this part of the layer's form.
+    """
+
+    def get_build_config(self) -> dict[str, Any]:
+        """What Keras saves of how the layer was built, and a note that Keras does not read."""
+        built: Any = super()
+        return {**(built.get_build_config() or {}), "before loading": "import trax_triplet.keras"}
+
+
 @_registered()
 class GlobalAveragePooling1D(keras.layers.GlobalAveragePooling1D):
     """Keras' layer of this name, except that a row that is masked entirely gives zeros, not 0 / 0.
@@ -127,7 +140,7 @@ class _AtLeastOneStep(keras.Operation):
 
 
 @_registered()
-class Embedding(keras.layers.Embedding):
+class Embedding(NamesItsPackage, keras.layers.Embedding):
     """Keras' layer of this name, which also takes a batch in which no question has a word.
 
     Example:
@@ -209,7 +222,7 @@ def padded_lengths(ids: Array) -> Array:
 
 
 @_registered()
-class PaddedEmbedding(keras.layers.Embedding):
+class PaddedEmbedding(NamesItsPackage, keras.layers.Embedding):
     """An embedding for the course's pooling: padding counts, up to a question's `padded_lengths`.
 
     The rest is masked.

@@ -22,7 +22,7 @@ import numpy as np
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.data.vocabulary import Vocabulary
-from trax_triplet.keras.layers import KERAS_OOV_ID, KERAS_PAD_ID, keras, tf
+from trax_triplet.keras.layers import KERAS_OOV_ID, KERAS_PAD_ID, NamesItsPackage, keras, tf
 
 __all__ = ["QuestionIds", "crc32", "split_words"]
 
@@ -39,7 +39,7 @@ _CODES = (*range(0x40000), *range(0xE0000, 0xE1000))
 
 
 @keras.saving.register_keras_serializable(package="trax_triplet")
-class QuestionIds(keras.layers.Layer):
+class QuestionIds(NamesItsPackage, keras.layers.Layer):
     """A layer from questions to the ids of their words, in Keras' numbering.
 
     Id 0 is padding, id 1 any unknown word, id 2 the first word: the ids of `Vocabulary` with 0 and
