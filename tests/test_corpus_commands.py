@@ -117,8 +117,10 @@ def test_ctrl_c_leaves_what_is_complete_and_the_same_command_goes_on(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.csv", "q.csv"]
 
 
-def test_no_cell_is_a_formula(command, tmp_path):
+def test_no_cell_is_a_formula_where_it_is_asked_for(command, tmp_path):
     (tmp_path / "q.csv").write_text("id,question\n=1,=1+1\n@2,=1+1\n")
     assert cli.main([*command, "--threshold", "-1"]) == 0
+    assert rows_of(tmp_path / "pairs.csv")[0]["id1"] == "=1"
+    assert cli.main([*command, "--threshold", "-1", "--guard-formulas"]) == 0
     [pair] = rows_of(tmp_path / "pairs.csv")
     assert (pair["id1"], pair["id2"], pair["question1"]) == ("'=1", "'@2", "'=1+1")

@@ -42,7 +42,7 @@ def duplicates(options: Namespace) -> dict[str, Any]:
         except KeyboardInterrupt:
             _leave_what_is_complete(folder, vectors, questions, threshold, top_k)
             raise
-        n_pairs = _write_pairs(options.output, spool, questions)
+        n_pairs = _write_pairs(options.output, spool, questions, _guard(options))
         result = {"questions": len(questions), "threshold": threshold, "pairs": n_pairs}
         result["output"] = options.output
         if options.groups:
@@ -66,18 +66,17 @@ def _read(path: str, options: Namespace) -> Questions:
 
     try:
         questions = read_questions(
-            path, column=options.column, id=options.id, max_skipped=options.max_skipped
+            path,
+            column=options.column,
+            id=options.id,
+            encoding=options.encoding,
+            quoting=options.quoting,
+            escape=options.escape,
+            max_skipped=options.max_skipped,
         )
     except ImportError as error:  # of what reads this kind of file: the user can change it
         raise ValueError(error) from None
-    _commands._log(f"read {len(questions)} questions from {path}")
-    if questions.skipped:
-        shown = [f"line {line}: {reason}" for line, reason in questions.skipped[:3]]
-        more = ["..."] * (len(questions.skipped) > 3)
-        _commands._log(
-            f"left out {len(questions.skipped)} rows that cannot be used "
-            f"({'; '.join(shown + more)})"
-        )
+    _commands._tell_reading(path, f"{len(questions)} questions", (), questions.skipped)
     return questions
 
 
@@ -133,7 +132,13 @@ def _id(questions: Questions, row: int) -> str:
     return str(questions.lines[row]) if questions.ids is None else questions.ids[row]
 
 
-def _write_pairs(path: str | os.PathLike[str], spool: Spool, questions: Questions) -> int:
+def _guard(options: Namespace) -> Callable[[str], str]:
+    return _commands._no_formula if options.guard_formulas else str
+
+
+def _write_pairs(
+    path: str | os.PathLike[str], spool: Spool, questions: Questions, safe: Callable[[str], str]
+) -> int:
     from trax_triplet._files import new_file
 
     count = 0
@@ -141,13 +146,15 @@ def _write_pairs(path: str | os.PathLike[str], spool: Spool, questions: Question
         writer = csv.writer(file)
         writer.writerow(("id1", "id2", "similarity", "question1", "question2"))
         for found in spool.sorted():
-            writer.writerows(_rows(found, questions))
+            writer.writerows(_rows(found, questions, safe))
             count += len(found.first)
     return count
 
 
-def _rows(found: Found, questions: Questions) -> Iterator[tuple[Any, ...]]:
-    safe, texts = _commands._no_formula, questions.texts
+def _rows(
+    found: Found, questions: Questions, safe: Callable[[str], str]
+) -> Iterator[tuple[Any, ...]]:
+    texts = questions.texts
     for first, second, similarity in zip(*(column.tolist() for column in found), strict=True):
         ids = safe(_id(questions, first)), safe(_id(questions, second))
         yield *ids, round(similarity, 6), safe(texts[first]), safe(texts[second])
@@ -162,7 +169,7 @@ def _leave_what_is_complete(
     spool = Spool(folder, identity(vectors, threshold=threshold, top_k=top_k))
     if not folder.name.endswith(".unfinished") or not spool.stop:
         return
-    count = _write_pairs(spool.table, spool, questions)
+    count = _write_pairs(spool.table, spool, questions, str)
     _commands._log(
         f"stopped: {spool.table} has the {count} pairs of the first {spool.stop} "
         "questions with all others; the same command goes on from there"
@@ -185,7 +192,7 @@ def _write_groups(
     sizes = np.bincount(groups[groups >= 0])
     least = search.least_similarities(vectors, groups)
     chains = np.flatnonzero(least <= threshold)
-    safe = _commands._no_formula
+    safe = _guard(options)
     with new_file(options.groups) as file:
         writer = csv.writer(file)
         writer.writerow(("group", "size", "least_similarity", "id", "question"))

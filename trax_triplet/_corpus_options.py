@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "add_text_options"]
 
 
 def _add_duplicates_options(command: argparse.ArgumentParser) -> None:
@@ -29,7 +30,16 @@ def _add_duplicates_options(command: argparse.ArgumentParser) -> None:
         help="single: a group is what a chain of pairs connects; complete: all questions of a "
         "group are pairs (default: %(default)s)",
     )
+    _add_guard(command)
     _add_column_options(command)
+
+
+def _add_guard(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--guard-formulas",
+        action="store_true",
+        help="put an apostrophe before texts in --output that a spreadsheet takes for formulas",
+    )
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
@@ -59,12 +69,36 @@ def _add_column_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--id", metavar="COLUMN", help="column of their ids (default: none; lines are numbered)"
     )
+    add_text_options(group)
     group.add_argument(
         "--max-skipped",
         type=float,
         default=0.01,
         metavar="FLOAT",
         help="share of unusable rows above which the file is refused (default: %(default)s)",
+    )
+
+
+def add_text_options(group: Any) -> None:
+    """How the text of a file is read; of all commands that read one."""
+    group.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="encoding of the text, such as cp1252 (default: UTF-8, or UTF-16 and UTF-32 where the "
+        "file shows it)",
+    )
+    group.add_argument(
+        "--quoting",
+        choices=("auto", "csv", "none"),
+        default="auto",
+        help="what quotes are: csv: never text; none: always text; auto: text in files separated "
+        "by tabs, unless they clearly quote (default: %(default)s)",
+    )
+    group.add_argument(
+        "--escape",
+        metavar="CHAR",
+        help="character before a quote that is text inside of quotes, such as a backslash "
+        "(default: such a quote is doubled)",
     )
 
 

@@ -7,11 +7,13 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trax_triplet import _validation as check
 from trax_triplet._files import read_bytes
-from trax_triplet.data.reader import MAX_BYTES, _check_skipped, _positions, _rows, _text
+from trax_triplet.data.reader import MAX_BYTES, _found, check_skipped
+from trax_triplet.data.table import MissingColumns, _text, read_table
 
 __all__ = ["Questions", "read_questions"]
 
@@ -45,6 +47,9 @@ def read_questions(
     *,
     column: str = "question",
     id: str | None = None,
+    encoding: str | None = None,
+    quoting: str = "auto",
+    escape: str | None = None,
     max_skipped: float = 0.01,
     max_bytes: int = MAX_BYTES,
 ) -> Questions:
@@ -60,6 +65,7 @@ def read_questions(
         path: the file.
         column: the name of the questions' column (of JSON: key).
         id: the name of the column of their ids, texts or integers; None for none.
+        encoding, quoting, escape: of text, as for `read_pairs`.
         max_skipped: the share of rows, 0 to 1, that may be skipped.
         max_bytes: the largest file that is read, in bytes, unpacked.
 
@@ -93,9 +99,12 @@ def read_questions(
     if is_parquet:
         rows = _parquet(path, column, id, max_bytes)
     else:
-        text = _text(path, max_bytes)
-        is_json = text.lstrip()[:1] == "{"
-        rows = _json_lines(text, path, column, id) if is_json else _table(text, path, column, id)
+        text, _ = _text(path, encoding, max_bytes)
+        if text.lstrip()[:1] == "{":
+            rows = _json_lines(text, path, column, id)
+        else:
+            options = {"encoding": encoding, "quoting": quoting, "escape": escape}
+            rows = _table(path, column, id, {**options, "max_bytes": max_bytes})
     texts, ids, lines, skipped = [], [], [], []
     for line, question, its_id, reason in rows:
         reason = reason or _why_skipped(question, its_id, column, id)
@@ -105,7 +114,7 @@ def read_questions(
         texts.append(question)
         ids.append(str(its_id).strip())
         lines.append(line)
-    _check_skipped(len(texts), skipped, max_skipped, path)
+    check_skipped(len(texts), skipped, max_skipped, path)
     return Questions(tuple(texts), None if id is None else tuple(ids), tuple(lines), tuple(skipped))
 
 
@@ -121,40 +130,27 @@ def _why_skipped(question: Any, its_id: Any, column: str, id: str | None) -> str
 
 
 def _table(
-    text: str, path: object, column: str, id: str | None
+    path: Path, column: str, id: str | None, options: dict[str, Any]
 ) -> Iterator[tuple[int, Any, Any, str]]:
-    lines = io.StringIO(text, newline="")
-    header, separator, columns = _header(
-        next(lines, ""), [column] if id is None else [column, id], path
-    )
-    for line, fields, reason in _rows(lines, separator, path):
-        if not reason and (
-            len(fields) < len(header) or any(extra.strip() for extra in fields[len(header) :])
-        ):
+    names = [column] if id is None else [column, id]
+    try:
+        header, rows, _ = read_table(path, lambda header: all(_found(header, names)), **options)
+    except MissingColumns as error:
+        raise ValueError(
+            f"{path}: expected the columns {names} (separated by comma, semicolon or tab) in the "
+            f"first line, got {error.args[0]!s:.300}; name yours by column= and id=, on the "
+            "command line by --column and --id"
+        ) from None
+    found = _found(header, names)
+    for name, positions in zip(names, found, strict=True):
+        if len(positions) > 1:
+            raise ValueError(f"{path}: several columns are named {name!r}: {header!s:.300}")
+    for line, fields, reason in rows:
+        extra = [field for field in fields[len(header) :] if field.strip()]
+        if not reason and (len(fields) < len(header) or extra):
             reason = f"{len(fields)} fields, the header has {len(header)}"
-        values = [None, None] if reason else [fields[position] for position in columns]
+        values = [""] if reason else [fields[positions[0]] for positions in found]
         yield line, values[0], values[-1], reason
-
-
-def _header(line: str, names: list[str], path: object) -> tuple[list[str], str, list[int]]:
-    """The columns' names, the separator that gives the wanted ones, and their positions."""
-    headers = {separator: _cut(line, separator) for separator in ",;\t"}
-    for separator, header in headers.items():
-        found = [_positions(header, name) for name in names]
-        double = [name for name, where in zip(names, found, strict=True) if len(where) > 1]
-        if double:
-            raise ValueError(f"{path}: several columns are named {double[0]!r}: {header!s:.300}")
-        if all(found):
-            return header, separator, [where[0] for where in found]
-    raise ValueError(
-        f"{path}: expected the columns {names} (separated by comma, semicolon or tab) in the first "
-        f"line, got {max(headers.values(), key=len)!s:.300}; name yours by column= and id=, on the "
-        "command line by --column and --id"
-    )
-
-
-def _cut(line: str, separator: str) -> list[str]:
-    return next((fields for _, fields, _ in _rows(iter([line]), separator, "")), [])
 
 
 def _json_lines(
@@ -180,7 +176,7 @@ def _json_lines(
 
 
 def _parquet(
-    path: os.PathLike[str], column: str, id: str | None, max_bytes: int
+    path: Path, column: str, id: str | None, max_bytes: int
 ) -> Iterator[tuple[int, Any, Any, str]]:
     try:
         import pyarrow
