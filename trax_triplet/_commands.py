@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -348,7 +349,11 @@ def export(options: Namespace) -> dict[str, Any]:
         from trax_triplet.keras import convert
     except ImportError as error:  # another backend, or an old Keras: the user can change it
         raise ValueError(error) from None
-    format = convert.export(trained, options.output, format=options.format)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        format = convert.export(trained, options.output, format=options.format)
+    for warning in told:
+        print(f"note: {warning.message}", file=sys.stderr)
     if not options.json:
         threshold = trained.threshold
         shown = "none: choose one" if threshold is None else f"{threshold:.4f}"

@@ -68,12 +68,13 @@ for method in ("build", "build_encoded"):
         (TypeError, "max_size", (TEXTS,), {"max_size": "9"}),
     )
 row("data.vocabulary.Vocabulary.encode", TypeError, "question", WORDS, TEXTS)
-rows_of(
-    "data.vocabulary.Vocabulary.encode_all",
-    (TypeError, "questions", (WORDS, "How old?")),
-    (TypeError, "questions", (WORDS, b"How old?")),
-    (TypeError, "questions", (WORDS, 3)),
-)
+for method in ("encode_all", "encode_apart"):
+    rows_of(
+        f"data.vocabulary.Vocabulary.{method}",
+        (TypeError, "questions", (WORDS, "How old?")),
+        (TypeError, "questions", (WORDS, b"How old?")),
+        (TypeError, "questions", (WORDS, 3)),
+    )
 rows_of(
     "data.vocabulary.Vocabulary.load",
     (FileNotFoundError, "no such file", ("no such file",)),
