@@ -72,6 +72,7 @@ LEFT_OUT = {
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped data.reader.Labels.value
         data.reader.Labels.expected data.table.read_table
+        data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.tokenizer_of_version
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
         loss.steps.negative_mask loss.steps.integer_column loss.steps.concrete
