@@ -245,14 +245,16 @@ def _mistake_lines(kind: str, worst: list[dict[str, Any]], count: int) -> list[s
 
 
 def predict(options: Namespace) -> dict[str, Any]:
-    """Tells whether two questions are duplicates, or the pairs of a CSV file."""
+    """Tells whether two questions are duplicates, or the pairs of a CSV file or of stdin."""
     from trax_triplet.data.pairs import Pairs
 
+    if options.questions == ["-"] and not options.csv and not options.output:
+        return _predict_lines(options)
     n = len(options.questions)
     if bool(options.csv) == bool(n) or n not in (0, 2):
         raise ValueError(
-            f"predict takes two questions, or --csv with a file of pairs; got {n} "
-            f"questions{' and --csv' if options.csv else ''}"
+            "predict takes two questions, or --csv with a file of pairs, or - for lines on stdin; "
+            f"got {n} questions{' and --csv' if options.csv else ''}"
         )
     if options.output and not options.csv:
         raise ValueError("--output takes the answers to --csv; leave it out with two questions")
@@ -269,6 +271,24 @@ def predict(options: Namespace) -> dict[str, Any]:
         for answer in answers:
             print(_answer_text(answer))
     return {"threshold": threshold, "answers": answers}
+
+
+def _predict_lines(options: Namespace) -> dict[str, Any]:
+    from trax_triplet.inference.lines import answer_lines
+
+    trained = _load(options.model)
+    threshold = _threshold(options.threshold, trained)
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    n, errors = answer_lines(
+        trained, sys.stdin.buffer, write, threshold=threshold, as_json=options.json
+    )
+    if errors:
+        raise ValueError(f"{len(errors)} of {n} lines were no pairs of questions; {errors[0]}")
+    return {}
 
 
 def _answers(trained: TrainedModel, pairs: Pairs, threshold: float) -> list[dict[str, Any]]:

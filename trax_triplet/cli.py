@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     try:
         result = getattr(_commands, options.command)(options)
-        if options.json:
+        if options.json and result:  # else what there was to print is printed
             print(json.dumps(result, indent=1))
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -267,7 +267,11 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
 
 def _add_predict_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "questions", nargs="*", metavar="QUESTION", help="two questions to compare"
+        "questions",
+        nargs="*",
+        metavar="QUESTION",
+        help="two questions to compare; or - to answer lines on stdin one by one, each at once: "
+        "two questions with a tab between them, or JSON with question1 and question2",
     )
     _add_model_options(command)
     command.add_argument("--csv", help="question pairs to compare, instead of two questions")
