@@ -329,6 +329,21 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
+def serve(options: Namespace) -> dict[str, Any]:
+    """Answers over HTTP until it is stopped."""
+    from trax_triplet import _validation as check
+
+    check.integer("--port", options.port, 0, 65_535)
+    try:
+        from trax_triplet.server.run import run
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"serve needs {error.name}, which is not installed: pip install 'trax-triplet[serve]'"
+        ) from None
+    run(_load(options.model), options.host, options.port, _log)
+    return {}
+
+
 def export(options: Namespace) -> dict[str, Any]:
     """Writes a model as a Keras file or a TensorFlow SavedModel."""
     trained = _load(options.model)

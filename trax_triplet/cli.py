@@ -128,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         (_add_train_options, "train", "train a model on a CSV file of question pairs"),
         (_add_evaluate_options, "evaluate", "measure a model on a CSV file of labelled pairs"),
         (_add_predict_options, "predict", "tell whether questions are duplicates"),
+        (_add_serve_options, "serve", "answer over HTTP, with a page to try it on"),
         (_add_export_options, "export", "write a model for Keras or TensorFlow"),
     ):
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -279,6 +280,29 @@ def _add_predict_options(command: argparse.ArgumentParser) -> None:
         "--output", metavar="CSV", help="file for the answers to --csv, instead of stdout"
     )
     _add_column_options(command, labels=False)
+
+
+def _add_serve_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="FOLDER",
+        help="model folder, or the output folder of a training",
+    )
+    command.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: %(default)s, for programs of this machine only; there "
+        "is no login, so put a proxy in front where others may ask)",
+    )
+    command.add_argument(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="INT",
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
+    )
 
 
 def _add_export_options(command: argparse.ArgumentParser) -> None:
