@@ -345,18 +345,38 @@ def serve(options: Namespace) -> dict[str, Any]:
 
 
 def export(options: Namespace) -> dict[str, Any]:
-    """Writes a model as a Keras file or a TensorFlow SavedModel."""
+    """Writes a model as an ONNX file, a Keras file or a TensorFlow SavedModel."""
+    format = options.format
+    if format is None and options.output.endswith(".onnx"):
+        format = "onnx"
     trained = _load(options.model)
-    try:
-        from trax_triplet.keras import convert
-    except ImportError as error:  # another backend, or an old Keras: the user can change it
-        raise ValueError(error) from None
-    format = convert.export(trained, options.output, format=options.format)
+    if format == "onnx":
+        what = _export_onnx(trained, options.output)
+    else:
+        try:
+            from trax_triplet.keras import convert
+        except ImportError as error:  # another backend, or an old Keras: the user can change it
+            raise ValueError(error) from None
+        format = convert.export(trained, options.output, format=format)
+        what = convert.FORMATS[format]
     if not options.json:
         threshold = trained.threshold
         shown = "none: choose one" if threshold is None else f"{threshold:.4f}"
-        print(f"wrote {options.output} ({convert.FORMATS[format]}); threshold {shown}")
+        print(f"wrote {options.output} ({what}); threshold {shown}")
     return {"output": options.output, "format": format, "threshold": trained.threshold}
+
+
+def _export_onnx(trained: TrainedModel, path: str) -> str:
+    from trax_triplet.inference.onnx_file import export_onnx
+
+    try:
+        export_onnx(trained, path)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the format onnx needs {error.name}, which is not installed: pip install "
+            "'trax-triplet[onnx]'"
+        ) from None
+    return "an ONNX model, word ids to vectors"
 
 
 def printable(text: str) -> str:

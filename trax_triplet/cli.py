@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         (_add_evaluate_options, "evaluate", "measure a model on a CSV file of labelled pairs"),
         (_add_predict_options, "predict", "tell whether questions are duplicates"),
         (_add_serve_options, "serve", "answer over HTTP, with a page to try it on"),
-        (_add_export_options, "export", "write a model for Keras or TensorFlow"),
+        (_add_export_options, "export", "write a model for Keras, TensorFlow or ONNX"),
     ):
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         add_options(command)
@@ -309,13 +309,14 @@ def _add_export_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "model", metavar="FOLDER", help="model folder, or the output folder of a training"
     )
-    command.add_argument("output", metavar="OUT", help="file (.keras) or folder to write")
+    command.add_argument("output", metavar="OUT", help="file (.keras or .onnx) or folder to write")
     command.add_argument(
         "--format",
-        choices=("keras", "savedmodel"),
+        choices=("keras", "savedmodel", "onnx"),
         help="keras: a file to load and train on with Keras; savedmodel: a folder for TensorFlow "
-        "Serving, from questions to vectors and similarities (default: keras if OUT ends with "
-        ".keras, else savedmodel)",
+        "Serving, from questions to vectors and similarities; onnx: a file for ONNX runtimes, from "
+        "word ids to vectors (default: keras or onnx if OUT ends with .keras or .onnx, else "
+        "savedmodel)",
     )
 
 
