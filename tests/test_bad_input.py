@@ -44,7 +44,7 @@ MODULES_LEFT_OUT = {
     "inner parts of the Keras edition": "keras.layers distributed.tf_replicas",
     "their mistakes are tested with them": """
         _files _validation distributed.processes distributed.launch storage.folders storage.arrays
-        inference.lines inference.onnx_file server.app server.batches server.run
+        inference.card inference.lines inference.onnx_file server.app server.batches server.run
         storage.trax_files storage.unpickler keras.dataset keras.convert keras.loss
         keras.text""",
 }
