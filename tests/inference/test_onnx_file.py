@@ -60,6 +60,18 @@ def test_vectors_are_the_models_whatever_the_batch_and_the_padding(pooling, tmp_
     assert nothing.shape == (0, 8)
 
 
+def test_a_model_that_reads_spelling_warns_that_the_file_does_not(tmp_path):
+    plain, shape = trained_of("last"), (16, 8)
+    more = {"spelling/table": np.ones(shape), "spelling/length": np.ones(1)}
+    trained = TrainedModel({**plain.weights, **more}, plain.vocabulary, plain.settings)
+    with pytest.warns(UserWarning, match="in ONNX, words that the vocabulary lacks share"):
+        export_onnx(trained, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    [vectors] = session.run(None, {"ids": padded(trained, ["how old", "zyx"], 2)})
+    np.testing.assert_allclose(vectors, plain.embed(["how old", "zyx"]), atol=1e-6)
+    assert np.abs(trained.embed(["zyx"]) - vectors[1]).max() > 0.01
+
+
 def test_the_file_says_what_is_needed_to_use_it(tmp_path):
     trained = trained_of("last")
     export_onnx(trained, tmp_path / "model.onnx")

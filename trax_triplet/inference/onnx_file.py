@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,18 @@ from trax_triplet import _files as files
 from trax_triplet import _validation as check
 from trax_triplet.data.padding import LENGTH_MULTIPLE, LONGEST_MULTIPLE
 from trax_triplet.data.vocabulary import PAD_ID
+from trax_triplet.model.spelling import TABLE
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
 
 __all__ = ["export_onnx"]
 
+_SHARED = (
+    "in ONNX, words that the vocabulary lacks share the embeddings of its buckets: pairs with such "
+    "words get other similarities than from the trained model, which also reads their spelling; "
+    "train with spelling=0 where both must agree"
+)
 OPSET, IR_VERSION = 17, 8
 MAX_BYTES = 2**31 - 2**28  # a file is one protobuf message, and holds the vocabulary, too
 ZERO_ENTRY = 1e-30  # as in `loss.similarity`
@@ -32,6 +39,8 @@ def export_onnx(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
     pads each question to a length of its own, as `TrainedModel.embed` does.) Its output `vectors`,
     float32 (n, d_model), has rows of length 1, or 0 where there are no words: dot products are
     similarities. Text becomes ids outside: no operator of ONNX cuts it as the vocabulary does.
+    Words that the vocabulary lacks share the embeddings of its buckets there, also where the model
+    itself reads their spelling; a warning says so.
     The file's metadata hold `threshold`, `settings` and `vocabulary`, as JSON.
 
     Args:
@@ -54,6 +63,8 @@ def export_onnx(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
         raise check.wrong_value("trained", f"of at most {MAX_BYTES:,} bytes of weights", size)
     import onnx
 
+    if TABLE in trained.weights:
+        warnings.warn(_SHARED, stacklevel=2)
     model = _model(trained)
     onnx.checker.check_model(model)
     with files.new_file(path, "wb") as file:
