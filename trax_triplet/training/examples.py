@@ -80,6 +80,18 @@ class Examples:
         parts = [self._duplicates, self.validation, *([self._others] if len(self._others) else [])]
         self.fingerprint = _fingerprint(settings, self.vocabulary, *parts)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pairs of each kind are trained and validated on."""
+        duplicates = int(self.validation_labels.sum())
+        return {
+            "training_duplicates": len(self.ids1),
+            "training_others": len(self.others1),
+            "validation_duplicates": duplicates,
+            "validation_others": len(self.validation) - duplicates,
+            "validation_others_drawn": self.n_drawn,
+        }
+
     def stream(self, vectors: Callable[[], np.ndarray], multiple: int = 1) -> BatchStream:
         """Endless training batches.
 

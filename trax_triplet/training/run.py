@@ -167,6 +167,7 @@ class _Run:
     ) -> None:
         self._settings, self._examples, self._record = settings, examples, record
         self._log, self._logged = log, set[str]()
+        record.data = examples.counts
         model = init_model(_siamese("train", settings, examples), settings.seed)
         self._eval_model = set_weights(_siamese("eval", settings, examples), get_weights(model))
         self._encode = Encoder(self._eval_model)
