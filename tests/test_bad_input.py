@@ -37,7 +37,7 @@ MODULES_LEFT_OUT = {
         compat compat.backends compat.registry distributed.jax_devices _quiet""",
     "inner parts of loss and training; what a user gives was checked on the way there": """
         kernels.packing kernels.rules kernels.lstm kernels.lazy_adam kernels.negative_sums
-        training.packed_trainer training.loop training.examples training.record
+        model.walk training.packed_trainer training.loop training.examples training.record
         training.threshold""",
     "tables of `checks.check`": """
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.model""",
@@ -64,7 +64,8 @@ LEFT_OUT = {
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
-        loss.steps.negative_mask loss.steps.integer_column loss.triplet.of_all_devices
+        loss.steps.negative_mask loss.steps.integer_column loss.steps.concrete
+        loss.similarity.finite_or_nan loss.triplet.without_padding loss.triplet.of_all_devices
         loss.triplet.paired_vectors loss.triplet.check_form
         training.run.collapse_warning plots.scores.two_histograms""",
     "takes what its own class gave": """

@@ -376,7 +376,6 @@ def _read_all(paths: list[str], options: Namespace) -> Pairs:
 
 def _load(folder: str) -> TrainedModel:
     """The model of a model folder, or of the output folder of a training."""
-    _log("loading Trax (some seconds) ...")
     from trax_triplet import _files as files
     from trax_triplet.inference.trained_model import load_model
 

@@ -353,8 +353,34 @@ def group_ids(name: str, value: Any, length: int) -> np.ndarray:
         [3, 3, 4]
     """
     ids, expected = np.asarray(value), f"integers of shape ({length},)"
-    if ids.size and ids.dtype.kind not in "iu":
+    is_large = ids.dtype.kind == "O" and all(type(each) is int for each in ids.flat)
+    if ids.size and ids.dtype.kind not in "iu" and not is_large:
         raise wrong_type(name, expected, value)
     if ids.shape != (length,):
         raise wrong_value(name, expected, ids)
     return ids
+
+
+def small_ids(*columns: np.ndarray) -> list[np.ndarray]:
+    """Integer ids as int32: equal ones stay equal, others stay apart, and -1 stays -1.
+
+    Args:
+        *columns: integer arrays, also of Python's own integers (dtype object), in any mixture.
+
+    Returns:
+        The same ids where int32 holds them all, else numbers from 0 on.
+
+    Example:
+        >>> [ids.tolist() for ids in small_ids(np.array([2**40, -1]), np.array([7, 2**40]))]
+        [[2, -1], [1, 2]]
+    """
+    limits = np.iinfo(np.int32)
+    if all(not ids.size or limits.min <= ids.min() <= ids.max() <= limits.max for ids in columns):
+        return [ids.astype(np.int32) for ids in columns]
+    if len({ids.dtype for ids in columns}) > 1:  # int64 and uint64 would become floats
+        columns = tuple(ids.astype(object) for ids in columns)
+    distinct, numbers = np.unique(np.concatenate(columns), return_inverse=True)
+    is_padding = (distinct == -1) if distinct.dtype.kind != "u" else np.zeros(len(distinct), bool)
+    renumbered = np.where(is_padding, -1, np.arange(len(distinct), dtype=np.int32))[numbers]
+    ends = np.cumsum([len(ids) for ids in columns])[:-1]
+    return np.split(renumbered.astype(np.int32), ends)

@@ -1,7 +1,13 @@
 """A trained model answers as its vectors say; its folder is read as it was written, or refused."""
 
+import copy
+import itertools
 import json
+import multiprocessing
+import pickle
+import pickletools
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +15,7 @@ import pytest
 from trax_triplet import TrainedModel, load_model, save_model
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
-from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.siamese import Siamese, pooling_of
 from trax_triplet.model.weights import get_weights, init_model
 from trax_triplet.storage import folders as storage
 
@@ -36,6 +42,15 @@ def test_similarity_is_the_dot_product_of_the_vectors(trained):
     assert trained.similarity([], []).shape == trained.predict([], []).shape == (0,)
 
 
+def test_similarity_never_leaves_its_range(trained):
+    # Rounded, the square of a unit vector can be 1.0000001.
+    questions = [" ".join(words) for words in itertools.permutations("how old are you ?".split())]
+    scores = trained.similarity(questions, questions)
+    assert scores.max() == 1 and scores.min() > 0.999999
+    squares = (trained.embed(questions) ** 2).sum(axis=1)
+    assert squares.max() > 1  # else this test would show nothing
+
+
 def test_predict_compares_with_the_threshold(trained):
     first, second = ["How old are you?", "Are you old?", ""], ["Where?", "are you OLD", "Where?"]
     scores = trained.similarity(first, second)
@@ -49,6 +64,76 @@ def test_predict_compares_with_the_threshold(trained):
     with pytest.raises(ValueError, match="threshold must be given, .*best_threshold"):
         without.predict(first, second)
     assert without.predict(first, second, threshold=0.5).tolist() == (scores > 0.5).tolist()
+
+
+def test_is_made_from_a_layer_or_its_weights_and_keeps_a_copy(trained):
+    questions = ["How old are you?", "Where?"]
+    vectors, weights = trained.embed(questions), {k: w.copy() for k, w in trained.weights.items()}
+    again = TrainedModel(weights, trained.vocabulary, trained.settings)
+    weights["embedding"][:] = 0
+    np.testing.assert_array_equal(again.embed(questions), vectors)
+    with pytest.raises(ValueError, match="read-only"):
+        again.weights["lstm/bias"][0] = 1
+    wide = {name: array.astype(np.float64) for name, array in trained.weights.items()}
+    from_wide = TrainedModel(wide, trained.vocabulary, {"pooling": "last"})
+    assert from_wide.weights["embedding"].dtype == np.float32
+    np.testing.assert_array_equal(from_wide.embed(questions), vectors)
+    without = TrainedModel(again.model, trained.vocabulary, {})  # the layer knows its pooling
+    assert without.pooling == pooling_of(again.model) == "last" and again.model is again.model
+    np.testing.assert_array_equal(without.embed(questions), vectors)
+
+
+QUESTIONS = ["How old are you?", "Where is the station?", "you", "", "unknown words"]
+
+
+def same_answers(trained, again):
+    np.testing.assert_array_equal(again.embed(QUESTIONS), trained.embed(QUESTIONS))
+    return again.vocabulary == trained.vocabulary and again.settings == trained.settings
+
+
+def test_copies_and_pickles_by_content(trained):
+    _ = trained.model  # a layer has compiled code, which cannot be pickled
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        assert same_answers(trained, pickle.loads(pickle.dumps(trained, protocol)))
+    assert same_answers(trained, copy.deepcopy(trained))
+    opcodes = pickletools.genops(pickle.dumps(trained, 2))
+    named = {argument.split()[0] for opcode, argument, _ in opcodes if opcode.name == "GLOBAL"}
+    ours = {name for name in named if name.startswith("trax_triplet")}
+    assert ours == {"trax_triplet.inference.trained_model", "trax_triplet.data.vocabulary"}
+    assert {name.split(".")[0] for name in named} <= {
+        "trax_triplet",
+        "numpy",
+        "copy_reg",
+        "_codecs",
+    }
+
+
+def test_answers_from_several_threads(trained):
+    expected = trained.embed(QUESTIONS)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(trained.embed, [QUESTIONS] * 200):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings(
+    "ignore:os.fork"
+)  # JAX and Python 3.12 warn, as this process has threads
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_answers_in_other_processes(trained, method):
+    expected = trained.embed(QUESTIONS)
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        for found in pool.map(trained.embed, [QUESTIONS] * 4):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.integration
+def test_answers_under_joblib(trained):
+    joblib = pytest.importorskip("joblib")
+    jobs = [joblib.delayed(trained.embed)(QUESTIONS)] * 4
+    # Arrays above max_nbytes reach the processes through a file.
+    for found in joblib.Parallel(n_jobs=2, max_nbytes=100)(jobs):
+        np.testing.assert_array_equal(found, trained.embed(QUESTIONS))
 
 
 def test_what_is_read_is_what_was_written(trained, folder):

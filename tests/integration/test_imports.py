@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import pytest
 from bare_python import python
+from paths import ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -27,9 +28,11 @@ WITHOUT_FRAMEWORK = [
     "trax_triplet.data.vocabulary",
     "trax_triplet.distributed.launch",
     "trax_triplet.evaluation",
-    "trax_triplet.inference",
+    "trax_triplet.inference.quality",
+    "trax_triplet.inference.trained_model",
     "trax_triplet.loss",
     "trax_triplet.model",
+    "trax_triplet.model.walk",
     "trax_triplet.plots",
     "trax_triplet.storage.folders",
     "trax_triplet.storage.unpickler",
@@ -66,6 +69,27 @@ def test_modules_load_only_the_frameworks_they_need():
     loaded = loaded_after(*WITHOUT_FRAMEWORK, *WITH_JAX_ONLY)
     expected = {module: set() for module in WITHOUT_FRAMEWORK}
     assert loaded == expected | {module: {"jax"} for module in WITH_JAX_ONLY}
+
+
+# As if none of them, nor what they bring, were installed.
+PREDICT = """
+import sys
+sys.modules.update(dict.fromkeys(sys.argv.pop(1).split()))
+from trax_triplet.cli import main
+status = main(["predict", "--model", sys.argv[1], "Why?", "How come?"])
+status += main(["evaluate", "--model", *sys.argv[1:]])
+raise SystemExit(status)
+"""
+
+
+def test_predict_and_evaluate_need_no_framework(tmp_path):
+    absent = {*FRAMEWORKS, "jaxlib", "ml_dtypes", "scipy", "tensorflow_datasets", "gym"}
+    csv = tmp_path / "pairs.csv"
+    csv.write_text("question1,question2,is_duplicate\nWhy?,How come?,1\nWho?,When?,0\n")
+    model = ROOT / "tests" / "data" / "written_by_0.1" / "run" / "model"
+    done = python("-W", "error", "-c", PREDICT, " ".join(absent), model, csv)
+    assert done.returncode == 0, done.stderr
+    assert "Why?  |  How come?" in done.stdout and "ROC AUC" in done.stdout
 
 
 def test_the_keras_edition_loads_no_trax():

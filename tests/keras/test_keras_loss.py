@@ -495,3 +495,28 @@ print("equal")
 def test_two_replicas_train_as_one():
     done = python("-c", REPLICAS)
     assert done.returncode == 0 and done.stdout.endswith("equal\n"), done.stderr
+
+
+def test_fit_stops_at_nan():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False)])
+    model.compile(loss=ModifiedTripletLoss(), optimizer="sgd")
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    x[3, 0] = np.nan
+    history = model.fit(
+        x,
+        np.zeros(8),
+        batch_size=8,
+        epochs=3,
+        verbose=0,
+        callbacks=[keras.callbacks.TerminateOnNaN()],
+    )
+    assert np.isnan(history.history["loss"]).tolist() == [True]
+
+
+def test_large_ids_stay_apart_in_fit():
+    loss = ModifiedTripletLoss(with_groups=True)
+    out = tf.constant(np.random.default_rng(0).normal(size=(3, 8)), "float32")
+    expected = float(loss(tf.constant([[0, 1], [0, 2], [-1, -1]]), out))
+    for large in ([[2**40, 1], [2**40, -5], [-1, -1]], [[-7, 2**32], [-7, 2**33], [3, -1]]):
+        compiled = tf.function(lambda ids: loss(ids, out))
+        assert float(compiled(tf.constant(large, tf.int64))) == pytest.approx(expected)

@@ -4,10 +4,9 @@ import numpy as np
 import oracles
 import pytest
 
-from trax_triplet.data.padding import pad
-from trax_triplet.model import encoder
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese, pooling_of
+from trax_triplet.model.walk import Walk
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 
 D = 6
@@ -63,45 +62,21 @@ def test_a_large_vocabulary_of_which_few_words_come():
     np.testing.assert_allclose(Encoder(model)(questions[:5]), expected[:5], atol=1e-6)
 
 
-@pytest.fixture
-def batches(monkeypatch):
-    """The numbers of questions and the shapes of the batches that are computed."""
-    found = []
-
-    def noted(rows, length, n_rows):
-        found.append((len(rows), n_rows, length))
-        return pad(rows, length, n_rows)
-
-    monkeypatch.setattr(encoder, "pad", noted)
-    return found
-
-
-def test_equal_questions_are_computed_once(batches):
+def test_equal_questions_are_computed_once(monkeypatch):
     one, other = random_questions((3, 4))
-    model = small()
-    vectors = Encoder(model)([one, other, one, one.astype(np.int64).tolist()])
-    assert batches == [(2, 16, 64)]
+    model, walked = small(), []
+    walk = Walk.__call__
+
+    def noted(self, rows, size):
+        walked.append((len(rows), size))
+        return walk(self, rows, size)
+
+    monkeypatch.setattr(Walk, "__call__", noted)
+    vectors = Encoder(model, 7)([one, other, one, one.astype(np.int64).tolist()])
+    assert walked == [(2, 7)]
     np.testing.assert_array_equal(vectors[0], vectors[2])
     np.testing.assert_array_equal(vectors[0], vectors[3])
     np.testing.assert_allclose(vectors[:2], vectors_of(model, [one, other], 32), atol=1e-6)
-
-
-def test_long_questions_go_in_smaller_batches(batches, monkeypatch):
-    questions = [[2] * 3, [2] * 4, [2] * 5, [3] * 70, [3] * 71, [3] * 128, [4] * 5000]
-    model = small()
-    monkeypatch.setattr(encoder, "_MAX_BATCH_WORDS", 256)
-    vectors = Encoder(model, batch_size=4)(questions)
-    # Four rows of 64 are 256 words, but the fourth has 70, so two go, then one; 128 allow two;
-    # 5 000 one.
-    assert [(rows, length) for _, rows, length in batches] == [
-        (2, 64),
-        (2, 128),
-        (2, 128),
-        (1, 8192),
-    ]
-    monkeypatch.undo()
-    again = Encoder(model)([questions[0], questions[5]])
-    np.testing.assert_allclose(vectors[[0, 5]], again, atol=1e-6)
 
 
 def test_the_id_of_unknown_words_is_a_word_too():

@@ -210,6 +210,13 @@ row("encoder", TypeError, "questions must be", None)
 
 # --- inference, storage ---------------------------------------------------------------------------
 
+ZEROS = np.zeros((4, 2))
+INTEGERS = {
+    "embedding": np.zeros((4, 2), int),
+    "lstm/kernel": np.zeros((4, 8)),
+    "lstm/bias": np.zeros(8),
+}
+
 for f, error, name, *arguments in (
     ("TrainedModel.embed", TypeError, "questions", TRAINED, "How old?"),
     ("TrainedModel.similarity", TypeError, "questions1", TRAINED, None, TEXTS),
@@ -223,6 +230,11 @@ for f, error, name, *arguments in (
     ("TrainedModel", TypeError, "threshold", LAYER, WORDS, {"threshold": "high"}),
     ("TrainedModel", ValueError, "threshold", LAYER, WORDS, {"threshold": NAN}),
     ("TrainedModel", ValueError, "vocabulary", LAYER, Vocabulary(["how"]), {}),
+    ("TrainedModel", ValueError, "model must be weights", {}, WORDS, {"pooling": "last"}),
+    ("TrainedModel", ValueError, "model", {"embedding": ZEROS}, WORDS, {"pooling": "last"}),
+    ("TrainedModel", TypeError, "embedding", INTEGERS, WORDS, {"pooling": "last"}),
+    ("TrainedModel", TypeError, "pooling", INTEGERS, WORDS, {}),
+    ("TrainedModel", ValueError, "pooling", LAYER, WORDS, {"pooling": "mean"}),
     ("save_model", TypeError, "trained", FOLDER, None),
     ("save_model", TypeError, "folder", None, TRAINED),
     ("save_model", FileExistsError, "exists but has no model.json", FOLDER, TRAINED),

@@ -76,7 +76,7 @@ def test_keeps_the_model_that_validated_best(small_run, parts):
     assert "best accuracy" in trained.settings["threshold_source"]
     losses = []
     for ids1, ids2, *groups in Examples(*parts, RUN, print).validation_batches():
-        vectors = [trained._encoder([row[row != 1] for row in ids]) for ids in (ids1, ids2)]
+        vectors = [trained._walk([row[row != 1] for row in ids]) for ids in (ids1, ids2)]
         rule = {"margin": RUN.margin, "closest": RUN.closest, "anchor": RUN.anchor}
         losses.append(float(triplet_loss(*vectors, groups=groups, normalize=False, **rule)))
     vectors = trained.embed([*validation.question1, *validation.question2])

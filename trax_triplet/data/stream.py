@@ -35,7 +35,8 @@ class BatchStream:
 
     Args:
         ids1, ids2: word ids of each pair's questions, sequences of n integer arrays.
-        groups: int (n,), the duplicate group of each pair, see `data.question_groups`.
+        groups: int (n,), the duplicate group of each pair, see `data.question_groups`. Any integers
+            but -1; large ones are numbered anew.
         batch_size, seed, max_words, neighbours: as in `train`.
         vectors: function without arguments that encodes the first questions, called when hard
             batches are planned; or None.
@@ -78,7 +79,9 @@ class BatchStream:
         n = len(self._sides[0])
         if not n:
             raise check.wrong_value("ids1", "the ids of at least one question", ids1)
-        self._groups = check.group_ids("groups", groups, n).astype(np.int32)
+        (self._groups,) = check.small_ids(check.group_ids("groups", groups, n))
+        if (self._groups == PADDING_GROUP).any():
+            raise check.wrong_value("groups", "integers other than -1, which is padding", groups)
         self._lengths = np.array(
             [max(map(len, pair)) for pair in zip(*self._sides, strict=True)], np.int64
         )

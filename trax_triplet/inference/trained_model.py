@@ -1,13 +1,15 @@
-"""A trained model with its vocabulary and settings, and the folder that it is kept in."""
+"""A trained model with its vocabulary and settings, and the folder that it is kept in.
+
+NumPy and safetensors do the work: no framework is loaded to read a model or to answer.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,61 +17,114 @@ from trax_triplet import _files as files
 from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
-from trax_triplet.model.encoder import Encoder
-from trax_triplet.model.siamese import POOLINGS, Siamese
-from trax_triplet.model.weights import get_weights, set_weights
+from trax_triplet.model.walk import POOLINGS, Walk
 from trax_triplet.storage import folders as storage
+
+if TYPE_CHECKING:
+    from trax_triplet.compat import tl
 
 __all__ = ["TrainedModel", "load_model", "save_model"]
 
 MANIFEST, WEIGHTS, VOCABULARY = "model.json", storage.ARRAYS, "vocabulary.txt"
 
 
-@dataclass(frozen=True)
 class TrainedModel:
-    """A model with its vocabulary and settings: what a model folder holds.
+    """A model with its vocabulary and settings: what a model folder holds; not to be changed.
 
-    Attributes:
-        model: the `Siamese` layer, in mode 'eval', with its weights.
+    It can be pickled and copied, used from several threads, and sent to other processes.
+
+    Args:
+        model: a `Siamese` layer with its weights, of which a copy is taken; or these weights, a
+            dict of 'embedding' (vocab_size, d), 'lstm/kernel' (2 d, 4 d) and 'lstm/bias' (4 d,),
+            float32, as `model.get_weights` gives them.
         vocabulary: the `Vocabulary` that turns questions into its ids.
         settings: dict: 'pooling', 'threshold' and 'threshold_source' (None where none was chosen),
-            'training'.
+            'training'. Of a layer the pooling is known.
 
     Raises:
-        TypeError: an attribute of another type.
-        ValueError: a vocabulary of more or fewer ids than the model has.
+        TypeError: an argument of another type.
+        ValueError: a vocabulary of more or fewer ids than the model has, weights of other names or
+            shapes, an unknown pooling or another one than the layer's.
 
     Example:
-        >>> from trax_triplet.model.weights import init_model
         >>> vocabulary = Vocabulary.build(["How old are you?"])
-        >>> layer = init_model(Siamese(len(vocabulary), 4, "eval", pooling="last"))
-        >>> trained = TrainedModel(layer, vocabulary, {"pooling": "last", "threshold": 0.9})
+        >>> random = np.random.default_rng(0).normal
+        >>> shapes = {"embedding": (len(vocabulary), 4), "lstm/kernel": (8, 16), "lstm/bias": 16}
+        >>> weights = {name: random(size=shape) for name, shape in shapes.items()}
+        >>> trained = TrainedModel(weights, vocabulary, {"pooling": "last", "threshold": 0.9})
         >>> trained.embed(["how old?", ""]).shape
         (2, 4)
         >>> trained.predict(["Are you old?"], ["are you OLD ?"])
         array([ True])
     """
 
-    model: Any
-    vocabulary: Vocabulary
-    settings: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        check.instance("vocabulary", self.vocabulary, Vocabulary, "trax_triplet.Vocabulary")
-        check.instance("settings", self.settings, dict, "a dict")
-        if self.settings.get("threshold") is not None:
-            check.number("settings['threshold']", self.settings["threshold"])
-        vocab_size = len(get_weights(self.model)["embedding"])
-        if vocab_size != len(self.vocabulary):
+    def __init__(
+        self,
+        model: tl.Layer | Mapping[str, np.ndarray],
+        vocabulary: Vocabulary,
+        settings: dict[str, Any],
+    ):
+        check.instance("vocabulary", vocabulary, Vocabulary, "trax_triplet.Vocabulary")
+        check.instance("settings", settings, dict, "a dict")
+        if settings.get("threshold") is not None:
+            check.number("settings['threshold']", settings["threshold"])
+        self._vocabulary, self._settings = vocabulary, settings
+        weights, self._pooling = _weights_and_pooling(model, settings)
+        vocab_size = len(weights["embedding"])
+        if vocab_size != len(vocabulary):
             raise ValueError(
                 f"vocabulary must have {vocab_size} ids, as many as the model, but it has "
-                f"{len(self.vocabulary)}; take the vocabulary that the model was trained with"
+                f"{len(vocabulary)}; take the vocabulary that the model was trained with"
             )
+        self._weights = {name: _kept(array) for name, array in weights.items()}
+        self._walk = Walk(self._weights, self._pooling)
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights by name, read-only float32 arrays, as in `model.get_weights`."""
+        return dict(self._weights)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The `Vocabulary` that turns questions into word ids."""
+        return self._vocabulary
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the model was made with: 'pooling', 'threshold', 'training' and others."""
+        return self._settings
+
+    @property
+    def pooling(self) -> str:
+        """What becomes of the LSTM's states: 'course', 'mean' or 'last', see `Siamese`."""
+        return self._pooling
+
+    @functools.cached_property
+    def model(self) -> tl.Layer:
+        """The `Siamese` layer, in mode 'eval', with these weights; loads Trax.
+
+        It is a copy: training it further changes no answer of this `TrainedModel`.
+        """
+        from trax_triplet.model.siamese import Siamese
+        from trax_triplet.model.weights import set_weights
+
+        vocab_size, d_model = self._weights["embedding"].shape
+        layer = Siamese(vocab_size, d_model, "eval", pooling=self._pooling)
+        return set_weights(layer, self._weights)
+
+    def __repr__(self) -> str:
+        vocab_size, d_model = self._weights["embedding"].shape
+        return f"<TrainedModel of {vocab_size} x {d_model}, pooling {self._pooling!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The content, which is checked again when it comes back.
+        settings = {**self._settings, "pooling": self._pooling}
+        return TrainedModel, (self._weights, self._vocabulary, settings)
 
     @property
     def threshold(self) -> float | None:
         """The similarity above which two questions are duplicates; None where none was chosen."""
-        threshold = self.settings.get("threshold")
+        threshold = self._settings.get("threshold")
         return None if threshold is None else float(threshold)
 
     def embed(self, questions: Iterable[str]) -> np.ndarray:
@@ -84,7 +139,11 @@ class TrainedModel:
         Raises:
             TypeError: one string where a list of them belongs, or an item that is not a string.
         """
-        return self._encoder(self.vocabulary.encode_all(_texts("questions", questions)))
+        texts = _texts("questions", questions)
+        places: dict[str, int] = {}  # equal questions are computed once
+        which = [places.setdefault(text, len(places)) for text in texts]
+        vectors = self._walk(self._vocabulary.encode_all([*places]))
+        return vectors if len(places) == len(texts) else vectors[np.array(which, np.int64)]
 
     def similarity(self, questions1: Iterable[str], questions2: Iterable[str]) -> np.ndarray:
         """Cosine similarity of each pair of questions.
@@ -107,7 +166,8 @@ class TrainedModel:
                 f"pair, but they have {len(first)} and {len(second)}"
             )
         vectors = self.embed([*first, *second])
-        return np.einsum("nd,nd->n", vectors[: len(first)], vectors[len(first) :])
+        cosines = np.einsum("nd,nd->n", vectors[: len(first)], vectors[len(first) :])
+        return np.clip(cosines, -1, 1)  # rounding leaves some a little outside
 
     def predict(
         self,
@@ -144,9 +204,54 @@ class TrainedModel:
         """
         save_model(folder, self)
 
-    @functools.cached_property
-    def _encoder(self) -> Encoder:
-        return Encoder(self.model)  # kept: it holds the compiled code
+
+def _weights_and_pooling(
+    model: Any, settings: dict[str, Any]
+) -> tuple[Mapping[str, np.ndarray], str]:
+    """The weights of a layer, or those given, and what becomes of the LSTM's states."""
+    pooling = settings.get("pooling")
+    if isinstance(model, Mapping):
+        pooling = check.one_of("settings['pooling']", pooling, POOLINGS)
+        return _checked(model), pooling
+    from trax_triplet.model.siamese import pooling_of
+    from trax_triplet.model.weights import get_weights
+
+    weights, own = get_weights(model), pooling_of(model)
+    if pooling not in (None, own):
+        raise check.wrong_value("settings['pooling']", f"the layer's, {own!r}", pooling)
+    return weights, own
+
+
+def _checked(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    arrays = {name: np.asarray(array) for name, array in weights.items()}
+    found = {name: array.shape for name, array in arrays.items()}
+    embedding = found.get("embedding", ())
+    if len(embedding) != 2 or found != _shapes(*embedding):
+        expected = (
+            "weights of the shapes embedding (V, d), lstm/kernel (2 d, 4 d), lstm/bias (4 d,)"
+        )
+        raise check.wrong_value("model", expected, found)
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise check.wrong_type(f"model[{name!r}]", "floating point", array)
+    return arrays
+
+
+def _shapes(vocab_size: int, d_model: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "embedding": (vocab_size, d_model),
+        "lstm/kernel": (2 * d_model, 4 * d_model),
+        "lstm/bias": (4 * d_model,),
+    }
+
+
+def _kept(array: np.ndarray) -> np.ndarray:
+    """As float32 that nobody can change; what others may change is copied."""
+    kept = np.asarray(array, np.float32)
+    if kept.flags.writeable and np.may_share_memory(kept, array):
+        kept = kept.copy()
+    kept.flags.writeable = False
+    return kept
 
 
 def _texts(name: str, questions: Iterable[str]) -> Sequence[str]:
@@ -166,7 +271,7 @@ def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
 
     Example:
         >>> import tempfile
-        >>> from trax_triplet.model.weights import init_model
+        >>> from trax_triplet.model import Siamese, init_model
         >>> vocabulary = Vocabulary.build(["How old are you?"])
         >>> layer = init_model(Siamese(len(vocabulary), 4, "eval", pooling="last"))
         >>> with tempfile.TemporaryDirectory() as parent:
@@ -177,12 +282,13 @@ def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
     """
     folder = check.path("folder", folder)
     check.instance("trained", trained, TrainedModel, "trax_triplet.TrainedModel")
-    weights = get_weights(trained.model)
+    weights = trained.weights
     vocab_size, d_model = weights["embedding"].shape
     settings = {
         "threshold_source": None,
         "training": {},
         **trained.settings,
+        "pooling": trained.pooling,
         "threshold": trained.threshold,
         "vocab_size": vocab_size,
         "d_model": d_model,
@@ -232,12 +338,7 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
     settings, weights = storage.read_folder(folder, MANIFEST, (VOCABULARY,))
     _check_settings(folder, settings)
     vocab_size, d_model = settings["vocab_size"], settings["d_model"]
-    expected = {
-        "embedding": (vocab_size, d_model),
-        "lstm/kernel": (2 * d_model, 4 * d_model),
-        "lstm/bias": (4 * d_model,),
-    }
-    shapes = {name: w.shape for name, w in weights.items()}
+    shapes, expected = {name: w.shape for name, w in weights.items()}, _shapes(vocab_size, d_model)
     if shapes != expected:
         raise storage.invalid(
             folder, f"the weights should be {expected}, but {WEIGHTS} holds {shapes}"
@@ -251,8 +352,7 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
             f"{MANIFEST} says {vocab_size} ids by {settings['tokenizer']!r}, but {VOCABULARY} "
             f"holds {len(vocabulary)} by {vocabulary.tokenizer!r}",
         )
-    layer = Siamese(vocab_size, d_model, "eval", pooling=settings["pooling"])
-    return TrainedModel(set_weights(layer, weights), vocabulary, settings)
+    return TrainedModel(weights, vocabulary, settings)
 
 
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:

@@ -59,16 +59,16 @@ def to_keras(source: Any) -> keras.Model:
         TensorShape([1, 8])
     """
     from trax_triplet.inference.trained_model import TrainedModel, load_model
-    from trax_triplet.model.siamese import pooling_of
-    from trax_triplet.model.weights import get_weights
 
     if isinstance(source, (str, os.PathLike)):
         source = load_model(source)
     if isinstance(source, TrainedModel):
-        trained, layer = source, source.model
+        trained, weights, pooling = source, source.weights, source.pooling
     else:
-        trained, layer = None, source
-    weights, pooling = get_weights(layer), pooling_of(layer)
+        from trax_triplet.model.siamese import pooling_of
+        from trax_triplet.model.weights import get_weights
+
+        trained, weights, pooling = None, get_weights(source), pooling_of(source)
     stage = (
         keras.layers.Lambda(swap_pad_and_oov, name="ids")
         if trained is None

@@ -12,6 +12,7 @@ from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.distributed import tf_replicas as replicas
 from trax_triplet.keras.layers import keras, tf
+from trax_triplet.kernels.rules import real_pairs
 
 __all__ = [
     "ModifiedTripletLoss",
@@ -129,11 +130,11 @@ class ModifiedTripletLoss(keras.losses.Loss):
         margin: as in `triplet_loss`.
         closest: as in `triplet_loss`.
         anchor: as in `triplet_loss`.
-        reduction: 'mean' over the pairs (those with a negative id do not count), 'sum' or 'none'.
+        reduction: 'mean' over the pairs (those with the id -1 do not count), 'sum' or 'none'.
         normalize: as in `triplet_loss`.
         with_groups: whether the targets are ids, int (batch, 2), one for each question: equal ones
-            are known duplicates, never each other's negatives, and a pair with a negative id is
-            padding.
+            are known duplicates, never each other's negatives, and a pair with the id -1 on either
+            side is padding. Inside `fit` they are compared as int64 (uint64: refused).
         name: of the loss.
         dtype: to compute in, by default Keras' float (float32), which half precision is cast to.
 
@@ -198,9 +199,7 @@ class ModifiedTripletLoss(keras.losses.Loss):
         if self.reduction == "sum":
             return total
         counts = (
-            tf.ones_like(losses)
-            if groups is None
-            else tf.cast(tf.minimum(*groups) >= 0, losses.dtype)
+            tf.ones_like(losses) if groups is None else tf.cast(real_pairs(groups), losses.dtype)
         )
         n_pairs = replicas.sum_over_replicas(tf.reduce_sum(counts))
         return total / tf.maximum(n_pairs, tf.ones_like(n_pairs))
@@ -244,8 +243,8 @@ class RankingLoss(keras.losses.Loss):
         )
         both.fit((q1, q2), (ids, labels))
 
-    `model` has the weights, as `both` has. In `ids`, the rows of pairs labelled 0 are negative:
-    the triplet loss would take them for duplicates. `docs/keras.md` has the batches for it.
+    `model` has the weights, as `both` has. In `ids`, the rows of pairs labelled 0 are -1: the
+    triplet loss would take them for duplicates. `docs/keras.md` has the batches for it.
 
     Args:
         margin: as in `ranking_loss`.

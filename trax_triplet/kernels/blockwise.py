@@ -100,6 +100,8 @@ def blockwise_losses(
         >>> blockwise_losses(jnp.ones((3, 1)), jnp.ones((3, 1)), margin=0.25).tolist()
         [0.5, 0.5, 0.5]
     """
+    if groups is not None and not any(isinstance(ids, jax.Array) for ids in groups):
+        groups = tuple(check.small_ids(*map(np.asarray, groups)))  # JAX would cut them to int32
     v1, v2, groups = jax.tree_util.tree_map(
         jnp.asarray, (v1, v2, None if groups is None else tuple(groups))
     )
@@ -154,8 +156,13 @@ def _forward(rule, anchors, others, groups, want_index=True):
         mean = jnp.sum(v * total, axis=1) / jnp.maximum(count, 1)
         closest, value = _settle(rule, closest)
         lacks = [compared - closest.positive + rule.margin for compared in (mean, value)]
-        active = [jnp.logical_and(lack > 0, count > 0) for lack in lacks]
-        losses.append(sum(jnp.where(on, lack, 0) for on, lack in zip(active, lacks, strict=True)))
+        # Not `lack > 0`: NaN must not pass for a lack of nothing. What is NaN makes the mean so.
+        active = [jnp.logical_and(~(lack <= 0), count > 0) for lack in lacks]
+        loss = sum(jnp.where(on, lack, 0) for on, lack in zip(active, lacks, strict=True))
+        is_lost = ~jnp.isfinite(jnp.where(count > 0, lacks[0], closest.positive))
+        if ids is not None:
+            is_lost = jnp.logical_and(is_lost, ids.real[: len(v)])
+        losses.append(jnp.where(is_lost, jnp.nan, loss))
         hinges.append((closest, count, *active))
     return tuple(losses), (anchors, others, groups, tuple(hinges))
 

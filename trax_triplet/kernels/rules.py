@@ -6,9 +6,10 @@ from typing import Any
 
 from trax_triplet._typing import Array
 
-__all__ = ["CLOSEST", "NO_NEGATIVE", "by_rule", "real_pairs"]
+__all__ = ["CLOSEST", "NO_NEGATIVE", "PADDING_ID", "by_rule", "real_pairs"]
 
 CLOSEST = ("semi-hard", "shifted", "hardest")
+PADDING_ID = -1
 NO_NEGATIVE = -2.0  # below every cosine: stands where no negative qualifies; the shift of 'shifted'
 
 
@@ -43,11 +44,15 @@ def by_rule(
 
 
 def real_pairs(ids: tuple[Array, Array]) -> Array:
-    """Which pairs are not padding: those of which both ids are at least 0.
+    """Which pairs are not padding: those of which neither id is -1.
 
     Example:
         >>> import numpy as np
-        >>> real_pairs((np.array([4, 4, -1]), np.array([4, 5, 2]))).tolist()
+        >>> real_pairs((np.array([4, -7, -1]), np.array([4, 5, 2]))).tolist()
         [True, True, False]
     """
-    return (ids[0] >= 0) & (ids[1] >= 0)
+    return _is_real(ids[0]) & _is_real(ids[1])
+
+
+def _is_real(ids: Array) -> Array:
+    return ids == ids if ids.dtype.name.startswith("uint") else ids != PADDING_ID

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from typing import Any, Literal
 
+import numpy as np
+
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import jnp, tl
-from trax_triplet.loss.similarity import unit_vectors, upcast_both
-from trax_triplet.loss.steps import integer_column
-from trax_triplet.loss.triplet import check_form, of_all_devices, paired_vectors
+from trax_triplet.loss.similarity import finite_or_nan, unit_vectors, upcast_both
+from trax_triplet.loss.steps import concrete, integer_column
+from trax_triplet.loss.triplet import check_form, of_all_devices, paired_vectors, without_padding
 
 __all__ = ["RankingLoss", "ranking_loss"]
 
@@ -37,7 +39,8 @@ def ranking_loss(
     squared.
 
     A batch that lacks a class has the loss 0, and so is its gradient. Values and gradients are
-    finite at zero vectors. It takes memory for batch x batch numbers.
+    finite at zero vectors. A pair with NaN or infinity in it makes the loss NaN. It takes memory
+    for batch x batch numbers.
 
     On several devices, inside `pmap` or `shard_map` (TensorFlow: inside a `tf.distribute`
     strategy's `run`), pairs are compared across all of them: each device passes its own rows, and
@@ -47,7 +50,8 @@ def ranking_loss(
         v1: vectors (batch, d) of the first questions; float16, bfloat16, float32 or float64.
         v2: vectors (batch, d) of the second questions.
         labels: integers (batch,): 1 for a duplicate pair, 0 for another; a negative number is
-            padding, which takes no part.
+            padding, which takes no part. Another label is refused, or, where labels are traced
+            (`jit`, `tf.function`), makes the loss NaN.
         margin: in units of cosine similarity; finite, not negative.
         normalize: scale the rows to length 1 first. Pass False for vectors that have it already.
         axis_name: as in `triplet_loss`.
@@ -58,8 +62,8 @@ def ranking_loss(
     Raises:
         TypeError: vectors that are not floating point, labels that are not integers, a setting of
             the wrong type.
-        ValueError: vectors that are not two matrices of one shape, labels of another length, a
-            margin that is negative or not finite.
+        ValueError: vectors that are not two matrices of one shape, labels of another length or
+            above 1, a margin that is negative or not finite.
 
     Example:
         The duplicate has similarity 1, the others 0.8 and 0: one of two comes within the margin of
@@ -73,25 +77,38 @@ def ranking_loss(
     margin = check.margin(margin)
     check_form(normalize, None, axis_name)
     v1, v2 = paired_vectors(v1, v2)
-    labels = integer_column("labels", labels, v1.shape[0])
+    labels = _labels(labels, v1.shape[0])
     wide1, wide2, dtype = upcast_both(v1, v2)
-    if normalize:
-        wide1, wide2 = unit_vectors(wide1), unit_vectors(wide2)
+    prepare = unit_vectors if normalize else finite_or_nan
+    wide1, wide2 = map(prepare, without_padding(labels >= 0, wide1, wide2))
     own = jnp.sum(wide1 * wide2, axis=-1), labels
     (scores, labels), _ = of_all_devices(own, axis_name)
     return jnp.asarray(_mean_of_squared_hinges(scores, labels, margin), dtype)
 
 
+def _labels(labels: Array, batch: int | None) -> Array:
+    labels = integer_column("labels", labels, batch)
+    values = concrete(labels)
+    if values is None:
+        return jnp.asarray(labels)
+    if (values > 1).any():
+        expected = "1 for a duplicate pair, 0 for another, or negative for padding"
+        raise check.wrong_value("each of labels", expected, values[values > 1][0])
+    return jnp.asarray(np.maximum(values, -1).astype(np.int32))
+
+
 def _mean_of_squared_hinges(scores: Array, labels: Array, margin: float) -> Array:
     """The formula above, of similarities (batch,)."""
-    # Padding first becomes a number: what stands there must not reach the gradient.
-    scores = jnp.where(labels >= 0, scores, jnp.zeros_like(scores))
     positive, negative = labels == 1, labels == 0
     both = jnp.logical_and(positive[:, None], negative[None, :])
-    hinges = jnp.maximum(scores[None, :] - scores[:, None] + margin, 0)
-    zeros = jnp.zeros_like(hinges)
+    lacks = scores[None, :] - scores[:, None] + margin
+    zeros = jnp.zeros_like(lacks)
+    hinges = jnp.where(lacks <= 0, zeros, lacks)
     count = jnp.sum(jnp.where(both, jnp.ones_like(hinges), zeros))
-    return jnp.sum(jnp.where(both, hinges * hinges, zeros)) / jnp.maximum(count, 1)
+    mean = jnp.sum(jnp.where(both, hinges * hinges, zeros)) / jnp.maximum(count, 1)
+    # Also where no pair is compared with this one.
+    is_right = jnp.logical_and(jnp.all(jnp.isfinite(scores)), jnp.all(labels <= 1))
+    return jnp.where(is_right, mean, jnp.full_like(mean, float("nan")))
 
 
 def RankingLoss(

@@ -16,6 +16,7 @@ __all__ = [
     "as_float",
     "cosine_similarity",
     "dtype_name",
+    "finite_or_nan",
     "l2_normalize",
     "similarity_matrix",
     "unit_vectors",
@@ -37,7 +38,8 @@ def l2_normalize(x: Array) -> Array:
     one vector. The naive formula is 0/0 at the zero vector, and so is its gradient; adding an
     epsilon inside the root makes that gradient about 1/sqrt(epsilon). Here value and gradient are
     both 0 there (`where` inside and outside the root), and no vector overflows or underflows on
-    the way, because it is first divided by its largest entry.
+    the way, because it is first divided by its largest entry. A vector with NaN or infinity in it
+    becomes NaN.
 
     Args:
         x: vectors (..., d), floating point; a list of numbers is taken as floating point.
@@ -68,12 +70,28 @@ def unit_vectors(wide: Array) -> Array:
         >>> unit_vectors(jnp.asarray([0.0, 2.0])).tolist()
         [0.0, 1.0]
     """
+    wide = finite_or_nan(wide)
+    # The maximum of NaN and a number is either one, as the backend likes; `all` is not.
+    is_zero = jnp.all(jnp.abs(wide) < ZERO_ENTRY, axis=-1, keepdims=True)
     largest = jnp.max(jnp.abs(wide), axis=-1, keepdims=True)
-    is_zero = largest < ZERO_ENTRY
     scaled = wide / jnp.where(is_zero, jnp.ones_like(largest), largest)
     squares = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
     unit = scaled / jnp.sqrt(jnp.where(is_zero, jnp.ones_like(squares), squares))
     return jnp.where(is_zero, jnp.zeros_like(unit), unit)
+
+
+def finite_or_nan(wide: Array) -> Array:
+    """The vectors (..., d), with NaN throughout one that has NaN or infinity in it.
+
+    So all that is computed of it is NaN: an infinite similarity could pass for a good one.
+
+    Example:
+        >>> finite_or_nan(jnp.asarray([[1.0, 2.0], [float("inf"), 0.0]])).tolist()
+        [[1.0, 2.0], [nan, nan]]
+    """
+    finite = jnp.all(jnp.isfinite(wide), axis=-1, keepdims=True)
+    one = jnp.ones_like(wide)
+    return wide * jnp.where(finite, one, one * float("nan"))  # times 1: bit for bit
 
 
 def cosine_similarity(a: Array, b: Array) -> Array:
@@ -84,7 +102,8 @@ def cosine_similarity(a: Array, b: Array) -> Array:
         b: the same shape; for batches row i of `a` is compared with row i of `b`.
 
     Returns:
-        Array (...), a scalar for two vectors, in [-1, 1]; 0 where either vector is zero.
+        Array (...), a scalar for two vectors, in [-1, 1]; 0 where either vector is zero, NaN where
+        either has NaN or infinity in it.
 
     Raises:
         TypeError: integer dtype.
@@ -116,7 +135,8 @@ def similarity_matrix(v1: Array, v2: Array, *, normalize: bool = True) -> Array:
             vectors as they are (right, and a little faster, when they already have length 1).
 
     Returns:
-        Array (n1, n2): entry [i, j] is the similarity of v1[i] and v2[j].
+        Array (n1, n2): entry [i, j] is the similarity of v1[i] and v2[j]; NaN where either has NaN
+        or infinity in it.
 
     Raises:
         TypeError: integer dtype.
@@ -133,8 +153,8 @@ def similarity_matrix(v1: Array, v2: Array, *, normalize: bool = True) -> Array:
     if len(v2.shape) != 2 or v1.shape[1] != v2.shape[1]:
         raise check.wrong_value("v2", f"vectors (n2, {v1.shape[1]}), as wide as v1's", v2)
     wide1, wide2, dtype = upcast_both(v1, v2)
-    if normalize:
-        wide1, wide2 = unit_vectors(wide1), unit_vectors(wide2)
+    prepare = unit_vectors if normalize else finite_or_nan
+    wide1, wide2 = prepare(wide1), prepare(wide2)
     return jnp.asarray(jnp.matmul(wide1, jnp.transpose(wide2)), dtype)
 
 

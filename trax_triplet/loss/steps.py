@@ -15,12 +15,14 @@ import numpy as np
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import jnp
+from trax_triplet.distributed import tf_replicas
 from trax_triplet.kernels.rules import CLOSEST, NO_NEGATIVE, by_rule, real_pairs
 from trax_triplet.loss.similarity import as_float, dtype_name, upcast, upcast_both
 
 __all__ = [
     "anchor_hinges",
     "closest_negative",
+    "concrete",
     "group_ids",
     "hinge",
     "hinges",
@@ -87,7 +89,8 @@ def closest_negative(
         groups: known duplicates, as in `triplet_loss`; they never qualify.
 
     Returns:
-        Array (batch,); -2, below every cosine, where none qualifies.
+        Array (batch,); -2, below every cosine, where none qualifies; NaN where a negative is NaN,
+        or the positive that it is to be compared with.
 
     Raises:
         TypeError: `scores` of integer dtype, or groups that are not integers.
@@ -111,7 +114,8 @@ def closest_negative(
 def hinge(positive: Array, negative: Array, *, margin: float = 0.25) -> Array:
     """max(negative - positive + margin, 0): zero once the positive is ahead by the margin.
 
-    Where the two sides of the maximum are equal the gradient is 0, on every backend.
+    Where the two sides of the maximum are equal the gradient is 0, on every backend. NaN and
+    infinity give NaN.
 
     Args:
         positive: similarity of each anchor to its duplicate, (batch,).
@@ -153,7 +157,7 @@ def hinges(
 
     Returns:
         Two arrays (batch,), L1 (mean negative) and L2 (closest negative), to be added; both 0 for
-        an anchor without negatives.
+        an anchor without negatives. NaN or infinity in an anchor's positive or negatives gives NaN.
 
     Raises:
         TypeError, ValueError: as in `closest_negative` and `hinge`.
@@ -168,6 +172,10 @@ def hinges(
     margin = check.margin(margin)
     check.one_of("closest", closest, CLOSEST)
     scores = _square(scores)
+    if groups is not None:
+        real = real_pairs(group_ids(groups, scores.shape[0]))
+        both_real = jnp.logical_and(jnp.expand_dims(real, 1), jnp.expand_dims(real, 0))
+        scores = jnp.where(both_real, scores, jnp.zeros_like(scores))
     negative = _checked_mask(scores, groups)
     l1, l2 = anchor_hinges(upcast(scores), negative, margin=margin, closest=closest)
     return jnp.asarray(l1, scores.dtype), jnp.asarray(l2, scores.dtype)
@@ -179,7 +187,8 @@ def anchor_hinges(
     """`hinges` of some anchors only, whose pairs come first among the others; checks nothing.
 
     Args:
-        wide: similarities (anchors, batch), anchors <= batch, not in half precision.
+        wide: similarities (anchors, batch), anchors <= batch, not in half precision; those of
+            padding are finite.
         negative: bool (anchors, batch), which are negatives: see `negative_mask`.
         margin, closest: as in `hinges`.
 
@@ -196,10 +205,11 @@ def anchor_hinges(
     positive = jnp.diagonal(wide)
     against_mean = _hinge(positive, _mean(wide, negative), margin)
     against_closest = _hinge(positive, _closest(wide, closest, negative), margin)
-    zero = jnp.zeros_like(positive)
+    alone = jnp.zeros_like(positive)
+    alone = jnp.where(jnp.isfinite(positive), alone, alone + float("nan"))
     return (
-        jnp.where(has_negatives, against_mean, zero),
-        jnp.where(has_negatives, against_closest, zero),
+        jnp.where(has_negatives, against_mean, alone),
+        jnp.where(has_negatives, against_closest, alone),
     )
 
 
@@ -216,12 +226,20 @@ def _closest(wide: Array, closest: str, negative: Array) -> Array:
     # In the Keras assignment's row the places that are not negatives hold -2.
     lowest = NO_NEGATIVE if closest == "shifted" else float(np.finfo("float32").min)
     highest = jnp.max(jnp.where(qualifies, counted, jnp.full_like(wide, lowest)), axis=1)
-    return jnp.where(jnp.any(qualifies, axis=1), highest, jnp.full_like(highest, NO_NEGATIVE))
+    found = jnp.where(jnp.any(qualifies, axis=1), highest, jnp.full_like(highest, NO_NEGATIVE))
+    # The backends' maxima may or may not pass NaN on.
+    is_lost = jnp.any(jnp.logical_and(negative, jnp.isnan(wide)), axis=1)
+    if closest != "hardest":
+        is_lost = jnp.logical_or(is_lost, jnp.isnan(jnp.diagonal(wide)))
+    return jnp.where(is_lost, jnp.full_like(found, float("nan")), found)
 
 
 def _hinge(positive: Array, negative: Array, margin: float) -> Array:
     lack = negative - positive + margin
-    return jnp.where(lack > 0, lack, jnp.zeros_like(lack))
+    zeros = jnp.zeros_like(lack)
+    # NaN is neither above 0 nor below: it must not pass for the best loss there is.
+    hinge = jnp.where(lack <= 0, zeros, lack)
+    return jnp.where(jnp.isfinite(lack), hinge, zeros + float("nan"))
 
 
 # --- who is whose negative: all of the others but known duplicates and padding --------------------
@@ -270,20 +288,32 @@ def _checked_mask(scores: Array, groups: Groups | None) -> Array:
     return negative_mask(scores, ids, real_pairs(ids))
 
 
+_INT32 = ("int8", "int16", "int32", "uint8", "uint16")  # what int32 holds
+_INT64 = (*_INT32, "int64", "uint32")
+
+
 def group_ids(groups: Groups, batch: int | None) -> Groups:
     """The two arrays of ids on the current backend, once they are known to fit a batch.
+
+    Equal ids stay equal, others stay apart, and -1 stays -1, however large they are.
 
     Args:
         groups: pair of integer arrays (batch,), of any library, or lists.
         batch: number of pairs; None: not known yet.
 
+    Returns:
+        Arrays of int32 or int64. Ids that the backend has no such type for are numbered anew.
+
     Raises:
-        TypeError: not a pair, or not of integers.
+        TypeError: not a pair, or not of integers; ids that are traced, so that they cannot be
+            numbered anew, of a type that the backend cannot compare.
         ValueError: of another length.
 
     Example:
         >>> [ids.tolist() for ids in group_ids(([4, 4], [4, 5]), 2)]
         [[4, 4], [4, 5]]
+        >>> [ids.tolist() for ids in group_ids(([2**80, -1], [7, 2**40]), 2)]
+        [[3, -1], [1, 2]]
     """
     expected = "a pair of arrays, (ids of v1's rows, ids of v2's rows)"
     advice = "pass the same array twice if both sides share their ids"
@@ -291,14 +321,42 @@ def group_ids(groups: Groups, batch: int | None) -> Groups:
         raise check.wrong_type("groups", expected, groups, advice)
     if len(groups) != 2:
         raise check.wrong_value("groups", expected, groups, advice)
-    return (
-        integer_column("groups[0]", groups[0], batch),
-        integer_column("groups[1]", groups[1], batch),
-    )
+    columns = [integer_column(f"groups[{side}]", ids, batch) for side, ids in enumerate(groups)]
+    names = {dtype_name(ids) for ids in columns}
+    if names.issubset(_INT32):
+        return jnp.asarray(columns[0], "int32"), jnp.asarray(columns[1], "int32")
+    if names.issubset(_INT64) and _has_int64():
+        return jnp.asarray(columns[0], "int64"), jnp.asarray(columns[1], "int64")
+    values = [concrete(ids) for ids in columns]
+    for side, ids in enumerate(columns):
+        # Replicas would number theirs each in its own way.
+        if values[side] is None or tf_replicas.n_replicas() > 1:
+            advice = "number them from 0 on before, as np.unique(ids, return_inverse=True) does"
+            raise check.wrong_type(f"groups[{side}]", "int32 where it is traced", ids, advice)
+    first, second = check.small_ids(*values)
+    return jnp.asarray(first), jnp.asarray(second)
+
+
+def _has_int64() -> bool:
+    """Whether the backend has int64; JAX makes int32 of it, unless told otherwise."""
+    return dtype_name(jnp.asarray(np.zeros(1, np.int64))) == "int64"
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """The array's values; None where it has none yet, because it is being traced.
+
+    Example:
+        >>> concrete(jnp.asarray([1, 2])).tolist()
+        [1, 2]
+    """
+    try:
+        return np.asarray(x)
+    except (TypeError, NotImplementedError, ValueError):
+        return None
 
 
 def integer_column(name: str, values: Any, batch: int | None) -> Array:
-    """One integer for each pair, as an array of the current backend.
+    """One integer for each pair, in an array of the library that it came in; lists in NumPy's.
 
     Args:
         name: of the argument, as the user knows it.
@@ -314,11 +372,12 @@ def integer_column(name: str, values: Any, batch: int | None) -> Array:
         [1, 0]
     """
     found = values if hasattr(values, "dtype") else np.asarray(values)
-    if "int" not in dtype_name(found):
+    is_large = dtype_name(found) == "object" and all(type(value) is int for value in found.flat)
+    if "int" not in dtype_name(found) and not is_large:
         raise check.wrong_type(name, "integers, one for each pair", found)
     if len(found.shape) != 1 or (batch is not None and found.shape[0] not in (batch, None)):
         raise check.wrong_value(name, f"integers of shape ({batch},)", found)
-    return jnp.asarray(found)
+    return found
 
 
 def _may_be_equal(a: tuple, b: tuple) -> bool:

@@ -18,8 +18,8 @@ from trax_triplet.compat import fastmath, jnp, tl
 from trax_triplet.distributed import jax_devices, tf_replicas
 from trax_triplet.kernels.blockwise import blockwise_losses
 from trax_triplet.kernels.rules import CLOSEST, real_pairs
-from trax_triplet.loss.similarity import as_float, unit_vectors, upcast_both
-from trax_triplet.loss.steps import Groups, anchor_hinges, group_ids, negative_mask
+from trax_triplet.loss.similarity import as_float, finite_or_nan, unit_vectors, upcast_both
+from trax_triplet.loss.steps import Groups, anchor_hinges, concrete, group_ids, negative_mask
 
 __all__ = ["TripletLoss", "triplet_loss"]
 
@@ -67,7 +67,8 @@ def triplet_loss(
 
     A batch of one pair has no negatives: both hinges are 0 and so is the gradient. Values and
     gradients are finite at zero vectors and at equal rows; among equally close negatives the
-    gradient is shared out as the backend's `max` does it (JAX and TensorFlow: evenly).
+    gradient is shared out as the backend's `max` does it (JAX and TensorFlow: evenly). A pair with
+    NaN or infinity in it, or compared with one, has the loss NaN.
 
     On several devices, inside `pmap` or `shard_map` (TensorFlow: inside a `tf.distribute`
     strategy's `run`), the negatives come from all of them: each device passes its own rows, and the
@@ -86,8 +87,11 @@ def triplet_loss(
             already; a warning is given, once, when they clearly do not.
         groups: pair of integer arrays (batch,), one id for each row of `v1` and of `v2`. Rows with
             equal ids are known duplicates: never each other's negatives, neither in the mean (its
-            count shrinks too) nor as the closest. A pair with a negative id on either side is
-            padding: not an anchor, nobody's negative, not counted in the mean over the batch. On
+            count shrinks too) nor as the closest. A pair with the id -1 on either side is padding:
+            not an anchor, nobody's negative, not counted in the mean over the batch, whatever its
+            vectors hold. All other integers are ids, of any size and sign, while their values are
+            known; traced ones (`jit`, `tf.function`) are compared in their own dtype, which JAX
+            cuts to int32 beforehand unless `jax_enable_x64` is set: number larger ones anew. On
             several devices the ids are those of the whole batch.
         block: None: from 512 pairs on JAX never makes the (batch, batch) similarities, see
             `blockwise`: less time and memory, the same results; its gradient cannot be
@@ -104,7 +108,7 @@ def triplet_loss(
 
     Raises:
         TypeError: vectors that are not floating point, groups that are not a pair of integer
-            arrays, a setting of the wrong type.
+            arrays, traced ones of a dtype that cannot be compared, a setting of the wrong type.
         ValueError: vectors that are not two matrices of one shape, no pair at all, group ids of
             another length, a margin that is negative or not finite, a negative block, a block on
             another backend than JAX, an unknown setting.
@@ -127,8 +131,11 @@ def triplet_loss(
     if not normalize:
         _warn_unless_unit(v1, v2)
     wide1, wide2, dtype = upcast_both(v1, v2)
-    own = (unit_vectors(wide1), unit_vectors(wide2)) if normalize else (wide1, wide2)
-    groups = None if groups is None else group_ids(groups, v1.shape[0])
+    if groups is not None:
+        groups = group_ids(groups, v1.shape[0])
+        wide1, wide2 = without_padding(real_pairs(groups), wide1, wide2)
+    prepare = unit_vectors if normalize else finite_or_nan
+    own = prepare(wide1), prepare(wide2)
     (*all_vectors, groups), n_devices = of_all_devices((*own, groups), axis_name)
     real = None if groups is None else real_pairs(groups)
     rule = {"margin": margin, "closest": closest}
@@ -228,6 +235,16 @@ def paired_vectors(v1: Array, v2: Array) -> tuple[Array, Array]:
         expected = f"of v1's shape {tuple(v1.shape)}, row i the other question of row i of v1"
         raise check.wrong_value("v2", expected, v2)
     return v1, v2
+
+
+def without_padding(real: Array, *vectors: Array) -> list[Array]:
+    """The vectors (batch, d), zero for pairs that are not real: what they hold reaches nothing.
+
+    Example:
+        >>> [v.tolist() for v in without_padding(jnp.asarray([True, False]), jnp.ones((2, 1)))]
+        [[[1.0], [0.0]]]
+    """
+    return [jnp.where(jnp.expand_dims(real, 1), v, jnp.zeros_like(v)) for v in vectors]
 
 
 def check_form(normalize: bool, block: int | None, axis_name: object) -> None:
@@ -339,11 +356,12 @@ def _warn_unless_unit(*batches: Array) -> None:
     if _warned:
         return
     for name, v in zip(("v1", "v2"), batches, strict=True):
-        try:
-            rows = np.asarray(v).astype("float32")
-        except (TypeError, NotImplementedError, ValueError):  # no value: it is being traced
+        rows = concrete(v)
+        if rows is None:
             return
-        lengths = np.sqrt((rows * rows).sum(axis=1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            lengths = np.sqrt(np.square(rows.astype("float32")).sum(axis=1))
+        lengths = lengths[np.isfinite(lengths)]
         if np.any(np.abs(lengths[lengths > 0] - 1) > 0.1):
             _warned.append(name)
             warnings.warn(

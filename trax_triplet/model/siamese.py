@@ -8,9 +8,9 @@ from trax_triplet.compat import fastmath, jnp, tl
 from trax_triplet.data.vocabulary import PAD_ID, unknown_ids
 from trax_triplet.loss.similarity import l2_normalize
 from trax_triplet.model.lstm import KINDS, LSTM, MODES, SpreadLSTM
+from trax_triplet.model.walk import POOLINGS
 
 __all__ = [
-    "POOLINGS",
     "LastWord",
     "MeanOfWords",
     "PaddingLast",
@@ -19,8 +19,6 @@ __all__ = [
     "WordDropout",
     "pooling_of",
 ]
-
-POOLINGS = ("course", "mean", "last")
 
 
 def Siamese(
