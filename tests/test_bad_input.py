@@ -22,7 +22,7 @@ CSVS = {
     "blank": b"\nx,y\n",
     "header": b"question1,question2,is_duplicate\n",
     "other": b"a,b,c\n1,2,3\n",
-    "labels": b"question1,question2,is_duplicate\nWhy?,How come?,yes\n",
+    "labels": b"question1,question2,is_duplicate\nWhy?,How come?,maybe\n",
     "latin": "question1,é\n".encode("latin-1"),
     "nul": b"question1,question2,is_duplicate\n\0,b,1\n",
     "gzip": b"\x1f\x8bnonsense",
@@ -37,8 +37,8 @@ MODULES_LEFT_OUT = {
         compat compat.backends compat.registry distributed.jax_devices _quiet""",
     "inner parts of loss and training; what a user gives was checked on the way there": """
         kernels.packing kernels.rules kernels.lstm kernels.lazy_adam kernels.negative_sums
-        model.walk training.packed_trainer training.loop training.examples training.record
-        training.threshold""",
+        model.walk model.spelling training.packed_trainer training.loop training.examples
+        training.record training.threshold""",
     "tables of `checks.check`": """
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.model""",
     "inner parts of the Keras edition": "keras.layers distributed.tf_replicas",
@@ -58,10 +58,14 @@ LEFT_OUT = {
         keras.old_names.provide_old_names
         checks.runner.CheckResult.raise_if_failed""",
     "a result, made by the package": """
+        data.reader.Columns data.reader.Labels data.table.MissingColumns data.table.Row
+        data.table.Table
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
         evaluation.Threshold data.sample.SamplePair""",
     "of values checked by those who call it": """
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
+        data.reader.read_rows data.reader.check_skipped data.reader.Labels.value
+        data.reader.Labels.expected data.table.read_table
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
         loss.steps.negative_mask loss.steps.integer_column loss.steps.concrete

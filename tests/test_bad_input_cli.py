@@ -16,7 +16,7 @@ FILES = {
     "empty.csv": b"",
     "header.csv": b"question1,question2,is_duplicate\n",
     "one.csv": b"question1,question2,is_duplicate\nWhy?,Who?,1\n",
-    "labels.csv": b"question1,question2,is_duplicate\nWhy?,How come?,yes\n",
+    "labels.csv": b"question1,question2,is_duplicate\nWhy?,How come?,maybe\n",
     "text.csv": b"no table at all\n",
     "unlabelled.csv": b"question1,question2\nWhy?,Who?\n",
     "zeros.csv": b"question1,question2,is_duplicate\nWhy?,Who?,0\nHow?,When?,0\n",
@@ -64,7 +64,7 @@ ROWS = [  # the arguments, and a phrase of the error
     ("train {at}/folder --output {at}/run", "folder: Is a directory"),
     ("train {at}/empty.csv --output {at}/run", "empty.csv: .*the file is empty"),
     ("train {at}/header.csv --output {at}/run", "a header but no rows below it"),
-    ("train {at}/labels.csv --output {at}/run", "line 2: is_duplicate is 'yes', not 0 or 1"),
+    ("train {at}/labels.csv --output {at}/run", "line 2: is_duplicate is 'maybe', not 0 or 1"),
     (
         "train {at}/text.csv --output {at}/run",
         "expected the columns .*on the command line by --question1",

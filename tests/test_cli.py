@@ -273,12 +273,15 @@ def test_predict_a_file(small_run, tmp_path, capsys):
     arguments += ["--question1", "a", "--question2", "b"]
     assert cli.main(arguments) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(questions)
-    assert cli.main([*arguments, "--output", str(tmp_path / "answers.csv")]) == 0
+    output = ["--output", str(tmp_path / "answers.csv")]
+    assert cli.main([*arguments, *output]) == 0
     rows = rows_of(tmp_path / "answers.csv")
-    assert rows[0]["question2"] == "How old are you?" and rows[0]["is_duplicate"] == "1"
+    assert rows[0]["b"] == "How old are you?" and rows[0]["is_duplicate"] == "1"
     assert float(rows[0]["similarity"]) == pytest.approx(1.0, abs=1e-5)
+    assert [row["a"] for row in rows] == questions
+    assert cli.main([*arguments, *output, "--guard-formulas"]) == 0
     # A spreadsheet takes none of them for a formula.
-    assert [row["question1"] for row in rows] == [
+    assert [row["a"] for row in rows_of(tmp_path / "answers.csv")] == [
         "How old\nare you?",
         "'=1+2",
         "'+49 30 1",
@@ -287,6 +290,61 @@ def test_predict_a_file(small_run, tmp_path, capsys):
         "'\tWhy?",
         "Why = who?",
     ]
+
+
+def test_answers_can_be_joined(small_run, tmp_path, capsys):
+    text = (
+        "test_id,question1,question2,similarity,note\r\n"
+        'a7,Why?,How come?,high,"x, y"\r\n'
+        "a8,,Who?,low,=1+2\r\n"
+        "\r\n"
+        "a9,Why?,Who?\r\n"
+        "b1,-2 + 5 = ?,Who?,,é\r\n"
+    )
+    (tmp_path / "p.csv").write_bytes(text.encode())
+    arguments = ["predict", "--model", str(small_run.folder), "--csv", str(tmp_path / "p.csv")]
+    assert cli.main([*arguments, "--output", str(tmp_path / "a.csv")]) == 0
+    assert (
+        "wrote 4 rows" in (err := capsys.readouterr().err) and "2 of them without an answer" in err
+    )
+    given, rows = rows_of(tmp_path / "p.csv"), rows_of(tmp_path / "a.csv")
+    names = ["test_id", "question1", "question2", "similarity", "note"]
+    assert [*rows[0]] == [*names, "answer_similarity", "is_duplicate", "reason"]
+    for before, after in zip(given, rows, strict=True):
+        assert [after[name] for name in names] == [before[name] or "" for name in names]
+    assert [row["reason"] for row in rows] == [
+        "",
+        "question1 is blank",
+        "3 fields, the header has 5",
+        "",
+    ]
+    assert [bool(row["answer_similarity"]) for row in rows] == [True, False, False, True]
+    assert cli.main([*arguments, "--json"]) == 0
+    answers = json_of(capsys)["answers"]
+    assert [answer["line"] for answer in answers] == [2, 3, 5, 6]
+    assert answers[1]["similarity"] is None and answers[1]["reason"] == "question1 is blank"
+    assert cli.main(arguments) == 0
+    assert "no answer              line 3: question1 is blank" in capsys.readouterr().out
+    assert cli.main([*arguments, "--max-skipped", "0.1"]) == 2
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_threshold_of_made_up_negatives_is_told(small_run, tmp_path, capsys, command):
+    told = "was chosen on made-up negatives"
+    rest = ["Why?", "Who?"] if command == "predict" else [str(small_run.csv)]
+    assert cli.main([command, "--model", str(small_run.folder), *rest]) == 0
+    assert told not in capsys.readouterr().err
+    trained = small_run.trained
+    source = "best accuracy, 1.0, on 5 pairs; there were no pairs labelled 0"
+    settings = {**trained.settings, "threshold_source": source}
+    trained_model.TrainedModel(trained.weights, trained.vocabulary, settings).save(
+        tmp_path / "model"
+    )
+    model = ["--model", str(tmp_path / "model")]
+    assert cli.main([command, *model, *rest]) == 0
+    assert told in capsys.readouterr().err
+    assert cli.main([command, *model, *rest, "--threshold", "0.5"]) == 0
+    assert told not in capsys.readouterr().err
 
 
 @pytest.mark.integration

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from trax_triplet.data.pairs import Pairs
+    from trax_triplet.data.reader import Columns
+    from trax_triplet.data.table import Table
     from trax_triplet.inference.trained_model import TrainedModel
 
 DEMO_PAIRS = 12_000
@@ -253,6 +257,7 @@ def _mistake_lines(kind: str, worst: list[dict[str, Any]], count: int) -> list[s
 def predict(options: Namespace) -> dict[str, Any]:
     """Tells whether two questions are duplicates, or the pairs of a CSV file."""
     from trax_triplet.data.pairs import Pairs
+    from trax_triplet.data.table import Row
 
     n = len(options.questions)
     if bool(options.csv) == bool(n) or n not in (0, 2):
@@ -262,15 +267,26 @@ def predict(options: Namespace) -> dict[str, Any]:
         )
     if options.output and not options.csv:
         raise ValueError("--output takes the answers to --csv; leave it out with two questions")
+    table, rows = None, [Row(1, [], "")]
     if options.csv:
-        pairs = _read(options.csv, options)
+        table, columns = _read_rows(options.csv, options)
+        rows = table.rows
+        first, second = ([row.fields[i] for row in rows if not row.reason] for i in columns.texts)
     else:
-        pairs = Pairs(options.questions[:1], options.questions[1:])
+        first, second = options.questions[:1], options.questions[1:]
     trained = _load(options.model)
     threshold = _threshold(options.threshold, trained)
-    answers = _answers(trained, pairs, threshold)
-    if options.output:
-        _write_answers(options.output, answers)
+    found = iter(_answers(trained, Pairs(first, second), threshold))
+    answers = [
+        next(found)
+        if not row.reason
+        else {"similarity": None, "is_duplicate": None, "reason": row.reason}
+        for row in rows
+    ]
+    if options.csv:
+        answers = [{"line": row.line, **a} for row, a in zip(rows, answers, strict=True)]
+    if options.output and table is not None:
+        _write_answers(options.output, table, answers, options.guard_formulas)
     elif not options.json:
         for answer in answers:
             print(_answer_text(answer))
@@ -291,23 +307,40 @@ def _answers(trained: TrainedModel, pairs: Pairs, threshold: float) -> list[dict
 
 
 def _answer_text(answer: dict[str, Any]) -> str:
+    if answer["similarity"] is None:
+        return f"no answer              line {answer['line']}: {printable(answer['reason'])}"
     verdict = "duplicate    " if answer["is_duplicate"] else "not duplicate"
     first, second = printable(answer["question1"]), printable(answer["question2"])
     return f"{verdict}  {answer['similarity']:7.4f}  {first}  |  {second}"
 
 
-def _write_answers(path: str, answers: list[dict[str, Any]]) -> None:
+def _write_answers(
+    path: str, table: Table, answers: list[dict[str, Any]], guard_formulas: bool
+) -> None:
+    """One row for each row of the table, in its order, with all its columns and the answer."""
     import csv
 
     from trax_triplet._files import new_file
 
+    guard = _no_formula if guard_formulas else str
+    header, made = [*table.header], []
+    for name in ("similarity", "is_duplicate", "reason"):
+        while name in header:
+            name = f"answer_{name}"
+        header.append(name)
     with new_file(path) as file:
         writer = csv.writer(file)
-        writer.writerow(("question1", "question2", "similarity", "is_duplicate"))
-        for answer in answers:
-            texts = _no_formula(answer["question1"]), _no_formula(answer["question2"])
-            writer.writerow((*texts, answer["similarity"], int(answer["is_duplicate"])))
-    _log(f"wrote {len(answers)} answers to {path}")
+        writer.writerow(map(guard, header))
+        for row, answer in zip(table.rows, answers, strict=True):
+            n = len(table.header)
+            fields = [*row.fields[:n], *[""] * (n - len(row.fields))]
+            made = ["", "", _no_formula(row.reason)]
+            if not row.reason:
+                made = [answer["similarity"], int(answer["is_duplicate"]), ""]
+            writer.writerow([*map(guard, fields), *made])
+    n_without = sum(bool(row.reason) for row in table.rows)
+    without = f", {n_without} of them without an answer, for the reason given" * bool(n_without)
+    _log(f"wrote {len(answers)} rows to {path}{without}")
 
 
 def _no_formula(text: str) -> str:
@@ -322,7 +355,11 @@ def export(options: Namespace) -> dict[str, Any]:
         from trax_triplet.keras import convert
     except ImportError as error:  # another backend, or an old Keras: the user can change it
         raise ValueError(error) from None
-    format = convert.export(trained, options.output, format=options.format)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        format = convert.export(trained, options.output, format=options.format)
+    for warning in told:
+        print(f"note: {warning.message}", file=sys.stderr)
     if not options.json:
         threshold = trained.threshold
         shown = "none: choose one" if threshold is None else f"{threshold:.4f}"
@@ -345,21 +382,55 @@ def _log(text: str) -> None:
 
 
 def _read(path: str, options: Namespace) -> Pairs:
+    """The pairs of a file with labels."""
     from trax_triplet.data import reader
 
     pairs = reader.read_pairs(
         path,
         question1=options.question1,
         question2=options.question2,
-        label=getattr(options, "label", None),
+        label=options.label,
+        positive=options.positive,
+        threshold_label=options.threshold_label,
+        duplicates_only=options.duplicates_only,
+        negative=options.negative,
+        encoding=options.encoding,
+        quoting=options.quoting,
+        escape=options.escape,
         max_skipped=options.max_skipped,
     )
-    _log(f"read {len(pairs)} pairs from {path}")
-    if pairs.skipped:
-        shown = [f"line {line}: {reason}" for line, reason in pairs.skipped[:3]]
-        more = ["..."] * (len(pairs.skipped) > 3)
-        _log(f"left out {len(pairs.skipped)} rows that cannot be used ({'; '.join(shown + more)})")
+    _tell_reading(path, f"{len(pairs)} pairs", pairs.notes, pairs.skipped)
     return pairs
+
+
+def _read_rows(path: str, options: Namespace) -> tuple[Table, Columns]:
+    """All rows of a file without labels."""
+    from trax_triplet.data import reader
+
+    table, columns = reader.read_rows(
+        path,
+        [options.question1, options.question2],
+        reader.Labels(None, None, None),
+        encoding=options.encoding,
+        quoting=options.quoting,
+        escape=options.escape,
+    )
+    skipped = tuple((row.line, row.reason) for row in table.rows if row.reason)
+    reader.check_skipped(len(table.rows) - len(skipped), skipped, options.max_skipped, path)
+    _tell_reading(path, f"{len(table.rows) - len(skipped)} pairs", table.notes, skipped)
+    return table, columns
+
+
+def _tell_reading(
+    path: str, what: str, notes: Sequence[str], skipped: Sequence[tuple[int, str]]
+) -> None:
+    _log(f"read {what} from {path}")
+    for note in notes:
+        _log(printable(note))
+    if skipped:
+        shown = [f"line {line}: {printable(reason)}" for line, reason in skipped[:3]]
+        more = ["..."] * (len(skipped) > 3)
+        _log(f"left out {len(skipped)} rows that cannot be used ({'; '.join(shown + more)})")
 
 
 def _read_all(paths: list[str], options: Namespace) -> Pairs:
@@ -396,6 +467,13 @@ def _threshold(given: float | None, trained: TrainedModel) -> float:
         return check.number("--threshold", given)
     if trained.threshold is None:
         raise ValueError("this model was saved without a threshold; give one with --threshold")
+    if "no pairs labelled 0" in str(trained.settings.get("threshold_source")):
+        _log(
+            f"the threshold {trained.threshold:.4f} was chosen on made-up negatives, as there were "
+            "no pairs labelled 0 to validate on: on pairs that people labelled, another one may be "
+            "far better. Choose it on such pairs (evaluate shows the best), and give it by "
+            "--threshold"
+        )
     return trained.threshold
 
 

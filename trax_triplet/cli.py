@@ -279,7 +279,15 @@ def _add_predict_options(command: argparse.ArgumentParser) -> None:
     _add_model_options(command)
     command.add_argument("--csv", help="question pairs to compare, instead of two questions")
     command.add_argument(
-        "--output", metavar="CSV", help="file for the answers to --csv, instead of stdout"
+        "--output",
+        metavar="CSV",
+        help="file for the answers to --csv, instead of stdout: each of its rows with all its "
+        "columns, the similarity, whether it is a duplicate, or the reason why there is no answer",
+    )
+    command.add_argument(
+        "--guard-formulas",
+        action="store_true",
+        help="put an apostrophe before texts in --output that a spreadsheet takes for formulas",
     )
     _add_column_options(command, labels=False)
 
@@ -328,12 +336,59 @@ def _add_column_options(command: argparse.ArgumentParser, labels: bool = True) -
                 metavar="COLUMN",
                 help=f"column of the {what} (default: %(default)s)",
             )
+    if labels:
+        _add_label_options(group)
+    group.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="encoding of the text, such as cp1252 (default: UTF-8, or UTF-16 and UTF-32 where the "
+        "file shows it)",
+    )
+    group.add_argument(
+        "--quoting",
+        choices=("auto", "csv", "none"),
+        default="auto",
+        help="what quotes are: csv: never text; none: always text; auto: text in files separated "
+        "by tabs, unless they clearly quote (default: %(default)s)",
+    )
+    group.add_argument(
+        "--escape",
+        metavar="CHAR",
+        help="character before a quote that is text inside of quotes, such as a backslash "
+        "(default: such a quote is doubled)",
+    )
     group.add_argument(
         "--max-skipped",
         type=float,
-        default=0.01,
+        default=0.01 if labels else 1.0,
         metavar="FLOAT",
         help="share of unusable rows above which the file is refused (default: %(default)s)",
+    )
+
+
+def _add_label_options(group: Any) -> None:
+    group.add_argument(
+        "--positive",
+        nargs="+",
+        metavar="LABEL",
+        help="labels that mean duplicate, all others mean none (default: 1, true, yes, duplicate)",
+    )
+    group.add_argument(
+        "--threshold-label",
+        type=float,
+        metavar="FLOAT",
+        help="the labels are grades: those of at least this much mean duplicate",
+    )
+    group.add_argument(
+        "--duplicates-only",
+        action="store_true",
+        help="every row is a pair of duplicates, and there is no column of labels",
+    )
+    group.add_argument(
+        "--negative",
+        metavar="COLUMN",
+        help="column of texts that are no duplicates of the first questions, as in a file of "
+        "triplets; there is no column of labels then",
     )
 
 

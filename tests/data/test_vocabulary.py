@@ -371,3 +371,21 @@ def test_file_of_other_bytes_no_file_and_huge_file(tmp_path, monkeypatch):
     monkeypatch.setattr(vocabulary, "_MAX_BYTES", 10)
     with pytest.raises(ValueError, match="build it with a larger min_count"):
         Vocabulary(["a"]).save(path)
+
+
+def test_unknown_words_are_told_apart_by_ids_of_their_own():
+    vocabulary = Vocabulary(["why", "not"], buckets=3)
+    questions = ["Why this", "", "that, this?", "Why this"]
+    rows, words = vocabulary.encode_apart(questions)
+    assert words == ["this", "that", ",", "?"]
+    first = len(vocabulary)
+    assert [row.tolist() for row in rows] == [
+        [2, first],
+        [],
+        [first + 1, first + 2, first, first + 3],
+        [2, first],
+    ]
+    assert "this" not in vocabulary and len(vocabulary) == first
+    for row, known in zip(rows, vocabulary.encode_all(questions)):
+        np.testing.assert_array_equal(row[row < first], known[row < first])
+    assert vocabulary.encode_apart([]) == ([], [])

@@ -78,12 +78,14 @@ def targets(folder):
 def _of_tables(folder):
     path, words = folder / "pairs.csv", folder / "words.txt"
 
-    def read_pairs(label):
+    def read_pairs(label, **options):
+        has_labels = label is not None or bool(options)
+
         def read(data):
             path.write_bytes(data)
-            pairs = reader.read_pairs(path, label=label)
+            pairs = reader.read_pairs(path, label=label, **options)
             assert len(pairs) == len(pairs.question2) == len(pairs.lines) > 0
-            assert (pairs.is_duplicate is None) == (label is None)
+            assert (pairs.is_duplicate is None) != has_labels
             assert all(text.strip() for text in pairs.question1 + pairs.question2)
 
         return read
@@ -103,11 +105,32 @@ def _of_tables(folder):
     for built in (["how", "old", "ça", "\u2028"], 0), (["a"], 9):
         vocabulary.Vocabulary(built[0], buckets=built[1]).save(words)
         written.append(words.read_bytes())
+    plain = b'id\tquestion1\tquestion2\tis_duplicate\n1\tHe said "no" .\t" Yes .\t1\n'
+    literals = b"question1\tquestion2\tis_duplicate\nb'a\\xc3\xa4'\tb\"It's\"\tTRUE\n"
+    tabbed = [plain, plain * 3, literals]
+    wide = [text.decode().encode(name) for name in ("utf-16", "utf-16-be", "utf-32-le")]
+    by_hand = {"escape": "\\", "encoding": "cp1252", "quoting": "csv"}
+    graded = {"threshold_label": 0.5, "max_skipped": 0.5}
+    triplets = {"question1": "id", "question2": "question1", "negative": "question2"}
     packed = [gzip.compress(seed, mtime=0) for seed in seeds]
     return [
         Target("csv", 50, read_pairs("is_duplicate"), seeds, mutations.BYTES, str(path)),
         Target("csv.gz", 20, read_pairs("is_duplicate"), packed, PACKED, str(path)),
         Target("csv, no labels", 20, read_pairs(None), seeds, mutations.BYTES, str(path)),
+        Target("tabs", 30, read_pairs("is_duplicate"), tabbed, mutations.BYTES, str(path)),
+        Target("utf-16", 20, read_pairs("is_duplicate"), wide, mutations.BYTES, str(path)),
+        Target(
+            "csv, by hand",
+            20,
+            read_pairs("is_duplicate", **by_hand),
+            [quoted, text],
+            mutations.BYTES,
+            str(path),
+        ),
+        Target(
+            "grades", 10, read_pairs("is_duplicate", **graded), seeds, mutations.BYTES, str(path)
+        ),
+        Target("triplets", 10, read_pairs(None, **triplets), [text], mutations.BYTES, str(path)),
         Target("vocabulary", 30, read_words, written, mutations.BYTES, str(words)),
     ]
 

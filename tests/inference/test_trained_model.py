@@ -16,6 +16,7 @@ from trax_triplet import TrainedModel, load_model, save_model
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.model.siamese import Siamese, pooling_of
+from trax_triplet.model.spelling import LENGTH, TABLE, compose
 from trax_triplet.model.weights import get_weights, init_model
 from trax_triplet.storage import folders as storage
 
@@ -49,6 +50,35 @@ def test_similarity_never_leaves_its_range(trained):
     assert scores.max() == 1 and scores.min() > 0.999999
     squares = (trained.embed(questions) ** 2).sum(axis=1)
     assert squares.max() > 1  # else this test would show nothing
+
+
+def test_spelled_embeddings_are_added_to_those_of_the_buckets(tmp_path):
+    vocabulary = Vocabulary(["how", "old"], buckets=1)  # ids 2 and 3, unknown words 4
+    layer = init_model(Siamese(len(vocabulary), 4, "eval", pooling="last"), seed=1)
+    weights = get_weights(layer)
+    table = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
+    spelled = {**weights, TABLE: table, LENGTH: np.array([1.5], np.float32)}
+    trained = TrainedModel(spelled, vocabulary, {"pooling": "last"})
+    question = "how ancient"
+    # By a model whose vocabulary has the word, with the embedding that it should get.
+    embedding = weights["embedding"].copy()
+    embedding[4] += compose(["ancient"], spelled)[0]
+    known = TrainedModel({**weights, "embedding": embedding}, vocabulary, {"pooling": "last"})
+    found = trained.embed([question, "old how"])
+    np.testing.assert_allclose(found, known.embed([question, "old how"]), atol=1e-6)
+    plain = TrainedModel(layer, vocabulary, {"pooling": "last"})
+    assert np.abs(found[0] - plain.embed([question])[0]).max() > 0.01
+    np.testing.assert_array_equal(found[1], plain.embed(["old how"])[0])
+    trained.save(tmp_path / "model")
+    np.testing.assert_array_equal(load_model(tmp_path / "model").embed([question])[0], found[0])
+    assert get_weights(trained.model).keys() == weights.keys()
+
+
+@pytest.mark.parametrize("wrong", [{TABLE: (8, 4)}, {LENGTH: (1,)}, {TABLE: (8, 3), LENGTH: (1,)}])
+def test_spelling_that_does_not_fit_the_weights(trained, wrong):
+    weights = {**trained.weights, **{name: np.ones(shape) for name, shape in wrong.items()}}
+    with pytest.raises(ValueError, match=r"model must be weights .*spelling/table \(rows, d\)"):
+        TrainedModel(weights, trained.vocabulary, trained.settings)
 
 
 def test_predict_compares_with_the_threshold(trained):

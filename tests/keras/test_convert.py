@@ -23,6 +23,7 @@ from trax_triplet.keras.convert import export, from_keras, to_keras
 from trax_triplet.keras.layers import swap_pad_and_oov, unit_rows
 from trax_triplet.keras.layers import tower_of as tower_of_model
 from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.spelling import LENGTH, TABLE
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 
 POOLINGS = ("last", "mean", "course")
@@ -167,6 +168,18 @@ def test_a_model_that_went_across_is_trained_on():
 
 
 # --- what does not go across
+
+
+def test_the_spelling_of_unknown_words_is_told_not_to():
+    before = trained()
+    d, random = before.weights["embedding"].shape[1], np.random.default_rng(0)
+    spelling = {TABLE: random.normal(size=(16, d)), LENGTH: np.ones(1)}
+    spelled = TrainedModel({**before.weights, **spelling}, before.vocabulary, before.settings)
+    with pytest.warns(UserWarning, match="spelling=0 where both must agree"):
+        theirs = to_keras(spelled)
+    # "Do zebras swim in cafes?" has unknown words, the other questions have none.
+    difference = np.abs(vectors(theirs, QUESTIONS) - spelled.embed(QUESTIONS)).max(axis=1)
+    assert difference[2] > 0.01 and np.delete(difference, 2).max() < 1e-5
 
 
 def tower_of(*layers, dtype="int32"):

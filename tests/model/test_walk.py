@@ -54,6 +54,13 @@ def test_the_vectors_are_those_of_plain_loops(pooling, block, monkeypatch):
     assert walk([]).shape == (0, D) and walk(questions).dtype == np.float32
 
 
+def test_more_embeddings_follow_on_those_of_the_model():
+    weights, questions = weights_of(), questions_of((3, 8, 0, 1, 17))
+    known = {**weights, "embedding": weights["embedding"][:20]}
+    found = Walk(known, "last")(questions, more=weights["embedding"][20:])
+    np.testing.assert_allclose(found, Walk(weights, "last")(questions), atol=1e-6)
+
+
 def test_blocks_cover_all_steps_and_hold_no_more_words_than_they_may():
     counts = np.array([5, 5, 4, 2, 2, 1, 1])
     with pytest.MonkeyPatch.context() as patch:

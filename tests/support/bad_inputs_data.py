@@ -68,12 +68,13 @@ for method in ("build", "build_encoded"):
         (TypeError, "max_size", (TEXTS,), {"max_size": "9"}),
     )
 row("data.vocabulary.Vocabulary.encode", TypeError, "question", WORDS, TEXTS)
-rows_of(
-    "data.vocabulary.Vocabulary.encode_all",
-    (TypeError, "questions", (WORDS, "How old?")),
-    (TypeError, "questions", (WORDS, b"How old?")),
-    (TypeError, "questions", (WORDS, 3)),
-)
+for method in ("encode_all", "encode_apart"):
+    rows_of(
+        f"data.vocabulary.Vocabulary.{method}",
+        (TypeError, "questions", (WORDS, "How old?")),
+        (TypeError, "questions", (WORDS, b"How old?")),
+        (TypeError, "questions", (WORDS, 3)),
+    )
 rows_of(
     "data.vocabulary.Vocabulary.load",
     (FileNotFoundError, "no such file", ("no such file",)),
@@ -140,7 +141,7 @@ for name, phrase in (
     ("blank", "it is blank"),
     ("header", "a header but no rows"),
     ("other", "expected the columns .*question1.*name yours by"),
-    ("labels", "is_duplicate is 'yes', not 0 or 1"),
+    ("labels", "is_duplicate is 'maybe', not 0 or 1"),
     ("latin", "line 1: byte 10 of the file is not UTF-8"),
     ("nul", "line 2: a NUL character"),
     ("gzip", "damaged or truncated"),

@@ -1,5 +1,6 @@
 """Training: what it leaves on disk, going on, and what it says when something is wrong."""
 
+import dataclasses
 import os
 import signal
 
@@ -14,6 +15,7 @@ from trax_triplet.data.pairs import Pairs
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.inference.trained_model import load_model
 from trax_triplet.loss.triplet import triplet_loss
+from trax_triplet.model.spelling import TABLE
 from trax_triplet.model.weights import get_weights, set_weights
 from trax_triplet.storage import folders as storage
 from trax_triplet.training import loop
@@ -74,14 +76,32 @@ def test_keeps_the_model_that_validated_best(small_run, parts):
     chosen = evaluation.best_threshold(scores, validation.is_duplicate)
     assert trained.settings["threshold"] == pytest.approx(float(chosen.threshold), abs=1e-5)
     assert "best accuracy" in trained.settings["threshold_source"]
+    vectors = trained.embed([*validation.question1, *validation.question2])
+    assert best["spread"] == pytest.approx(1 - np.sum(vectors.mean(axis=0) ** 2), abs=1e-5)
+
+
+def test_words_never_seen_are_told_by_their_spelling(small_run):
+    trained = small_run.trained
+    assert trained.weights[TABLE].shape == (RUN.spelling, RUN.d_model)
+    word, bucket = "zz0", trained.vocabulary["zz0"]
+    assert bucket >= len(trained.vocabulary) - RUN.buckets  # the word is not known
+    twin = next(f"zz{i}" for i in range(1, 10**5) if trained.vocabulary[f"zz{i}"] == bucket)
+    one, other = trained.embed([word, twin])
+    assert np.abs(one - other).max() > 0.01
+
+
+def test_the_validation_loss_is_that_of_the_weights_as_trained(parts, tmp_path):
+    settings = dataclasses.replace(
+        RUN, steps=2, spelling=0
+    )  # so that the model keeps these weights
+    trained = train(parts[0], tmp_path, validation=parts[1], settings=settings, progress=False)
+    assert TABLE not in trained.weights
     losses = []
-    for ids1, ids2, *groups in Examples(*parts, RUN, print).validation_batches():
+    for ids1, ids2, *groups in Examples(*parts, settings, print).validation_batches():
         vectors = [trained._walk([row[row != 1] for row in ids]) for ids in (ids1, ids2)]
         rule = {"margin": RUN.margin, "closest": RUN.closest, "anchor": RUN.anchor}
         losses.append(float(triplet_loss(*vectors, groups=groups, normalize=False, **rule)))
-    vectors = trained.embed([*validation.question1, *validation.question2])
-    assert best["spread"] == pytest.approx(1 - np.sum(vectors.mean(axis=0) ** 2), abs=1e-5)
-    assert best["validation_loss"] == pytest.approx(np.mean(losses), abs=1e-5)
+    assert history(tmp_path)[0]["validation_loss"] == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 def test_a_finished_run_is_not_trained_again(small_run, parts):
@@ -290,6 +310,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the ba
 from small_run import SMALL, sample_parts
 from trax_triplet.training.loop import QuietLoop
 from trax_triplet.training.examples import Examples
+from trax_triplet.model.spelling import TABLE
 from trax_triplet.training.run import train
 folder, at, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 pairs, validation = sample_parts()
@@ -328,6 +349,7 @@ import sys
 import jax
 from small_run import SMALL, sample_parts
 from trax_triplet.training.examples import Examples
+from trax_triplet.model.spelling import TABLE
 from trax_triplet.training.run import train
 assert jax.local_device_count() == 2
 pairs, validation = sample_parts()

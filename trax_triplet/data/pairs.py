@@ -26,6 +26,7 @@ class Pairs:
         qid1, qid2: int64 (n,), numbers of the questions, or None.
         skipped: (line number, reason) of each row of the file that is not here.
         lines: int64 (n,), the line of the file that each pair starts on, or None.
+        notes: how the file was read, in sentences, where that is not plain.
 
     Raises:
         TypeError: something other than a list of strings, qids or lines that are not integers.
@@ -44,6 +45,7 @@ class Pairs:
     qid2: np.ndarray | None
     skipped: tuple[tuple[int, str], ...]
     lines: np.ndarray | None
+    notes: tuple[str, ...]
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Pairs:
         qid2: Any = None,
         skipped: Iterable[tuple[int, str]] = (),
         lines: Any = None,
+        notes: Iterable[str] = (),
     ):
         texts1 = tuple(check.strings("question1", question1))
         texts2 = tuple(check.strings("question2", question2))
@@ -73,6 +76,7 @@ class Pairs:
                     f"shape is {np.shape(values)}"
                 )
         columns |= {"question1": texts1, "question2": texts2, "skipped": tuple(skipped)}
+        columns["notes"] = tuple(notes)
         for name, values in columns.items():
             object.__setattr__(self, name, values)
 
@@ -108,11 +112,13 @@ def _integers(name: str, values: Any) -> np.ndarray:
     array = np.asarray(values)
     if array.size and array.dtype.kind not in "iu":  # of an empty list NumPy makes floats
         raise check.wrong_type(name, "integers", values)
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise check.wrong_value(name, "integers that int64 holds", array.max())
     return array.astype(np.int64)
 
 
 def concatenate(first: Pairs, second: Pairs) -> Pairs:
-    """The pairs of both, in this order; labels and qids where both have them.
+    """The pairs of both, in this order; labels and qids where both have them; all notes.
 
     Raises:
         TypeError: something other than `Pairs`.
@@ -129,9 +135,9 @@ def concatenate(first: Pairs, second: Pairs) -> Pairs:
     labels, qid1, qid2 = (
         None if a is None or b is None else np.concatenate([a, b]) for a, b in columns
     )
-    return Pairs(
-        first.question1 + second.question1, first.question2 + second.question2, labels, qid1, qid2
-    )
+    texts1, texts2 = first.question1 + second.question1, first.question2 + second.question2
+    notes = dict.fromkeys((*first.notes, *second.notes))
+    return Pairs(texts1, texts2, labels, qid1, qid2, notes=notes)
 
 
 class Split(NamedTuple):

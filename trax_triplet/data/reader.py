@@ -1,23 +1,74 @@
-"""From a CSV of question pairs to checked pairs."""
+"""From a file of question pairs to checked pairs: its columns, its labels, and what is skipped."""
 
 from __future__ import annotations
 
-import csv
-import io
+import ast
+import collections
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from trax_triplet import _validation as check
-from trax_triplet._files import gunzip, read_bytes
 from trax_triplet.data.pairs import Pairs, normalize_text
+from trax_triplet.data.table import MissingColumns, Row, Table, read_table
 
-__all__ = ["MAX_BYTES", "read_pairs"]
+__all__ = ["MAX_BYTES", "Columns", "Labels", "check_skipped", "read_pairs", "read_rows"]
 
 MAX_BYTES = 2 * 2**30
 
-_LABELS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}
+# As people write them, in lower case.
+_YES = {"true", "t", "yes", "y", "dup", "duplicate", "duplicates", "paraphrase", "equivalent"}
+_NO = {"false", "f", "no", "n", "not duplicate", "not_duplicate", "non-duplicate", "nonduplicate"}
+_NO |= {"not a duplicate", "not paraphrase", "not_paraphrase", "not equivalent", "not_equivalent"}
+_ZERO_OR_ONE = re.compile(r"[01](?:\.0*)?")
 _QID = re.compile("[0-9]{1,18}")
+# What Python's repr writes of bytes.
+_BYTES = re.compile(
+    r"""b(?:'(?:[ -&(-\[\]-~]|\\(?:[\\'"nrt]|x[0-9a-fA-F]{2}))*'"""
+    r"""|"(?:[ !#-\[\]-~]|\\(?:[\\'"nrt]|x[0-9a-fA-F]{2}))*")"""
+)
+
+
+class Labels(NamedTuple):
+    """How `read_pairs` takes labels."""
+
+    column: str | None
+    positive: frozenset[str] | None
+    grade: float | None
+
+    def value(self, text: str) -> int | None:
+        """1, 0, or None for what is no label."""
+        text = text.strip()
+        if self.positive is not None:
+            return int(text in self.positive) if text else None
+        lower = text.lower()
+        if self.grade is None and lower in _YES:
+            return 1
+        if self.grade is None and lower in _NO:
+            return 0
+        if self.grade is None:
+            return int(text[0]) if _ZERO_OR_ONE.fullmatch(text) else None
+        try:
+            number = float(text)
+        except ValueError:
+            return None
+        return int(number >= self.grade) if math.isfinite(number) else None
+
+    def expected(self) -> str:
+        """What a label must be."""
+        if self.grade is not None:
+            return "a number"
+        return "a label" if self.positive is not None else "0 or 1 (true, false, yes, no)"
+
+
+class Columns(NamedTuple):
+    """Where things stand in a header."""
+
+    texts: list[int]
+    label: int | None
+    qids: list[int]
 
 
 def read_pairs(
@@ -26,6 +77,13 @@ def read_pairs(
     question1: str = "question1",
     question2: str = "question2",
     label: str | None = "is_duplicate",
+    positive: Iterable[str] | None = None,
+    threshold_label: float | None = None,
+    duplicates_only: bool = False,
+    negative: str | None = None,
+    encoding: str | None = None,
+    quoting: str = "auto",
+    escape: str | None = None,
     max_skipped: float = 0.01,
     max_bytes: int = MAX_BYTES,
 ) -> Pairs:
@@ -33,18 +91,33 @@ def read_pairs(
 
     Columns come in any order, further ones are ignored; header names are matched exactly, else
     without regard to case and outer blanks. The separator (comma, semicolon or tab) is the one that
-    finds the columns. UTF-8 with or without a byte order mark, line feeds in quotes, any line ends,
-    gzip (known by its first bytes). Columns `qid1` and `qid2` are kept where both are there and
-    hold only integers.
+    finds the columns. UTF-8, UTF-16 or UTF-32, with a byte order mark or without, line feeds in
+    quotes, any line ends, gzip (known by its first bytes). Columns `qid1` and `qid2` are kept where
+    both are there and hold only integers. If all texts are Python's bytes literals (b'...'), they
+    are unwrapped.
+
+    Files separated by tabs mostly do not quote: they are taken as they stand, unless they clearly
+    quote. In the others a field that begins with a quote ends with one, and quotes in it are
+    doubled; one that holds what looks like another row is skipped.
 
     Blank lines are not rows. A row is skipped, and reported in `skipped` with the line it starts on
     (the header is line 1), if a text is blank, it has too few or too many fields, its quotes are
-    malformed or a field is huge (`csv.field_size_limit`), or its label is not 0 or 1 (0.0 and 1.0
-    count too).
+    malformed or a field is huge (`csv.field_size_limit`), or its label is none. Labels are 0 and 1,
+    in any usual writing: 1.0, TRUE, yes, duplicate. `notes` tells what was not plain.
 
     Args:
         path: the file.
         question1, question2, label: names of the columns; `label=None` reads a file without labels.
+        positive: the labels that mean duplicate, as they are written; all others mean none.
+        threshold_label: labels are grades, and those of at least this much mean duplicate.
+        duplicates_only: every row is a pair of duplicates; there is no column of labels.
+        negative: name of a column of texts that are no duplicates of `question1`, as in files of
+            triplets (anchor, positive, negative): each row becomes a pair labelled 1 and one
+            labelled 0.
+        encoding: of the text, such as 'cp1252'; None: Unicode, as above.
+        quoting: 'auto': as above; 'csv': quotes are never text; 'none': they always are.
+        escape: the character before a quote that is text inside of quotes, such as a backslash;
+            None: it is doubled.
         max_skipped: the share of rows, 0 to 1, that may be skipped.
         max_bytes: the largest text that is read, in bytes, unpacked; reading takes about four times
             as much memory.
@@ -53,158 +126,264 @@ def read_pairs(
         `Pairs`, with the line that each starts on in `lines`.
 
     Raises:
-        TypeError: a path, the name of a column or a number of another type.
+        TypeError: a path, the name of a column or an option of another type.
         FileNotFoundError: there is no such file.
         IsADirectoryError: it is a folder.
         ValueError: an empty file, a missing column, no good row, more than `max_skipped` skipped
-            rows, text that is not UTF-8, NUL characters, a damaged gzip file, more than
-            `max_bytes`, malformed quotes over several lines.
+            rows, text of another encoding, NUL characters, a damaged gzip file, more than
+            `max_bytes`, malformed quotes over several lines, options that exclude each other.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with open(f"{folder}/pairs.csv", "w") as file:
-        ...         _ = file.write("question1,question2,is_duplicate\\nWhy?,How come?,1\\n")
+        ...         _ = file.write("question1,question2,is_duplicate\\nWhy?,How come?,yes\\n")
         ...     pairs = read_pairs(f"{folder}/pairs.csv")
         >>> pairs.question2, pairs.is_duplicate.tolist(), pairs.lines.tolist()
         (('How come?',), [1], [2])
+        >>> pairs.notes
+        ("labels: 'yes' (1 row) is 1",)
+    """
+    texts = [question1, question2] + ([] if negative is None else [negative])
+    labels = _labels_wanted(label, positive, threshold_label, duplicates_only, negative)
+    table, columns = read_rows(
+        path, texts, labels, encoding=encoding, quoting=quoting, escape=escape, max_bytes=max_bytes
+    )
+    kept = [row for row in table.rows if not row.reason]
+    skipped = [(row.line, row.reason) for row in table.rows if row.reason]
+    check_skipped(len(kept), skipped, max_skipped, path)
+    sides = [tuple(row.fields[i] for row in kept) for i in columns.texts]
+    lines, is_duplicate = [row.line for row in kept], None
+    if columns.label is not None:
+        is_duplicate = [labels.value(row.fields[columns.label]) for row in kept]
+    elif duplicates_only or negative is not None:
+        is_duplicate = [1] * len(kept)
+    if negative is not None:  # each pair labelled 0 after that labelled 1 of its row
+        first = [text for text in sides[0] for _ in range(2)]
+        second = [text for both in zip(sides[1], sides[2], strict=True) for text in both]
+        lines, is_duplicate = [line for line in lines for _ in range(2)], [1, 0] * len(kept)
+        return Pairs(first, second, is_duplicate, None, None, skipped, lines, table.notes)
+    qid1, qid2 = _qids(kept, columns.qids)
+    return Pairs(sides[0], sides[1], is_duplicate, qid1, qid2, skipped, lines, table.notes)
+
+
+def _labels_wanted(
+    column: str | None,
+    positive: Iterable[str] | None,
+    threshold_label: float | None,
+    duplicates_only: bool,
+    negative: str | None,
+) -> Labels:
+    if column is not None and not isinstance(column, str):
+        raise check.wrong_type("label", "the name of a column", column)
+    given = {
+        "positive": positive is not None,
+        "threshold_label": threshold_label is not None,
+        "duplicates_only": check.boolean("duplicates_only", duplicates_only),
+        "negative": negative is not None,
+    }
+    both = [name for name, is_given in given.items() if is_given]
+    if len(both) > 1:
+        raise ValueError(f"{both[0]} and {both[1]} exclude each other: give one of them")
+    if positive is not None:
+        positive = frozenset(value.strip() for value in check.strings("positive", positive))
+        if not positive:
+            raise check.wrong_value("positive", "the labels that mean duplicate", [])
+    if threshold_label is not None:
+        threshold_label = check.number("threshold_label", threshold_label)
+    has_labels = not (duplicates_only or negative is not None)
+    return Labels(column if has_labels else None, positive, threshold_label)
+
+
+def read_rows(
+    path: str | os.PathLike[str],
+    texts: list[str],
+    labels: Labels,
+    *,
+    encoding: str | None = None,
+    quoting: str = "auto",
+    escape: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> tuple[Table, Columns]:
+    """All rows of a file of pairs, those that cannot be used with the reason; and its columns.
+
+    Args:
+        path, encoding, quoting, escape, max_bytes: as in `read_pairs`.
+        texts: names of the columns of texts.
+        labels: of the column of labels, and how they are taken.
+
+    Raises:
+        As `read_pairs`, but nothing for rows that cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/pairs.csv", "w") as file:
+        ...         _ = file.write("id,a,b\\n7,Why?,How come?\\n8,Why?,\\n")
+        ...     table, _ = read_rows(f"{folder}/pairs.csv", ["a", "b"], Labels(None, None, None))
+        >>> [(row.line, row.reason) for row in table.rows]
+        [(2, ''), (3, 'b is blank')]
     """
     if not isinstance(path, (str, os.PathLike)):  # `open` would take a number for an open file's
         raise check.wrong_type("path", "the path of a file", path)
-    check.number("max_skipped", max_skipped, 0, 1)
     check.integer("max_bytes", max_bytes, 1)
-    names = [question1, question2] + ([] if label is None else [label])
-    for name, column in zip(("question1", "question2", "label"), names, strict=False):
+    for name, column in zip(("question1", "question2", "negative"), texts, strict=False):
         if not isinstance(column, str):
             raise check.wrong_type(name, "the name of a column", column)
+    names = texts + ([] if labels.column is None else [labels.column])
     if len(set(names)) < len(names):
         raise ValueError(
             f"question1, question2 and label must name different columns, but they are {names}"
         )
-    lines = io.StringIO(_text(path, max_bytes), newline="")
-    header, separator, columns = _read_header(next(lines, ""), names, path)
-    qids = [_positions(header, name) for name in ("qid1", "qid2")]
-    wanted = columns + [found[0] for found in qids if len(found) == 1]
-    rows, starts, skipped = [], [], []
-    for line, fields, reason in _rows(lines, separator, path):
-        reason = reason or _why_skipped(fields, header, columns)
-        if reason:
-            skipped.append((line, reason))
-        else:
-            rows.append([fields[i] for i in wanted])
-            starts.append(line)
-    _check_skipped(len(rows), skipped, max_skipped, path)
-    texts1, texts2, *rest = zip(*rows, strict=True)
-    labels = None if label is None else [_LABELS[value.strip()] for value in rest.pop(0)]
-    qid1 = qid2 = None
-    if len(rest) == 2 and all(_QID.fullmatch(value.strip()) for column in rest for value in column):
-        # int alone would leave \x1c to \x1f.
-        qid1, qid2 = ([int(value.strip()) for value in column] for column in rest)
-    return Pairs(texts1, texts2, labels, qid1, qid2, tuple(skipped), starts)
-
-
-def _text(path: str | os.PathLike[str], max_bytes: int) -> str:
-    data = read_bytes(path, max_bytes)
-    if data.startswith(b"\x1f\x8b"):
-        data = gunzip(data, max_bytes, path)
+    options = {"encoding": encoding, "quoting": quoting, "escape": escape, "max_bytes": max_bytes}
     try:
-        text = data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        table = read_table(path, lambda header: all(_found(header, names)), **options)
+    except MissingColumns as error:
         raise ValueError(
-            f"{path}, line {line}: byte {error.start} of the file is not UTF-8; save it as 'CSV "
-            "UTF-8', or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+            f"{path}: expected the columns {names} (separated by comma, semicolon or tab), got "
+            f"{error.args[0]!s:.300}; name yours by question1=, question2= and label= (None: no "
+            "labels), on the command line by --question1, --question2 and --label. Where every row "
+            "is a pair of duplicates: duplicates_only=True, --duplicates-only"
         ) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{path}, line {line}: a NUL character; expected a text file in UTF-8")
-    return text
-
-
-def _positions(header: list[str], name: str) -> list[int]:
-    exact = [i for i, column in enumerate(header) if column == name]
-    return exact or [
-        i for i, column in enumerate(header) if normalize_text(column) == normalize_text(name)
-    ]
-
-
-def _read_header(line: str, names: list[str], path: object) -> tuple[list[str], str, list[int]]:
-    """The columns' names, the separator that gives the wanted ones, and their positions."""
-    if not line.strip():
-        raise ValueError(
-            f"{path}: the first line must name the columns, but "
-            f"{'it is blank' if line else 'the file is empty'}"
-        )
-    try:
-        headers = [next(csv.reader([line], delimiter=separator)) for separator in ",;\t"]
-    except csv.Error as error:
-        raise ValueError(
-            f"{path}: the first line must name the columns, but it cannot be read ({error}); "
-            "expected a CSV file with a header line"
-        ) from None
-    for separator, header in zip(",;\t", headers, strict=True):
-        found = [_positions(header, name) for name in names]
-        if all(found):
-            double = [
-                name for name, positions in zip(names, found, strict=True) if len(positions) > 1
-            ]
-            if double:
-                raise ValueError(
-                    f"{path}: several columns are named {double[0]!r}: {header!s:.300}"
-                )
-            return header, separator, [positions[0] for positions in found]
-    raise ValueError(
-        f"{path}: expected the columns {names} (separated by comma, semicolon or tab), got "
-        f"{max(headers, key=len)!s:.300}; name yours by question1=, question2= and label= "
-        "(None: no labels), on the command line by --question1, --question2 and --label"
+    found = _found(table.header, names)
+    for name, positions in zip(names, found, strict=True):
+        if len(positions) > 1:
+            raise ValueError(f"{path}: several columns are named {name!r}: {table.header!s:.300}")
+    alone = [at for at in _found(table.header, ["qid1", "qid2"]) if len(at) == 1]
+    first = [positions[0] for positions in found]
+    columns = Columns(
+        first[: len(texts)],
+        first[-1] if labels.column is not None else None,
+        [at[0] for at in alone],
     )
+    rows = [_judged(row, table.header, columns, labels) for row in table.rows]
+    rows, notes = _without_bytes_literals(rows, columns.texts, table.header)
+    return Table(
+        table.header, rows, table.notes + notes + _label_notes(rows, columns, labels)
+    ), columns
 
 
-def _rows(
-    lines: Iterator[str], separator: str, path: object
-) -> Iterator[tuple[int, list[str], str]]:
-    """(line the row starts on, fields, reason to skip it or '') of each row that is not blank."""
-    # strict: without it a stray quote moves text into other columns without a word.
-    reader = csv.reader(lines, delimiter=separator, strict=True)
-    while True:
-        line = reader.line_num + 2  # the header was read before
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if reader.line_num + 1 > line:
-                raise ValueError(
-                    f"{path}, lines {line} to {reader.line_num + 1}: a quote is not closed, or "
-                    f"not doubled inside of text ({error})"
-                ) from None
-            yield line, [], f"malformed: {error}"
-        else:
-            if fields:
-                yield line, fields, ""
+def _found(header: list[str], names: list[str]) -> list[list[int]]:
+    """The positions of each name in a header."""
+    found = []
+    for name in names:
+        exact = [i for i, column in enumerate(header) if column == name]
+        alike = [i for i, col in enumerate(header) if normalize_text(col) == normalize_text(name)]
+        found.append(exact or alike)
+    return found
 
 
-def _why_skipped(fields: list[str], header: list[str], columns: list[int]) -> str:
+def _judged(row: Row, header: list[str], columns: Columns, labels: Labels) -> Row:
+    """The row, with the reason if it cannot be used."""
+    fields = row.fields
+    if row.reason:
+        return row
     if len(fields) < len(header) or any(extra.strip() for extra in fields[len(header) :]):
-        return f"{len(fields)} fields, the header has {len(header)}"
-    for column in columns[:2]:
+        return row._replace(reason=f"{len(fields)} fields, the header has {len(header)}")
+    for column in columns.texts:
         if not fields[column].strip():
-            return f"{header[column]} is blank"
-    for column in columns[2:]:
-        if fields[column].strip() not in _LABELS:
-            return f"{header[column]} is {fields[column]!r:.40}, not 0 or 1"
-    return ""
+            return row._replace(reason=f"{header[column]} is blank")
+    if columns.label is not None and labels.value(fields[columns.label]) is None:
+        shown = f"{header[columns.label]} is {fields[columns.label]!r:.40}"
+        return row._replace(reason=f"{shown}, not {labels.expected()}")
+    return row
 
 
-def _check_skipped(
-    kept: int, skipped: list[tuple[int, str]], max_skipped: float, path: object
+def _without_bytes_literals(
+    rows: list[Row], texts: list[int], header: list[str]
+) -> tuple[list[Row], list[str]]:
+    """The rows with b'...' unwrapped, if all their texts are of that form."""
+    unwrapped, n_kept, n_literals = [], 0, 0
+    for row in rows:
+        if row.reason:
+            unwrapped.append(row)
+            continue
+        n_kept += 1
+        values = {column: _of_bytes(row.fields[column]) for column in texts}
+        n_literals += all(value is not None for value in values.values())
+        fields = [values.get(i) or field for i, field in enumerate(row.fields)]
+        blank = [
+            header[i] for i, value in values.items() if value is not None and not value.strip()
+        ]
+        unwrapped.append(
+            row._replace(fields=fields, reason=f"{blank[0]} is blank" if blank else "")
+        )
+    if n_literals and n_literals == n_kept:
+        return unwrapped, ["texts: all are Python's bytes literals (b'...'), which are unwrapped"]
+    note = (
+        f"texts: {n_literals} rows are Python's bytes literals (b'...'), which are left as they are"
+    )
+    return rows, [note] if n_literals else []
+
+
+def _of_bytes(text: str) -> str | None:
+    """The text whose UTF-8 a literal such as b'Why?' writes; None of another text."""
+    if not text.startswith(("b'", 'b"')) or not _BYTES.fullmatch(text):
+        return None
+    try:
+        return ast.literal_eval(text).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _label_notes(rows: list[Row], columns: Columns, labels: Labels) -> list[str]:
+    """How labels other than 0 and 1 were taken."""
+    if columns.label is None:
+        return []
+    found = collections.Counter(row.fields[columns.label].strip() for row in rows if not row.reason)
+    if labels.grade is not None:
+        n = sum(count for text, count in found.items() if labels.value(text))
+        return [f"labels: {n} of {found.total()} are at least {labels.grade:g}, and count as 1"]
+    told = [text for text in found if text not in ("0", "1", "0.0", "1.0")]
+    if labels.positive is not None:
+        told = [*found]
+    parts = [
+        f"{text!r:.30} ({found[text]} row{'s' if found[text] > 1 else ''}) is {labels.value(text)}"
+        for text in told
+    ]
+    more = f", and {len(parts) - 6} more" if len(parts) > 6 else ""
+    return [f"labels: {', '.join(parts[:6])}{more}"] if parts else []
+
+
+def _qids(rows: list[Row], columns: list[int]) -> tuple[list[int] | None, list[int] | None]:
+    values = [[row.fields[i].strip() for row in rows] for i in columns]
+    if len(values) < 2 or not all(_QID.fullmatch(value) for column in values for value in column):
+        return None, None
+    return [int(value) for value in values[0]], [int(value) for value in values[1]]
+
+
+def check_skipped(
+    kept: int, skipped: Sequence[tuple[int, str]], max_skipped: float, path: object
 ) -> None:
+    """Refuses a file of which more rows than a share cannot be used.
+
+    Args:
+        kept: number of the rows that can be used.
+        skipped: (line, reason) of the others.
+        max_skipped: the share of rows, 0 to 1, that may be skipped.
+        path: that errors name.
+
+    Raises:
+        ValueError: there are more, or no rows at all, or none that can be used.
+
+    Example:
+        >>> check_skipped(9, [(2, "question1 is blank")], 0.1, "pairs.csv")
+    """
+    check.number("max_skipped", max_skipped, 0, 1)
     total = kept + len(skipped)
     if not total:
         raise ValueError(f"{path}: a header but no rows below it")
     if not kept or len(skipped) > max_skipped * total:
         shown = "; ".join(f"line {line}: {reason}" for line, reason in skipped[:5])
+        advice = ""
+        if any("not 0 or 1" in reason for _, reason in skipped):
+            advice = (
+                "; name the labels that mean duplicate by positive= (--positive), or the smallest "
+                "grade by threshold_label= (--threshold-label)"
+            )
+        elif any(reason.startswith("malformed") for _, reason in skipped):
+            advice = "; see quoting= and escape= (--quoting, --escape)"
         raise ValueError(
             f"{path}: {len(skipped)} of {total} rows cannot be used, more than the share "
-            f"max_skipped={max_skipped:g}: {shown}{'; ...' if len(skipped) > 5 else ''}"
+            f"max_skipped={max_skipped:g}: {shown}{'; ...' if len(skipped) > 5 else ''}{advice}"
         )

@@ -31,7 +31,8 @@ class BatchStream:
     With `others`, pairs labelled 0, each batch goes on with `others_per_batch` of them, in group
     -1, and has a fifth part, labels int32: 1, 0, and -1 for padding. All of them come in random
     order before one comes again. There are as many in a batch as let each come about
-    `OTHERS_PER_EPOCH` times in an epoch of the duplicates, but not more than duplicates.
+    `OTHERS_PER_EPOCH` times in an epoch of the duplicates, but at most half as many as duplicates:
+    more take more time than they teach.
 
     Args:
         ids1, ids2: word ids of each pair's questions, sequences of n integer arrays.
@@ -93,7 +94,7 @@ class BatchStream:
         if others is not None:
             self._others = _cut_sides(("others[0]", others[0]), ("others[1]", others[1]), max_words)
         n_others, n_batches = len(self._others[0]), -(-n // batch_size)
-        wanted = min(-(-OTHERS_PER_EPOCH * n_others // n_batches), n_others, batch_size)
+        wanted = min(-(-OTHERS_PER_EPOCH * n_others // n_batches), n_others, batch_size // 2)
         self.others_per_batch = -(-wanted // multiple) * multiple
         self._others_given = 0
         self._order = -1, np.empty(0, np.int64)  # a turn of the others, and their order in it

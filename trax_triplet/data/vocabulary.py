@@ -62,6 +62,19 @@ class _Ids(dict[str, int]):
         )
 
 
+class _OwnIds(dict[str, int]):
+    """Ids of unknown words, which a look-up adds; those of known words are passed on."""
+
+    def __init__(self, known: _Ids, first: int):
+        super().__init__()
+        self._known, self._first = known, first
+
+    def __missing__(self, word: str) -> int:
+        if word in self._known:
+            return self._known[word]
+        return self.setdefault(word, self._first + len(self))
+
+
 class Vocabulary:
     """The ids of the words of a set of questions; immutable.
 
@@ -255,6 +268,24 @@ class Vocabulary:
         distinct = dict.fromkeys(texts)
         flat, ends = _cut_all(distinct, tokenizer_named(self._tokenizer), self._ids)
         return _rows(texts, distinct, flat, ends)
+
+    def encode_apart(self, questions: Iterable[str]) -> tuple[list[np.ndarray], list[str]]:
+        """`encode_all`, with an id of its own for each unknown word. Raises as `build` does.
+
+        Returns:
+            The rows of ids, and the distinct unknown words in order of appearance: the first has
+            the id `len(self)`, the second the next one.
+
+        Example:
+            >>> ids, words = Vocabulary(["why"]).encode_apart(["why not", "not now"])
+            >>> [row.tolist() for row in ids], words
+            ([[2, 3], [3, 4]], ['not', 'now'])
+        """
+        texts = check.strings("questions", questions)
+        distinct = dict.fromkeys(texts)
+        ids = _OwnIds(self._ids, len(self))
+        flat, ends = _cut_all(distinct, tokenizer_named(self._tokenizer), ids)
+        return _rows(texts, distinct, flat, ends), [*ids]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the vocabulary as UTF-8 text: one header line, then one word a line in id order.

@@ -17,6 +17,7 @@ from trax_triplet import _files as files
 from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
+from trax_triplet.model.spelling import LENGTH, TABLE, compose
 from trax_triplet.model.walk import POOLINGS, Walk
 from trax_triplet.storage import folders as storage
 
@@ -36,7 +37,8 @@ class TrainedModel:
     Args:
         model: a `Siamese` layer with its weights, of which a copy is taken; or these weights, a
             dict of 'embedding' (vocab_size, d), 'lstm/kernel' (2 d, 4 d) and 'lstm/bias' (4 d,),
-            float32, as `model.get_weights` gives them.
+            float32, as `model.get_weights` gives them, and maybe the two arrays of
+            `model.spelling`, by which words that the vocabulary lacks get embeddings.
         vocabulary: the `Vocabulary` that turns questions into its ids.
         settings: dict: 'pooling', 'threshold' and 'threshold_source' (None where none was chosen),
             'training'. Of a layer the pooling is known.
@@ -81,7 +83,8 @@ class TrainedModel:
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
-        """The weights by name, read-only float32 arrays, as in `model.get_weights`."""
+        """The weights by name, read-only float32 arrays: as from `model.get_weights`, and where
+        unknown words are embedded by their spelling, also the two arrays of `model.spelling`."""
         return dict(self._weights)
 
     @property
@@ -103,14 +106,15 @@ class TrainedModel:
     def model(self) -> tl.Layer:
         """The `Siamese` layer, in mode 'eval', with these weights; loads Trax.
 
-        It is a copy: training it further changes no answer of this `TrainedModel`.
+        It is a copy: training it further changes no answer of this `TrainedModel`. It takes the
+        ids of `vocabulary`, in which unknown words share some: it knows nothing of their spelling.
         """
         from trax_triplet.model.siamese import Siamese
         from trax_triplet.model.weights import set_weights
 
         vocab_size, d_model = self._weights["embedding"].shape
         layer = Siamese(vocab_size, d_model, "eval", pooling=self._pooling)
-        return set_weights(layer, self._weights)
+        return set_weights(layer, {name: self._weights[name] for name in _shapes(1, 1)})
 
     def __repr__(self) -> str:
         vocab_size, d_model = self._weights["embedding"].shape
@@ -142,8 +146,16 @@ class TrainedModel:
         texts = _texts("questions", questions)
         places: dict[str, int] = {}  # equal questions are computed once
         which = [places.setdefault(text, len(places)) for text in texts]
-        vectors = self._walk(self._vocabulary.encode_all([*places]))
+        vectors = self._vectors([*places])
         return vectors if len(places) == len(texts) else vectors[np.array(which, np.int64)]
+
+    def _vectors(self, texts: list[str]) -> np.ndarray:
+        if TABLE not in self._weights:
+            return self._walk(self._vocabulary.encode_all(texts))
+        rows, words = self._vocabulary.encode_apart(texts)
+        shared = np.array([self._vocabulary[word] for word in words], np.int64)
+        embeddings = self._weights["embedding"][shared] + compose(words, self._weights)
+        return self._walk(rows, more=embeddings)
 
     def similarity(self, questions1: Iterable[str], questions2: Iterable[str]) -> np.ndarray:
         """Cosine similarity of each pair of questions.
@@ -225,10 +237,10 @@ def _weights_and_pooling(
 def _checked(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
     arrays = {name: np.asarray(array) for name, array in weights.items()}
     found = {name: array.shape for name, array in arrays.items()}
-    embedding = found.get("embedding", ())
-    if len(embedding) != 2 or found != _shapes(*embedding):
+    if not _fit(found):
         expected = (
-            "weights of the shapes embedding (V, d), lstm/kernel (2 d, 4 d), lstm/bias (4 d,)"
+            "weights of the shapes embedding (V, d), lstm/kernel (2 d, 4 d), lstm/bias (4 d,), "
+            f"and either both or none of {TABLE} (rows, d) and {LENGTH} (1,)"
         )
         raise check.wrong_value("model", expected, found)
     for name, array in arrays.items():
@@ -243,6 +255,19 @@ def _shapes(vocab_size: int, d_model: int) -> dict[str, tuple[int, ...]]:
         "lstm/kernel": (2 * d_model, 4 * d_model),
         "lstm/bias": (4 * d_model,),
     }
+
+
+def _fit(found: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether these are the shapes of a model's weights, with or without those of spelling."""
+    shapes = dict(found)
+    embedding, table, length = (shapes.get(name) for name in ("embedding", TABLE, LENGTH))
+    if embedding is None or len(embedding) != 2:
+        return False
+    if table is not None and length == (1,) and len(table) == 2 and table[1] == embedding[1]:
+        if not table[0]:
+            return False
+        del shapes[TABLE], shapes[LENGTH]
+    return shapes == _shapes(*embedding)
 
 
 def _kept(array: np.ndarray) -> np.ndarray:
@@ -339,7 +364,7 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
     _check_settings(folder, settings)
     vocab_size, d_model = settings["vocab_size"], settings["d_model"]
     shapes, expected = {name: w.shape for name, w in weights.items()}, _shapes(vocab_size, d_model)
-    if shapes != expected:
+    if not _fit(shapes) or shapes["embedding"] != expected["embedding"]:
         raise storage.invalid(
             folder, f"the weights should be {expected}, but {WEIGHTS} holds {shapes}"
         )

@@ -101,7 +101,8 @@ def blockwise_losses(
         [0.5, 0.5, 0.5]
     """
     if groups is not None and not any(isinstance(ids, jax.Array) for ids in groups):
-        groups = tuple(check.small_ids(*map(np.asarray, groups)))  # JAX would cut them to int32
+        first, second = check.small_ids(*map(np.asarray, groups))  # JAX would cut them to int32
+        groups = first, second
     v1, v2, groups = jax.tree_util.tree_map(
         jnp.asarray, (v1, v2, None if groups is None else tuple(groups))
     )

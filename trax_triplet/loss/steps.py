@@ -327,12 +327,14 @@ def group_ids(groups: Groups, batch: int | None) -> Groups:
         return jnp.asarray(columns[0], "int32"), jnp.asarray(columns[1], "int32")
     if names.issubset(_INT64) and _has_int64():
         return jnp.asarray(columns[0], "int64"), jnp.asarray(columns[1], "int64")
-    values = [concrete(ids) for ids in columns]
+    values = []
     for side, ids in enumerate(columns):
+        known = concrete(ids)
         # Replicas would number theirs each in its own way.
-        if values[side] is None or tf_replicas.n_replicas() > 1:
+        if known is None or tf_replicas.n_replicas() > 1:
             advice = "number them from 0 on before, as np.unique(ids, return_inverse=True) does"
             raise check.wrong_type(f"groups[{side}]", "int32 where it is traced", ids, advice)
+        values.append(known)
     first, second = check.small_ids(*values)
     return jnp.asarray(first), jnp.asarray(second)
 

@@ -56,12 +56,16 @@ class Walk:
         self._into, self._onward = np.split(weights["lstm/kernel"] * half, [d])
         self._bias = weights["lstm/bias"] * half
 
-    def __call__(self, rows: Sequence[np.ndarray], size: int = ROWS) -> np.ndarray:
+    def __call__(
+        self, rows: Sequence[np.ndarray], size: int = ROWS, *, more: np.ndarray | None = None
+    ) -> np.ndarray:
         """Computes every row, equal ones too.
 
         Args:
             rows: integer arrays (words,), ids that the model has; may be empty arrays.
             size: rows that are walked together.
+            more: float32 (m, d), the embeddings of the ids that follow on the model's, for this
+                call.
 
         Returns:
             float32 array (n, d_model); without words the zero vector.
@@ -74,12 +78,14 @@ class Walk:
         vectors = np.zeros((len(rows), self._embedding.shape[1]), np.float32)
 
         def walk(part: np.ndarray) -> None:
-            vectors[part] = self._part([rows[i] for i in part], lengths[part])
+            vectors[part] = self._part([rows[i] for i in part], lengths[part], more)
 
         _in_threads(walk, [order[i : i + size] for i in range(0, len(order), size)])
         return vectors
 
-    def _part(self, rows: list[np.ndarray], lengths: np.ndarray) -> np.ndarray:
+    def _part(
+        self, rows: list[np.ndarray], lengths: np.ndarray, more: np.ndarray | None
+    ) -> np.ndarray:
         """Unit vectors of some rows, the longest first, none of them empty."""
         step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         # Word after word as they are read: stable, so that rows keep their order within a step.
@@ -91,12 +97,20 @@ class Walk:
                 read = int(counts[first:last].sum())
                 distinct, places = np.unique(words[:read], return_inverse=True)
                 words = words[read:]
-                table = self._embedding[distinct] @ self._into
+                table = self._embedded(distinct, more) @ self._into
                 table += self._bias
                 for count in counts[first:last].tolist():
                     states.step(table, places[:count])
                     places = places[count:]
             return _unit_rows(states.pooled(lengths))
+
+    def _embedded(self, ids: np.ndarray, more: np.ndarray | None) -> np.ndarray:
+        """The embeddings of ascending ids."""
+        n = len(self._embedding)
+        known = np.searchsorted(ids, n)
+        if more is None or known == len(ids):
+            return self._embedding[ids]
+        return np.concatenate([self._embedding[ids[:known]], more[ids[known:] - n]])
 
 
 class _States:

@@ -30,6 +30,7 @@ class Examples:
 
     Attributes:
         vocabulary: `Vocabulary` of the questions of `pairs`.
+        word_counts: int (words,), how often each word of the vocabulary comes in them.
         ids1, ids2: word ids of the first and of the second questions of the duplicates.
         others1, others2: likewise of the pairs labelled 0 that are trained on.
         validation: `Pairs` with both labels.
@@ -70,6 +71,8 @@ class Examples:
             min_count=settings.min_count,
             buckets=settings.buckets,
         )
+        every = np.bincount(np.concatenate(ids), minlength=len(self.vocabulary))
+        self.word_counts = every[PAD_ID + 1 :][: len(self.vocabulary.words)]
         ids_of = dict(zip(questions, ids, strict=True))
         self.ids1, self.ids2, self.others1, self.others2 = (
             [ids_of[question] for question in side]

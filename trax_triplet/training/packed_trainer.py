@@ -163,9 +163,9 @@ def ranking_weight(settings: TrainSettings, others_per_batch: int) -> float:
 
     Example:
         >>> ranking_weight(TrainSettings(batch_size=256, labelled_weight=2), others_per_batch=64)
-        0.5
+        1.0
     """
-    return settings.labelled_weight * min(others_per_batch / settings.batch_size, 1.0)
+    return settings.labelled_weight * min(2 * others_per_batch / settings.batch_size, 1.0)
 
 
 class PackedTrainer(optimizers.Trainer):

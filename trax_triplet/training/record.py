@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from trax_triplet import _files as files
-from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.inference.trained_model import TrainedModel
 from trax_triplet.storage import folders as storage
 from trax_triplet.training.settings import TrainSettings
@@ -43,9 +42,7 @@ class Record:
         self.history.append(row)
         return row["validation_auc"] > best
 
-    def save_model(
-        self, model: Any, vocabulary: Vocabulary, threshold: float, threshold_source: str
-    ) -> None:
+    def save_model(self, trained: TrainedModel, threshold: float, threshold_source: str) -> None:
         """Writes the model folder, with the threshold and how it came about."""
         settings = {
             "pooling": self._settings["pooling"],
@@ -53,7 +50,7 @@ class Record:
             "threshold_source": threshold_source,
             "training": {**self._settings, **self.history[-1]},
         }
-        TrainedModel(model, vocabulary, settings).save(self.model_folder)
+        TrainedModel(trained.weights, trained.vocabulary, settings).save(self.model_folder)
 
     def save_checkpoint(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         """Writes what a run needs to go on from this step, and the history."""

@@ -28,6 +28,7 @@ from trax_triplet.distributed import processes
 from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese
+from trax_triplet.model.spelling import Spelling
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.loop import make_loop
@@ -194,6 +195,11 @@ class _Run:
             set_weights(model, {**weights, "embedding": start})
         self._eval_model = set_weights(_siamese("eval", settings, examples), get_weights(model))
         self._encode = Encoder(self._eval_model)
+        self._spelling = (
+            Spelling(examples.vocabulary.words, examples.word_counts, settings.spelling)
+            if settings.spelling
+            else None
+        )
         self._stream = examples.stream(
             vectors=lambda: self._vectors(examples.ids1),
             multiple=fastmath.global_device_count(),
@@ -213,6 +219,15 @@ class _Run:
         self._eval_model.weights = self.loop.model.weights
         # Batches of similar pairs must be the same in all processes.
         return processes.broadcast_from_first(self._encode(ids))
+
+    def _trained(self) -> TrainedModel:
+        """The model as it is now, as it would answer."""
+        weights = get_weights(self.loop.model)
+        return TrainedModel(
+            self._spelling(weights) if self._spelling else weights,
+            self._examples.vocabulary,
+            {"pooling": self._settings.pooling},
+        )
 
     def resume(self) -> None:
         """Goes on from the checkpoint of an earlier call, if there is one."""
@@ -259,7 +274,11 @@ class _Run:
     def _evaluate(self, pairs_per_second: float, checkpoint: bool = True) -> None:
         losses = self.loop.take_losses()
         self._check_finite(losses, self._stream.take_rows())
-        first, second = np.split(vectors := self._vectors(self._examples.validation_ids), 2)
+        trained, validation = self._trained(), self._examples.validation
+        vectors = processes.broadcast_from_first(
+            trained.embed([*validation.question1, *validation.question2])
+        )
+        first, second = np.split(vectors, 2)
         scores = np.einsum("nd,nd->n", first, second)
         labels = self._examples.validation_labels
         row = {
@@ -279,16 +298,9 @@ class _Run:
         self._warn(row)
         if processes.is_first_process():
             if is_best:
-                self._record.save_model(
-                    self._eval_model,
-                    self._examples.vocabulary,
-                    *choose_threshold(
-                        vectors,
-                        self._examples.validation,
-                        self._examples.n_drawn,
-                        self._settings.seed,
-                    ),
-                )
+                n_drawn, seed = self._examples.n_drawn, self._settings.seed
+                chosen = choose_threshold(vectors, validation, n_drawn, seed)
+                self._record.save_model(trained, *chosen)
             if checkpoint:
                 stream = {f"stream/{k}": v for k, v in self._stream.state().items()}
                 self._record.save_checkpoint(self.loop.step, {**self.loop.arrays(), **stream})

@@ -118,6 +118,13 @@ class TrainSettings:
     buckets: int = _setting(
         256, "number of ids that tell unknown words apart; with 0 all share one id", minimum=0
     )
+    spelling: int = _setting(
+        8192,
+        "rows of the table that gives words never seen an embedding by their spelling; with 0 they "
+        "have only that of their bucket",
+        before=0,
+        minimum=0,
+    )
     evaluate_every: int = _setting(100, "steps between evaluations", minimum=1)
     seed: int = _setting(
         0, "seed of the initial weights, the batches, and all that is drawn at random", minimum=0
@@ -195,6 +202,7 @@ class TrainOptions(TypedDict, total=False):
     tokenizer: Literal["words", "course"]
     min_count: int
     buckets: int
+    spelling: int
     evaluate_every: int
     seed: int
 

@@ -1,0 +1,248 @@
+"""Files as people have them: the forms of public sets of pairs, made here; encodings and labels."""
+
+import codecs
+import csv
+import io
+
+import pytest
+
+from trax_triplet.data.reader import read_pairs
+
+MRPC = {"question1": "#1 String", "question2": "#2 String", "label": "Quality"}
+PAWS = {"question1": "sentence1", "question2": "sentence2", "label": "label"}
+
+
+def write(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def pairs_of(pairs):
+    return list(zip(pairs.question1, pairs.question2, pairs.is_duplicate.tolist()))
+
+
+def tabs(*rows, end="\n"):
+    return "".join("\t".join(map(str, row)) + end for row in rows)
+
+
+# --- quotes
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [("Rain fell .", '" It rained .'), ("Dogs bark .", 'Cats , he said , meow . "')],
+        [('" Yes , " he said .', 'He said " yes " .'), ('"', "One mark"), ('""', "Two")],
+        [('"All of it is quoted"', "This is not"), ("This", '"is"')],
+        [("'Single", "quotes'"), ("`Back", "ticks`"), ("\\", "a\\b")],
+        [('5" pipe', '6" pipe'), ('"5 pipes', '6" pipes"')],
+    ],
+)
+def test_a_file_that_does_not_quote_is_taken_as_it_stands(tmp_path, texts, end):
+    rows = [(i % 2, 10 + i, 20 + i, first, second) for i, (first, second) in enumerate(texts)]
+    header = ("Quality", "#1 ID", "#2 ID", "#1 String", "#2 String")
+    path = write(tmp_path / "msr.tsv", "\ufeff" + tabs(header, *rows, end=end))
+    pairs = read_pairs(path, **MRPC)
+    assert pairs_of(pairs) == [(first, second, label) for label, _, _, first, second in rows]
+    assert pairs.lines.tolist() == list(range(2, len(rows) + 2)) and not pairs.skipped
+
+
+def test_a_text_over_several_lines_that_is_not_quoted_is_told_line_by_line(tmp_path):
+    header = ("id", "qid1", "qid2", "question1", "question2", "is_duplicate")
+    good = [(i, 2 * i, 2 * i + 1, f"Who is {i}?", f"What is {i}?", i % 2) for i in range(2, 5)]
+    text = tabs(header, *good) + '5\t10\t11\tDid "Troy exist?\nI wonder\t"\nWhy?\t1\n'
+    pairs = read_pairs(write(tmp_path / "q.tsv", text), max_skipped=1)
+    assert len(pairs) == 3 and [line for line, _ in pairs.skipped] == [5, 6, 7]
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC])
+@pytest.mark.parametrize("separator", ["\t", ","])
+def test_a_file_that_quotes_is_unquoted(tmp_path, quoting, separator):
+    rows = [('He said "no"', 'So "did" I', 1), ('"', "two\nlines", 0), ('""', 'a "b" c', 1)]
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=separator, quoting=quoting)
+    writer.writerows([("question1", "question2", "is_duplicate"), *rows])
+    assert pairs_of(read_pairs(write(tmp_path / "q.tsv", file.getvalue()))) == rows
+
+
+def test_quoting_by_hand(tmp_path):
+    path = write(
+        tmp_path / "q.tsv", tabs(("question1", "question2", "is_duplicate"), ('"a"', "b", 1))
+    )
+    pairs = read_pairs(path)
+    assert pairs.question1 == ('"a"',) and "1 fields stand in quotes" in pairs.notes[0]
+    assert read_pairs(path, quoting="csv").question1 == ("a",)
+    path = write(tmp_path / "q.csv", 'question1,question2,is_duplicate\n"a,b",1\n"c,"d",1\n')
+    assert pairs_of(read_pairs(path, quoting="none")) == [('"a', 'b"', 1), ('"c', '"d"', 1)]
+    with pytest.raises(
+        ValueError, match=r"malformed.*quoting= and escape= \(--quoting, --escape\)"
+    ):
+        read_pairs(path)
+
+
+@pytest.mark.parametrize("quoting", ["auto", "csv"])
+def test_quotes_behind_backslashes(tmp_path, quoting):
+    text = 'question1,question2,is_duplicate\n"A \\"b\\", \\\\c","d",1\n'
+    path = write(tmp_path / "q.csv", text)
+    with pytest.raises(ValueError, match="malformed.*escape="):
+        read_pairs(path)
+    assert read_pairs(path, escape="\\", quoting=quoting).question1 == ('A "b", \\c',)
+
+
+def test_rows_that_a_quote_swallowed_are_told(tmp_path):
+    text = "id,question1,question2,is_duplicate\n"
+    text += '1,Why?,"How\n2,Who?,What,0\n3,When?,Where?",1\n4,Yes?,No?,0\n'
+    path = write(tmp_path / "q.csv", text)
+    pairs = read_pairs(path, max_skipped=0.5)
+    assert pairs_of(pairs) == [("Yes?", "No?", 0)]
+    assert (
+        pairs.skipped[0][0] == 2
+        and "looks like another row, '2,Who?,What,0'" in pairs.skipped[0][1]
+    )
+    assert len(read_pairs(path, quoting="csv")) == 2
+
+
+def test_prose_over_several_lines_is_no_swallowed_row(tmp_path):
+    path = write(tmp_path / "q.csv", 'question1,question2,is_duplicate\n"Well,\nyes, no, 3",b,1\n')
+    assert read_pairs(path).question1 == ("Well,\nyes, no, 3",)
+
+
+# --- bytes literals
+
+
+def test_bytes_literals_are_unwrapped(tmp_path):
+    texts = ["What's up?", "Où?", 'He said "no"', "Can a\tbad person\\ change?", "日本"]
+    rows = [(i, repr(t.encode()), repr(t.upper().encode()), 1) for i, t in enumerate(texts)]
+    path = write(tmp_path / "paws.tsv", tabs(("id", "sentence1", "sentence2", "label"), *rows))
+    pairs = read_pairs(path, **PAWS)
+    assert pairs_of(pairs) == [(text, text.upper(), 1) for text in texts]
+    assert "unwrapped" in pairs.notes[-1]
+
+
+@pytest.mark.parametrize("other", ["b'unfinished", "b'\\xff'", "b'''", "bytes", "b'a' + b'b'"])
+def test_texts_that_are_no_bytes_literals_stay(tmp_path, other):
+    rows = [(0, "b'one'", "b'two'", 1), (1, other, "b'three'", 0)]
+    path = write(tmp_path / "paws.tsv", tabs(("id", "sentence1", "sentence2", "label"), *rows))
+    pairs = read_pairs(path, **PAWS)
+    assert pairs.question1 == ("b'one'", other) and "left as they are" in pairs.notes[-1]
+
+
+# --- encodings
+
+TEXT = "id,question1,question2,is_duplicate\r\n1,Où est la gare ?,Wo ist der Bäcker?,1\r\n"
+WIDE = "id,question1,question2,is_duplicate\n" + "1,駅はどこですか,パン屋はどこですか,1\n" * 50
+
+
+@pytest.mark.parametrize("text", [TEXT, WIDE])
+@pytest.mark.parametrize("mark", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_unicode_in_any_form(tmp_path, text, mark, encoding):
+    expected = read_pairs(write(tmp_path / "q.csv", text))
+    path = write(tmp_path / "q.csv", "\ufeff" * mark + text, encoding)
+    pairs = read_pairs(path)
+    assert pairs_of(pairs) == pairs_of(expected) and expected.notes == ()
+    assert pairs.notes == (() if encoding == "utf-8" else (f"read as {encoding}",))
+    assert pairs_of(read_pairs(path, encoding=encoding)) == pairs_of(expected)
+
+
+@pytest.mark.parametrize(
+    "text, encoding", [(TEXT, "cp1252"), (TEXT, "latin-1"), (WIDE, "cp932"), (WIDE, "euc-jp")]
+)
+def test_other_encodings_by_name(tmp_path, text, encoding):
+    path = write(tmp_path / "q.csv", text, encoding)
+    with pytest.raises(ValueError, match=r"q.csv, line 2: .* is not UTF-8.*--encoding"):
+        read_pairs(path)
+    expected = read_pairs(write(tmp_path / "u.csv", text))
+    assert pairs_of(read_pairs(path, encoding=encoding)) == pairs_of(expected)
+
+
+def test_a_wrong_encoding_is_told(tmp_path):
+    path = write(tmp_path / "q.csv", WIDE, "cp932")
+    with pytest.raises(ValueError, match="not ASCII.*cp932"):
+        read_pairs(path, encoding="ascii")
+    for name in ("klingon", "base64", "rot13"):
+        with pytest.raises(ValueError, match="encoding must be the name of an encoding of text"):
+            read_pairs(path, encoding=name)
+    write(path, TEXT, "utf-16-le")
+    path.write_bytes(path.read_bytes()[:-1])  # truncated
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        read_pairs(path)
+    path.write_bytes(codecs.BOM_UTF16_LE + path.read_bytes())
+    with pytest.raises(ValueError, match="is not UTF-16-LE"):
+        read_pairs(path)
+
+
+# --- labels
+
+
+@pytest.mark.parametrize(
+    "yes, no",
+    [("1", "0"), ("1.0", "0.0"), ("1.00", "0."), ("TRUE", "FALSE"), ("True", "False"), ("t", "f")]
+    + [("yes", "No"), ("Y", "n"), ("dup", "not duplicate"), ("duplicate", "non-duplicate")],
+)
+def test_labels_as_people_write_them(tmp_path, yes, no):
+    text = f"question1,question2,is_duplicate\na,b,{yes}\nc,d, {no} \n"
+    pairs = read_pairs(write(tmp_path / "q.csv", text))
+    assert pairs.is_duplicate.tolist() == [1, 0]
+    told = [] if (yes, no) in (("1", "0"), ("1.0", "0.0")) else [yes, no]
+    assert all(f"{label!r} (1 row)" in pairs.notes[0] for label in told)
+    assert bool(pairs.notes) == bool(told)
+
+
+def test_labels_named_by_hand(tmp_path):
+    text = "question1,question2,class\na,b,same\nc,d,near\ne,f,far\ng,h,\n"
+    path = write(tmp_path / "q.csv", text)
+    with pytest.raises(ValueError, match=r"'same', not 0 or 1.*--positive.*--threshold-label"):
+        read_pairs(path, label="class")
+    pairs = read_pairs(path, label="class", positive=["same", "near"], max_skipped=0.3)
+    assert pairs.is_duplicate.tolist() == [1, 1, 0] and pairs.skipped[0][0] == 5
+    assert pairs.notes == ("labels: 'same' (1 row) is 1, 'near' (1 row) is 1, 'far' (1 row) is 0",)
+
+
+def test_grades(tmp_path):
+    grades = ("0", "2.5", "4", "5.000", "-1", "4e0")
+    rows = "".join(f"a{i},b{i},{grade}\n" for i, grade in enumerate(grades))
+    path = write(tmp_path / "q.csv", f"question1,question2,score\n{rows}")
+    pairs = read_pairs(path, label="score", threshold_label=4)
+    assert pairs.is_duplicate.tolist() == [0, 0, 1, 1, 0, 1]
+    assert pairs.notes == ("labels: 3 of 6 are at least 4, and count as 1",)
+    write(path, f"question1,question2,score\n{rows}a,b,high\na,b,nan\na,b,inf\n")
+    pairs = read_pairs(path, label="score", threshold_label=4, max_skipped=0.5)
+    assert [line for line, _ in pairs.skipped] == [8, 9, 10]
+
+
+def test_duplicates_only_and_triplets(tmp_path):
+    path = write(tmp_path / "q.csv", "question1,question2\na,b\nc,d\n")
+    with pytest.raises(ValueError, match="is_duplicate.*duplicates_only=True, --duplicates-only"):
+        read_pairs(path)
+    assert read_pairs(path, duplicates_only=True).is_duplicate.tolist() == [1, 1]
+    path = write(tmp_path / "t.csv", "anchor,positive,negative\na,b,c\nd,e,f\ng,h,\n")
+    names = {"question1": "anchor", "question2": "positive", "negative": "negative"}
+    pairs = read_pairs(path, **names, max_skipped=0.4)
+    assert pairs_of(pairs) == [("a", "b", 1), ("a", "c", 0), ("d", "e", 1), ("d", "f", 0)]
+    assert pairs.lines.tolist() == [2, 2, 3, 3] and pairs.skipped == ((4, "negative is blank"),)
+
+
+@pytest.mark.parametrize(
+    "options, error, phrase",
+    [
+        ({"quoting": "some"}, ValueError, "quoting must be one of 'auto', 'csv', 'none'"),
+        ({"quoting": None}, TypeError, "quoting"),
+        ({"escape": "ab"}, ValueError, "escape must be one character"),
+        ({"escape": ","}, ValueError, "escape must be one character"),
+        ({"escape": 5}, TypeError, "escape must be one character"),
+        ({"encoding": 5}, TypeError, "encoding must be"),
+        ({"positive": "yes"}, TypeError, "positive must be a list"),
+        ({"positive": []}, ValueError, "positive must be"),
+        ({"threshold_label": "4"}, TypeError, "threshold_label must be"),
+        ({"duplicates_only": "yes"}, TypeError, "duplicates_only must be"),
+        ({"negative": 3}, TypeError, "negative must be"),
+        ({"positive": ["1"], "threshold_label": 2}, ValueError, "exclude each other"),
+        ({"duplicates_only": True, "negative": "is_duplicate"}, ValueError, "exclude each other"),
+    ],
+)
+def test_wrong_options(tmp_path, options, error, phrase):
+    path = write(tmp_path / "q.csv", "question1,question2,is_duplicate\na,b,1\n")
+    with pytest.raises(error, match=phrase):
+        read_pairs(path, **options)

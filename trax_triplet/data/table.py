@@ -1,0 +1,303 @@
+"""From a file to a table of texts: its encoding, its separator, and what its quotes mean."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from trax_triplet import _validation as check
+from trax_triplet._files import gunzip, read_bytes
+
+__all__ = ["QUOTINGS", "Row", "Table", "read_table"]
+
+SEPARATORS = ",;\t"
+QUOTINGS = ("auto", "csv", "none")
+_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_OLD_ENCODINGS = ("cp1252", "cp932", "gb18030", "big5", "euc-kr", "cp1251", "cp1250", "latin-1")
+_QUOTED = re.compile('"(?:[^"]|"")*"')
+_ADVICE = (
+    "if quotes are part of the text: quoting='none'; if backslashes stand before them: "
+    "escape='\\\\' (on the command line --quoting none, --escape '\\')"
+)
+
+
+class Row(NamedTuple):
+    """A row of a file that is not blank."""
+
+    line: int  # that it starts on; the header is line 1
+    fields: list[str]
+    reason: str  # why it cannot be used, or ''
+
+
+class Table(NamedTuple):
+    """What a file holds."""
+
+    header: list[str]
+    rows: list[Row]
+    notes: list[str]  # how it was read, where that is not plain
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    has_columns: Callable[[list[str]], bool],
+    *,
+    encoding: str | None,
+    quoting: str,
+    escape: str | None,
+    max_bytes: int,
+) -> Table:
+    """Reads a table of texts with a header line; `read_pairs` says what its options mean.
+
+    Args:
+        path: the file, maybe gzipped.
+        has_columns: whether a header is the right one; it decides the separator.
+        encoding, quoting, escape, max_bytes: as in `read_pairs`.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: there is no such file.
+        TypeError, ValueError: as `read_pairs`.
+
+    Example:
+        >>> import tempfile
+        >>> options = {"encoding": None, "quoting": "auto", "escape": None, "max_bytes": 100}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/t.tsv", "w") as file:
+        ...         _ = file.write('a\\tb\\n"Yes," he said.\\t"\\n')
+        ...     read_table(f"{folder}/t.tsv", lambda header: "b" in header, **options).rows
+        [Row(line=2, fields=['"Yes," he said.', '"'], reason='')]
+    """
+    check.one_of("quoting", quoting, QUOTINGS)
+    if escape is not None and (
+        not isinstance(escape, str) or len(escape) != 1 or escape in '"\r\n' + SEPARATORS
+    ):
+        error = check.wrong_value if isinstance(escape, str) else check.wrong_type
+        raise error("escape", "one character such as '\\\\', or None", escape)
+    text, notes = _text(path, encoding, max_bytes)
+    lines = io.StringIO(text, newline="")
+    first = next(lines, "")
+    header, separator = _header(first, has_columns, quoting, escape, path)
+    if quoting == "auto" and separator == "\t" and escape is None:
+        rows, found = _tabs(text, header, separator)
+        return Table(header, rows, notes + found)
+    rows = list(_rows(lines, separator, quoting != "none", escape, path))
+    if quoting == "auto":
+        rows = [_checked(row, len(header), separator) for row in rows]
+    return Table(header, rows, notes)
+
+
+# --- bytes to text
+
+
+def _text(path: str | os.PathLike[str], encoding: str | None, max_bytes: int) -> tuple[str, list]:
+    data = read_bytes(path, max_bytes)
+    if data.startswith(b"\x1f\x8b"):
+        data = gunzip(data, max_bytes, path)
+    name = _checked_encoding(encoding) or _encoding(data)
+    try:
+        text = data.decode(name).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ValueError(_not_decoded(data, name, error, path)) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(
+            f"{path}, line {line}: a NUL character; expected a text file. If its encoding is not "
+            f"{name}, name it by encoding= (--encoding), such as utf-16-le"
+        )
+    return text, [] if name == "utf-8" else [f"read as {name}"]
+
+
+def _checked_encoding(encoding: str | None) -> str | None:
+    if encoding is None:
+        return None
+    expected = "the name of an encoding of text, such as 'cp1252', or None"
+    if not isinstance(encoding, str):
+        raise check.wrong_type("encoding", expected, encoding)
+    try:
+        "".encode(encoding)
+    except (LookupError, ValueError):  # unknown, or of something else than text
+        raise check.wrong_value("encoding", expected, encoding) from None
+    return encoding
+
+
+def _encoding(data: bytes) -> str:
+    """UTF-8, unless a byte order mark or NUL bytes tell that it is UTF-16 or UTF-32."""
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return name
+    if b"\0" not in data[:4096]:
+        return "utf-8"
+    found = []
+    for name in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
+        try:
+            start = data[:4096].decode(name, "strict" if len(data) <= 4096 else "ignore")
+            data.decode(name)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in start:
+            # In the wrong order of bytes, letters and line ends are something else.
+            n_ascii = sum(character < "\x80" for character in start)
+            found.append((n_ascii / len(start), name))
+    share, name = max(found, default=(0, "utf-8"))
+    return name if share > 0.1 else "utf-8"
+
+
+def _not_decoded(data: bytes, name: str, error: UnicodeDecodeError, path: object) -> str:
+    others = []
+    for other in _OLD_ENCODINGS:
+        try:
+            data.decode(other)
+            others.append(other)
+        except UnicodeDecodeError:
+            pass
+    line = data.count(b"\n", 0, error.start) + 1
+    return (
+        f"{path}, line {line}: byte {error.start} of the file is not {name.upper()}; save it as "
+        "'CSV UTF-8', or name its encoding by encoding= (on the command line --encoding). It could "
+        f"be {' or '.join(others)}: look at what you get"
+    )
+
+
+# --- text to rows
+
+
+def _header(
+    line: str,
+    has_columns: Callable[[list[str]], bool],
+    quoting: str,
+    escape: str | None,
+    path: object,
+) -> tuple[list[str], str]:
+    """The columns' names, and the separator that gives the wanted ones."""
+    if not line.strip():
+        raise ValueError(
+            f"{path}: the first line must name the columns, but "
+            f"{'it is blank' if line else 'the file is empty'}"
+        )
+    headers, problem = [], None
+    for separator in SEPARATORS:
+        for quotes in {"auto": (True, False), "csv": (True,), "none": (False,)}[quoting]:
+            try:
+                header = next(_reader([line], separator, quotes, escape, strict=False))
+            except csv.Error as error:
+                problem = error
+                continue
+            if has_columns(header):
+                return header, separator
+            headers.append(header)
+    if not headers:
+        raise ValueError(
+            f"{path}: the first line must name the columns, but it cannot be read ({problem}); "
+            "expected a CSV file with a header line"
+        )
+    raise MissingColumns(max(headers, key=len))
+
+
+class MissingColumns(Exception):
+    """No separator gives the wanted columns; `args[0]` is the longest header found."""
+
+
+def _reader(
+    lines: Iterable[str], separator: str, quotes: bool, escape: str | None, strict: bool = True
+) -> Any:
+    # strict: without it a stray quote moves text into other columns without a word.
+    return csv.reader(
+        lines,
+        delimiter=separator,
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        escapechar=escape,
+        strict=strict,
+    )
+
+
+def _rows(
+    lines: Iterator[str], separator: str, quotes: bool, escape: str | None, path: object
+) -> Iterator[Row]:
+    """The rows below the header, which was read before."""
+    reader = _reader(lines, separator, quotes, escape)
+    while True:
+        line = reader.line_num + 2
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if reader.line_num + 1 > line:
+                raise ValueError(
+                    f"{path}, lines {line} to {reader.line_num + 1}: a quote is not closed, or "
+                    f"not doubled inside of text ({error}); {_ADVICE}"
+                ) from None
+            yield Row(line, [], f"malformed: {error}")
+        else:
+            if fields:
+                yield Row(line, fields, "")
+
+
+def _checked(row: Row, n_columns: int, separator: str) -> Row:
+    """The row, with a reason against it if one of its fields seems to have swallowed other rows."""
+    for field in row.fields:
+        if n_columns > 2 and len(lines := re.split("\r\n|\r|\n", field)) > 1:
+            for line in lines[1:]:
+                parts = re.split(f"{separator}(?! )", line)  # in prose a blank follows
+                if len(parts) == n_columns and any(part.strip().isdecimal() for part in parts):
+                    reason = (
+                        f"a quoted field holds what looks like another row, {line!r:.60}; "
+                        "if it is text: quoting='csv'; if the quote is: quoting='none'"
+                    )
+                    return row._replace(reason=reason)
+    return row
+
+
+def _tabs(text: str, header: list[str], separator: str) -> tuple[list[Row], list[str]]:
+    """The rows of a file that is separated by tabs: as it stands, unless it clearly quotes.
+
+    Such files mostly do not quote, and a quote in them is text.
+    """
+
+    def rows(quotes: bool) -> list[Row]:
+        lines = io.StringIO(text, newline="")
+        next(lines)
+        return list(_rows(lines, separator, quotes, None, ""))
+
+    literal = rows(False)
+    if '"' not in text:
+        return literal, []
+    try:
+        quoted = rows(True)
+    except ValueError:
+        return literal, []
+    if any(row.reason or any(map(_is_swallowed, row.fields)) for row in quoted):
+        return literal, []
+    fits = [sum(len(row.fields) == len(header) for row in some) for some in (literal, quoted)]
+    misfits = [len(some) - fit for some, fit in zip((literal, quoted), fits, strict=True)]
+    names = next(_reader([text.splitlines()[0]], separator, False, None))
+    if misfits[1] < misfits[0] or (misfits[0] == misfits[1] and _quotes(names, literal)):
+        return quoted, []
+    cells = (cell for row in literal for cell in row.fields)
+    n = sum(bool(_QUOTED.fullmatch(cell)) for cell in cells)
+    note = f"{n} fields stand in quotes, which are taken as text (quoting='csv' removes them)"
+    return literal, [note] if n else []
+
+
+def _is_swallowed(field: str) -> bool:
+    return "\t" in field and ("\n" in field or "\r" in field)
+
+
+def _quotes(header: list[str], rows: list[Row]) -> bool:
+    """Whether fields are quoted as a program does it: all of them, or those that must be."""
+    cells = [cell for row in rows for cell in row.fields if '"' in cell]
+    if not all(_QUOTED.fullmatch(cell) for cell in cells):
+        return False
+    return all(map(_QUOTED.fullmatch, header)) or (
+        bool(cells) and all('"' in cell[1:-1] for cell in cells)
+    )
