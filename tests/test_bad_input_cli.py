@@ -50,6 +50,7 @@ TRAIN, EVALUATE = (
     "train {at}/pairs.csv --output {at}/run",
     "evaluate {at}/pairs.csv --model {at}/model",
 )
+DUPLICATES = "duplicates {at}/pairs.csv --column question1 --model {at}/model --output {at}/x.csv"
 PREDICT = "predict --model {at}/model --threshold 0.5"
 ROWS = [  # the arguments, and a phrase of the error
     ("demo --output {at}/text.csv", "text.csv: File exists"),
@@ -145,6 +146,16 @@ ROWS = [  # the arguments, and a phrase of the error
         "the folder .*nowhere does not exist",
     ),
     (PREDICT + " --output {at}/x.csv Why? Who?", "--output .*--csv"),
+    (DUPLICATES, "saved without a threshold"),
+    (DUPLICATES + " --threshold 0.5 --column q", r"expected the columns \['q'\].*--column"),
+    (DUPLICATES + " --threshold 0.5 --id q", r"expected the columns \['question1', 'q'\]"),
+    (DUPLICATES + " --threshold 0.5 --top-k 0", "--top-k must be .*at least 1"),
+    (DUPLICATES + " --threshold 0.5 --max-skipped 2", "max_skipped must"),
+    (DUPLICATES + " --top-k 2 --linkage complete", "--linkage complete .*--top-k"),
+    (DUPLICATES + " --threshold 0.5 --output {at}/folder", "folder: Is a directory"),
+    (DUPLICATES + " --threshold 0.5 --output {at}/nowhere/x.csv", "nowhere does not exist"),
+    ("duplicates {at}/picture.png --model {at}/model --output {at}/x.csv", "not UTF-8"),
+    ("duplicates {at}/missing.csv --model {at}/model --output {at}/x.csv", "missing.csv: No such"),
     ("export {at}/nowhere {at}/served", "no model.json in .*nowhere"),
     ("export {at}/damaged {at}/served", "damaged is not a valid folder"),
     ("export {at}/model {at}/folder", "folder.* SavedModel"),

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trax_triplet import __version__, _commands
+from trax_triplet import __version__, _commands, _corpus_commands, _corpus_options
 from trax_triplet.training.settings import TrainSettings, kinds
 
 __all__ = ["main"]
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        result = getattr(_commands, options.command)(options)
+        commands = _corpus_commands if options.command in _corpus_options.COMMANDS else _commands
+        result = getattr(commands, options.command)(options)
         if options.json:
             print(json.dumps(result, indent=1))
         if sys.stdout is not None:
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         (_add_evaluate_options, "evaluate", "measure a model on a CSV file of labelled pairs"),
         (_add_predict_options, "predict", "tell whether questions are duplicates"),
         (_add_export_options, "export", "write a model for Keras or TensorFlow"),
+        *((add, name, text) for name, (add, text) in _corpus_options.COMMANDS.items()),
     ):
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         add_options(command)
@@ -338,25 +340,7 @@ def _add_column_options(command: argparse.ArgumentParser, labels: bool = True) -
             )
     if labels:
         _add_label_options(group)
-    group.add_argument(
-        "--encoding",
-        metavar="NAME",
-        help="encoding of the text, such as cp1252 (default: UTF-8, or UTF-16 and UTF-32 where the "
-        "file shows it)",
-    )
-    group.add_argument(
-        "--quoting",
-        choices=("auto", "csv", "none"),
-        default="auto",
-        help="what quotes are: csv: never text; none: always text; auto: text in files separated "
-        "by tabs, unless they clearly quote (default: %(default)s)",
-    )
-    group.add_argument(
-        "--escape",
-        metavar="CHAR",
-        help="character before a quote that is text inside of quotes, such as a backslash "
-        "(default: such a quote is doubled)",
-    )
+    _corpus_options.add_text_options(group)
     group.add_argument(
         "--max-skipped",
         type=float,

@@ -317,7 +317,7 @@ def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
         "threshold": trained.threshold,
         "vocab_size": vocab_size,
         "d_model": d_model,
-        "tokenizer": trained.vocabulary.tokenizer,
+        "tokenizer": trained.vocabulary.tokenizer.partition("/")[0],
         "tokenizer_version": TOKENIZER_VERSIONS[trained.vocabulary.tokenizer],
     }
     if folder.exists() and not (folder / MANIFEST).is_file():
@@ -371,7 +371,8 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
     if any(w.dtype != np.float32 or not np.isfinite(w).all() for w in weights.values()):
         raise storage.invalid(folder, f"{WEIGHTS} holds numbers that are not finite float32")
     vocabulary = Vocabulary.load(folder / VOCABULARY)
-    if len(vocabulary) != vocab_size or vocabulary.tokenizer != settings["tokenizer"]:
+    cut = vocabulary.tokenizer.partition("/")[0]
+    if len(vocabulary) != vocab_size or cut != settings["tokenizer"]:
         raise storage.invalid(
             folder,
             f"{MANIFEST} says {vocab_size} ids by {settings['tokenizer']!r}, but {VOCABULARY} "
