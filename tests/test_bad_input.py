@@ -41,7 +41,8 @@ MODULES_LEFT_OUT = {
         model.walk model.spelling training.packed_trainer training.loop training.examples
         training.record training.threshold""",
     "tables of `checks.check`": """
-        checks.step checks.parts checks.lecture checks.batches checks.questions checks.model""",
+        checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
+        checks.model checks.running""",
     "inner parts of the Keras edition": "keras.layers distributed.tf_replicas",
     "inner parts of search; what a user gives was checked on the way there": """
         search.products search.spool""",
@@ -78,7 +79,7 @@ LEFT_OUT = {
         loss.steps.negative_mask loss.steps.integer_column loss.steps.concrete
         loss.similarity.finite_or_nan loss.triplet.without_padding loss.triplet.of_all_devices
         loss.triplet.paired_vectors loss.triplet.check_form
-        training.run.collapse_warning plots.scores.two_histograms""",
+        checks.runner.judge training.run.collapse_warning plots.scores.two_histograms""",
     "takes what its own class gave": """
         data.stream.BatchStream.restore model.siamese.WordDropout.forward""",
 }

@@ -5,6 +5,7 @@ Each command takes the parsed options and returns a dict. Frameworks load when a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -175,6 +176,34 @@ def _train(
     start = time.perf_counter()
     trained = run.train(pairs, output, validation=validation, settings=settings, **more)
     return trained, time.perf_counter() - start
+
+
+def check(options: Namespace) -> dict[str, Any]:
+    """Judges the functions of a student's file."""
+    _log("loading Trax (some seconds) ...")
+    from trax_triplet.checks.runner import ASSIGNMENT
+    from trax_triplet.checks.solution import check_file
+
+    with contextlib.redirect_stdout(sys.stderr):  # what the student's functions print
+        results, notes = check_file(options.solution, edition=options.edition, run=options.run)
+    for note in notes:
+        _log(printable(note))
+    verdicts = {name: result.verdict for name, result in results.items()}
+    missing = [name for name in ASSIGNMENT if name not in results]
+    right = sum(result.passed for result in results.values())
+    if not options.json:
+        width = max(map(len, (*results, *missing)))
+        for name, result in results.items():
+            print(f"{name:{width}}  {verdicts[name]:10}  {printable(result.message)}")
+        for name in missing if any(name in ASSIGNMENT for name in results) else ():
+            print(f"{name:{width}}  {'missing':10}  not defined in {options.solution}")
+        print(f"{right} of {len(results)} right")
+    parts = {
+        name: {"verdict": verdicts[name], "message": result.message, "editions": result.editions}
+        for name, result in results.items()
+    }
+    passed = right == len(results)
+    return {"passed": passed, "parts": parts, "missing": missing, "notes": notes}
 
 
 def evaluate(options: Namespace) -> dict[str, Any]:

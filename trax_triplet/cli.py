@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: list of strings; None for those the program was started with.
 
     Returns:
-        Exit status: 0; 2 for a user's mistake; 1 for an error of the package; 130 after Ctrl-C; 141
-        if nobody reads stdout any more.
+        Exit status: 0; 2 for a user's mistake; 1 for an error of the package; 3 if `check` found a
+        function wrong; 130 after Ctrl-C; 141 if nobody reads stdout any more.
 
     Raises:
         SystemExit: after `--help` and `--version`, or if argparse refuses the arguments.
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
         text = _commands.printable(" ".join(text.split()))
         print(f"trax-triplet {options.command}: {text}", file=sys.stderr)
         return status
-    return 0
+    return 3 if options.command == "check" and not result["passed"] else 0
 
 
 @contextlib.contextmanager
@@ -130,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         (_add_evaluate_options, "evaluate", "measure a model on a CSV file of labelled pairs"),
         (_add_predict_options, "predict", "tell whether questions are duplicates"),
         (_add_export_options, "export", "write a model for Keras or TensorFlow"),
+        (_add_check_options, "check", "check the functions of a solution of the course"),
         *((add, name, text) for name, (add, text) in _corpus_options.COMMANDS.items()),
     ):
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -305,6 +306,20 @@ def _add_export_options(command: argparse.ArgumentParser) -> None:
         help="keras: a file to load and train on with Keras; savedmodel: a folder for TensorFlow "
         "Serving, from questions to vectors and similarities (default: keras if OUT ends with "
         ".keras, else savedmodel)",
+    )
+
+
+def _add_check_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("solution", metavar="FILE", help="Python file (.py) or notebook (.ipynb)")
+    command.add_argument(
+        "--edition",
+        choices=("2020", "2021", "2023"),
+        help="edition of the Trax assignment (default: found out for each function)",
+    )
+    command.add_argument(
+        "--run",
+        action="store_true",
+        help="run the whole file; without it only its imports, definitions and constants run",
     )
 
 

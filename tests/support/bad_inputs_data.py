@@ -18,6 +18,7 @@ from bad_inputs import (
     UNLABELLED,
     WIDE,
     WORDS,
+    Given,
     csv_of,
     row,
 )
@@ -406,3 +407,9 @@ row(
 row("checks.runner.check", ValueError, "step must be one of .*'positives'.*'x'", "x", np.diag)
 row("checks.runner.check", TypeError, "step must be one of", ["x"], np.diag)
 row("checks.runner.check", TypeError, "student_function must be", "positives", 3)
+row("checks.runner.check", ValueError, "edition must be", "positives", np.diag, "2019")
+row("checks.runner.check", TypeError, "edition must be", "positives", np.diag, 2023)
+for f in ("check_file", "read_solution"):
+    row(f"checks.solution.{f}", FileNotFoundError, "nowhere.py", "nowhere.py")
+    row(f"checks.solution.{f}", ValueError, "path must be .*.ipynb", Given("text"))
+    row(f"checks.solution.{f}", TypeError, "run must be", "mine.py", run=1)
