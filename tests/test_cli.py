@@ -113,6 +113,14 @@ def test_every_setting_is_an_option(small_run, not_trained, capsys):
     assert 7 < sizes[1] < 12  # a tenth is kept back to validate on
 
 
+def test_train_hands_word_vectors_on(small_run, not_trained):
+    command = ["train", str(small_run.csv), "--output", "out"]
+    assert cli.main([*command, "--word-vectors", "glove.txt"]) == 0
+    assert cli.main(command) == 0
+    given = [keywords["word_vectors"] for _, keywords in not_trained]
+    assert given == ["glove.txt", None]
+
+
 def test_train_takes_several_files(small_run, not_trained, tmp_path):
     more = tmp_path / "more.csv"
     more.write_text(

@@ -96,7 +96,9 @@ def train(options: Namespace) -> dict[str, Any]:
     settings = TrainSettings(**{s.name: getattr(options, s.name) for s in fields(TrainSettings)})
     _join_processes(options)
     pairs, validation = _training_parts(options)
-    trained, seconds = _train(pairs, validation, options.output, settings)
+    trained, seconds = _train(
+        pairs, validation, options.output, settings, word_vectors=options.word_vectors
+    )
     best = trained.settings["training"]
     result = {
         "model": str(Path(options.output, "model")),
@@ -162,13 +164,17 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
 
 
 def _train(
-    pairs: Pairs, validation: Pairs, output: str | Path, settings: TrainSettings
+    pairs: Pairs,
+    validation: Pairs,
+    output: str | Path,
+    settings: TrainSettings,
+    **more: Any,
 ) -> tuple[TrainedModel, float]:
     _log("loading Trax (some seconds) ...")
     from trax_triplet.training import run
 
     start = time.perf_counter()
-    trained = run.train(pairs, output, validation=validation, settings=settings)
+    trained = run.train(pairs, output, validation=validation, settings=settings, **more)
     return trained, time.perf_counter() - start
 
 

@@ -191,6 +191,13 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
         metavar="FLOAT",
         help="share of the training pairs to validate on (default: %(default)s)",
     )
+    command.add_argument(
+        "--word-vectors",
+        metavar="FILE",
+        help="word vectors that the embedding starts from: a text file of GloVe, word2vec or "
+        "fastText, also gzipped. Vectors wider than --d-model are reduced to their principal "
+        "components, narrower ones fill a part of it (default: a random start)",
+    )
     _add_column_options(command)
     _add_settings(command)
     _add_process_options(command)

@@ -101,7 +101,8 @@ class Record:
             for name, value in self._settings.items()
             if state["settings"].get(name) != value
         ]
+        why = "; ".join(changed) or "the pairs or the word vectors are not the same"
         raise ValueError(
-            f"{path} belongs to another run: {'; '.join(changed) or 'the pairs are not the same'}. "
+            f"{path} belongs to another run: {why}. "
             "Give the same settings to go on with it, or another output folder to start anew"
         )
