@@ -23,6 +23,7 @@ FILES = {
     "picture.png": b"\x89PNG\r\n\x1a\n\xff\xfe",
     "broken.gz": b"\x1f\x8bnonsense",
     "quote.csv": b'question1,question2\n"Why?,b\nc,d\n',
+    "vectors.txt": b"how 1 2\nwhat 1\n",
     "control.csv": b"question1,question2\x1b[31m\nWhy?,Who?\n",
 }
 
@@ -81,6 +82,10 @@ ROWS = [  # the arguments, and a phrase of the error
         TRAIN + " --validation {at}/zeros.csv",
         "validation needs at least 2 pairs labelled as duplicates, but has 0",
     ),
+    (TRAIN + " --word-vectors {at}/missing.txt", "missing.txt: No such file"),
+    (TRAIN + " --word-vectors {at}/folder", "folder: Is a directory"),
+    (TRAIN + " --word-vectors {at}/vectors.txt", "vectors.txt, line 2: expected a word and 2 num"),
+    (TRAIN + " --word-vectors {at}/vectors.txt --embedding-stddev 0", "embedding_stddev must be a"),
     (TRAIN + " --question1 q", r"expected the columns \['q'"),
     *(
         (f"{TRAIN} --{name} {value}", phrase)

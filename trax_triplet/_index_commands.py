@@ -95,7 +95,8 @@ def search(options: Namespace) -> dict[str, Any]:
     if index.approximate:
         _commands._log(_described(index.info()))
     if options.questions == ["-"]:
-        return _answer_lines(index, top, threshold, options.json)
+        _answer_lines(index, top, threshold, options.json)
+        return {}
     texts = list(options.questions) if queries is None else list(queries.texts)
     if options.output:
         count = _write_hits(options, index, queries, top, threshold)
@@ -139,26 +140,18 @@ def _show(answer: dict[str, Any], with_query: bool) -> None:
         print("nothing: no word of the question is known")
 
 
-def _answer_lines(
-    index: QuestionIndex, top: int, threshold: float | None, as_json: bool
-) -> dict[str, Any]:
-    """Answers each line of standard input at once, until its end or until nobody reads."""
-    count = 0
-    try:
-        for line in sys.stdin:
-            query = line.rstrip("\r\n")
-            if not query.strip():
-                continue
-            answer = _answer(query, index.search([query], top)[0], threshold)
-            if as_json:
-                print(json.dumps(answer))
-            else:
-                _show(answer, True)
-            sys.stdout.flush()
-            count += 1
-    except BrokenPipeError:  # the reader went away
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115 - nothing is left to be flushed
-    return {"threshold": threshold, "queries": count}
+def _answer_lines(index: QuestionIndex, top: int, threshold: float | None, as_json: bool) -> None:
+    """Answers each line of standard input at once."""
+    for line in sys.stdin:
+        query = line.rstrip("\r\n")
+        if not query.strip():
+            continue
+        answer = _answer(query, index.search([query], top)[0], threshold)
+        if as_json:
+            print(json.dumps(answer))
+        else:
+            _show(answer, True)
+        sys.stdout.flush()
 
 
 def _write_hits(
