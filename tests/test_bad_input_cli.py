@@ -23,6 +23,7 @@ FILES = {
     "picture.png": b"\x89PNG\r\n\x1a\n\xff\xfe",
     "broken.gz": b"\x1f\x8bnonsense",
     "quote.csv": b'question1,question2\n"Why?,b\nc,d\n',
+    "vectors.txt": b"how 1 2\nwhat 1\n",
     "control.csv": b"question1,question2\x1b[31m\nWhy?,Who?\n",
 }
 
@@ -81,6 +82,10 @@ ROWS = [  # the arguments, and a phrase of the error
         TRAIN + " --validation {at}/zeros.csv",
         "validation needs at least 2 pairs labelled as duplicates, but has 0",
     ),
+    (TRAIN + " --word-vectors {at}/missing.txt", "missing.txt: No such file"),
+    (TRAIN + " --word-vectors {at}/folder", "folder: Is a directory"),
+    (TRAIN + " --word-vectors {at}/vectors.txt", "vectors.txt, line 2: expected a word and 2 num"),
+    (TRAIN + " --word-vectors {at}/vectors.txt --embedding-stddev 0", "embedding_stddev must be a"),
     (TRAIN + " --question1 q", r"expected the columns \['q'"),
     *(
         (f"{TRAIN} --{name} {value}", phrase)
@@ -141,6 +146,16 @@ ROWS = [  # the arguments, and a phrase of the error
         "the folder .*nowhere does not exist",
     ),
     (PREDICT + " --output {at}/x.csv Why? Who?", "--output .*--csv"),
+    ("index {at}/pairs.csv", "index takes a file of questions with --model and --output"),
+    ("index {at}/pairs.csv --model {at}/model --output {at}/x --info", "index takes"),
+    ("index {at}/folder --info", "there is no index in .*folder"),
+    ("index {at}/missing.csv --model {at}/model --output {at}/x", "missing.csv: No such"),
+    ("index {at}/pairs.csv --model {at}/model --output {at}/text.csv", "holds no index"),
+    ("search {at}/folder Why?", "there is no index in .*folder"),
+    ("search {at}/folder", "search takes questions, or --csv"),
+    ("search {at}/folder Why? --csv {at}/pairs.csv", "search takes questions, or --csv"),
+    ("search {at}/folder Why? --output {at}/x.csv", "--output .*--csv"),
+    ("search {at}/folder Why? --top 0", "--top must be .*at least 1"),
     (DUPLICATES, "saved without a threshold"),
     (DUPLICATES + " --threshold 0.5 --column q", r"expected the columns \['q'\].*--column"),
     (DUPLICATES + " --threshold 0.5 --id q", r"expected the columns \['question1', 'q'\]"),

@@ -19,7 +19,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trax_triplet import __version__, _commands, _corpus_commands, _corpus_options
+from trax_triplet import (
+    __version__,
+    _commands,
+    _corpus_commands,
+    _corpus_options,
+    _index_commands,
+)
 from trax_triplet.training.settings import TrainSettings, kinds
 
 __all__ = ["main"]
@@ -49,9 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        commands = _corpus_commands if options.command in _corpus_options.COMMANDS else _commands
-        result = getattr(commands, options.command)(options)
-        if options.json:
+        modules = (_commands, _corpus_commands, _index_commands)
+        module = next(module for module in modules if hasattr(module, options.command))
+        result = getattr(module, options.command)(options)
+        if options.json and result:  # else what there was to print is printed
             print(json.dumps(result, indent=1))
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -129,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         (_add_train_options, "train", "train a model on a CSV file of question pairs"),
         (_add_evaluate_options, "evaluate", "measure a model on a CSV file of labelled pairs"),
         (_add_predict_options, "predict", "tell whether questions are duplicates"),
-        (_add_export_options, "export", "write a model for Keras or TensorFlow"),
+        (_add_serve_options, "serve", "answer over HTTP, with a page to try it on"),
+        (_add_export_options, "export", "write a model for Keras, TensorFlow or ONNX"),
         (_add_check_options, "check", "check the functions of a solution of the course"),
         *((add, name, text) for name, (add, text) in _corpus_options.COMMANDS.items()),
     ):
@@ -189,6 +197,13 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
         default=0.1,
         metavar="FLOAT",
         help="share of the training pairs to validate on (default: %(default)s)",
+    )
+    command.add_argument(
+        "--word-vectors",
+        metavar="FILE",
+        help="word vectors that the embedding starts from: a text file of GloVe, word2vec or "
+        "fastText, also gzipped. Vectors wider than --d-model are reduced to their principal "
+        "components, narrower ones fill a part of it (default: a random start)",
     )
     _add_column_options(command)
     _add_settings(command)
@@ -270,7 +285,11 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
 
 def _add_predict_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "questions", nargs="*", metavar="QUESTION", help="two questions to compare"
+        "questions",
+        nargs="*",
+        metavar="QUESTION",
+        help="two questions to compare; or - to answer lines on stdin one by one, each at once: "
+        "two questions with a tab between them, or JSON with question1 and question2",
     )
     _add_model_options(command)
     command.add_argument("--csv", help="question pairs to compare, instead of two questions")
@@ -288,17 +307,41 @@ def _add_predict_options(command: argparse.ArgumentParser) -> None:
     _add_column_options(command, labels=False)
 
 
+def _add_serve_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="FOLDER",
+        help="model folder, or the output folder of a training",
+    )
+    command.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: %(default)s, for programs of this machine only; there "
+        "is no login, so put a proxy in front where others may ask)",
+    )
+    command.add_argument(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="INT",
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
+    )
+
+
 def _add_export_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "model", metavar="FOLDER", help="model folder, or the output folder of a training"
     )
-    command.add_argument("output", metavar="OUT", help="file (.keras) or folder to write")
+    command.add_argument("output", metavar="OUT", help="file (.keras or .onnx) or folder to write")
     command.add_argument(
         "--format",
-        choices=("keras", "savedmodel"),
+        choices=("keras", "savedmodel", "onnx"),
         help="keras: a file to load and train on with Keras; savedmodel: a folder for TensorFlow "
-        "Serving, from questions to vectors and similarities (default: keras if OUT ends with "
-        ".keras, else savedmodel)",
+        "Serving, from questions to vectors and similarities; onnx: a file for ONNX runtimes, from "
+        "word ids to vectors (default: keras or onnx if OUT ends with .keras or .onnx, else "
+        "savedmodel)",
     )
 
 

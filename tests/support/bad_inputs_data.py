@@ -83,6 +83,17 @@ rows_of(
     (ValueError, "byte 0 is not", (PICTURE,)),
     (IsADirectoryError, "folder", (FOLDER,)),
 )
+rows_of(
+    "data.word_vectors.read_word_vectors",
+    (TypeError, "path", (7, ["how"])),
+    (TypeError, "words", (TEXT, "how")),
+    (TypeError, r"words\[1\]", (TEXT, ["how", 1])),
+    (FileNotFoundError, "no such file", ("no such file", ["how"])),
+    (IsADirectoryError, "folder", (FOLDER, ["how"])),
+    (ValueError, "text, line 1: .*number 1 is 'model'", (TEXT, ["how"])),
+    (ValueError, "picture, line 1: .* a word and its numbers", (PICTURE, ["how"])),
+)
+row("data.word_vectors.starting_embedding", ValueError, "one and the same", SQUARE, [0], ONES[:1])
 row("data.vocabulary.Vocabulary.save", FileNotFoundError, "folder", WORDS, "no such folder/w.txt")
 rows_of(
     "data.pairs.Pairs",
