@@ -94,8 +94,9 @@ def train(options: Namespace) -> dict[str, Any]:
 
     settings = TrainSettings(**{s.name: getattr(options, s.name) for s in fields(TrainSettings)})
     _join_processes(options)
+    start = _load(options.start) if options.start else None
     pairs, validation = _training_parts(options)
-    trained, seconds = _train(pairs, validation, options.output, settings)
+    trained, seconds = _train(pairs, validation, options.output, settings, start)
     best = trained.settings["training"]
     result = {
         "model": str(Path(options.output, "model")),
@@ -161,14 +162,18 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
 
 
 def _train(
-    pairs: Pairs, validation: Pairs, output: str | Path, settings: TrainSettings
+    pairs: Pairs,
+    validation: Pairs,
+    output: str | Path,
+    settings: TrainSettings,
+    start: TrainedModel | None = None,
 ) -> tuple[TrainedModel, float]:
     _log("loading Trax (some seconds) ...")
     from trax_triplet.training import run
 
-    start = time.perf_counter()
-    trained = run.train(pairs, output, validation=validation, settings=settings)
-    return trained, time.perf_counter() - start
+    begun = time.perf_counter()
+    trained = run.train(pairs, output, validation=validation, settings=settings, start=start)
+    return trained, time.perf_counter() - begun
 
 
 def evaluate(options: Namespace) -> dict[str, Any]:

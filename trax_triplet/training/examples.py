@@ -15,6 +15,7 @@ from trax_triplet.data.pairs import Pairs, concatenate, question_groups
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.data.vocabulary import PAD_ID, Vocabulary
 from trax_triplet.training.settings import TrainSettings, identity
+from trax_triplet.training.start import Start
 
 
 class Examples:
@@ -24,6 +25,7 @@ class Examples:
         pairs, validation: as in `train`.
         settings: of the run.
         log: function that takes a line to show to the user.
+        start: the model that the run starts from, whose words come first.
 
     Attributes:
         vocabulary: `Vocabulary` of the questions of `pairs`.
@@ -46,6 +48,7 @@ class Examples:
         validation: Pairs,
         settings: TrainSettings,
         log: Callable[[str], None],
+        start: Start | None = None,
     ) -> None:
         self._settings = settings
         duplicates, implied = _duplicates(pairs, settings)
@@ -66,8 +69,13 @@ class Examples:
             min_count=settings.min_count,
             buckets=settings.buckets,
         )
+        if start is not None:
+            self.vocabulary = start.vocabulary(self.vocabulary)
+            ids = self.vocabulary.encode_all(questions)
         every = np.bincount(np.concatenate(ids), minlength=len(self.vocabulary))
         self.word_counts = every[PAD_ID + 1 :][: len(self.vocabulary.words)]
+        if start is not None:
+            self.word_counts = start.word_counts(self.word_counts)
         ids_of = dict(zip(questions, ids, strict=True))
         self.ids1, self.ids2, self.others1, self.others2 = (
             [ids_of[question] for question in side]
@@ -79,6 +87,9 @@ class Examples:
         )
         parts = [self._duplicates, self.validation, *([self._others] if len(self._others) else [])]
         self.fingerprint = _fingerprint(settings, self.vocabulary, *parts)
+        if start is not None:
+            both_digests = self.fingerprint + start.fingerprint()
+            self.fingerprint = hashlib.sha256(both_digests.encode()).hexdigest()
 
     def stream(self, vectors: Callable[[], np.ndarray], multiple: int = 1) -> BatchStream:
         """Endless training batches.

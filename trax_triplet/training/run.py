@@ -33,6 +33,7 @@ from trax_triplet.training.examples import Examples
 from trax_triplet.training.loop import make_loop
 from trax_triplet.training.record import Record
 from trax_triplet.training.settings import TrainOptions, TrainSettings
+from trax_triplet.training.start import Start
 from trax_triplet.training.threshold import choose_threshold
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def train(
     validation: Pairs,
     settings: TrainSettings | None = None,
     progress: bool = True,
+    start: TrainedModel | str | os.PathLike[str] | None = None,
     **changes: Unpack[TrainOptions],
 ) -> TrainedModel:
     """Trains a Siamese LSTM on the duplicates of `pairs`, and keeps the model that validates best.
@@ -72,6 +74,9 @@ def train(
             that share many words.
         settings: `TrainSettings`; None for the defaults.
         progress: show a progress bar and log what is done, on stderr.
+        start: a `TrainedModel`, or the folder of one, to start from: the words that it knows keep
+            their vectors and its LSTM its weights, and the new words of `pairs` are added. Width,
+            pooling and tokenizer must be the same.
         changes: single settings by name, such as `steps=400`; they replace those of `settings`.
 
     Returns:
@@ -79,7 +84,8 @@ def train(
 
     Raises:
         TypeError: an argument or a setting of a wrong type, or an unknown setting.
-        ValueError: no duplicate pairs, a setting outside its range, or an `output_dir` whose
+        ValueError: no duplicate pairs, a setting outside its range, or other than the model's to
+            `start` from, or an `output_dir` whose
             checkpoints belong to other data or settings, or are all damaged.
         FloatingPointError: the loss became infinite or NaN.
         BlockingIOError: another training is at work in `output_dir`.
@@ -105,15 +111,18 @@ def train(
     settings = dataclasses.replace(settings or TrainSettings(), **changes)
     _check_devices(settings)
     output_dir = Path(output_dir)
+    if isinstance(start, (str, os.PathLike)):
+        start = load_model(start)
+    beginning = None if start is None else Start(start, settings)
     progress = check.boolean("progress", progress) and processes.is_first_process()
 
     def log(text: str) -> None:
         if progress:
             tqdm.tqdm.write(text, file=sys.stderr)
 
-    examples = Examples(pairs, validation, settings, log)
+    examples = Examples(pairs, validation, settings, log, beginning)
     record = Record(output_dir, settings, examples.fingerprint)
-    run = _Run(settings, examples, record, log)
+    run = _Run(settings, examples, record, log, beginning)
     is_writer = processes.is_first_process()
     lock = files.only_writer(output_dir) if is_writer else contextlib.nullcontext()
     with lock, processes.report_lost_peers():
@@ -164,10 +173,13 @@ class _Run:
         examples: Examples,
         record: Record,
         log: Callable[[str], None],
+        start: Start | None,
     ) -> None:
         self._settings, self._examples, self._record = settings, examples, record
         self._log, self._logged = log, set[str]()
         model = init_model(_siamese("train", settings, examples), settings.seed)
+        if start is not None:
+            set_weights(model, start.weights(get_weights(model), examples.vocabulary))
         self._eval_model = set_weights(_siamese("eval", settings, examples), get_weights(model))
         self._encode = Encoder(self._eval_model)
         self._spelling = (
