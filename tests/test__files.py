@@ -334,8 +334,7 @@ def test_what_windows_does_not_open_is_not_flushed(tmp_path, monkeypatch):
         patch.setattr(files, "IS_WINDOWS", True)
         patch.setattr(os, "open", open_as_windows)
         write(tmp_path / "a.txt")
-        with files.new_folder(tmp_path / "model") as new:
-            with open(new / "weights", "wb") as file:
-                file.write(b"1")
+        with files.new_folder(tmp_path / "model") as new, open(new / "weights", "wb") as file:
+            file.write(b"1")
     assert (tmp_path / "a.txt").read_text() == "new" and "weights" in opened
     assert (tmp_path / "model" / "weights").read_bytes() == b"1"
