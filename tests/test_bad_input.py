@@ -10,6 +10,7 @@ import pkgutil
 
 import bad_inputs_data  # noqa: F401, adds its rows
 import bad_inputs_keras  # noqa: F401, adds its rows
+import bad_inputs_search  # noqa: F401, adds its rows
 import pytest
 from bad_inputs import ROWS, WORDS, Given
 
@@ -32,7 +33,7 @@ CSVS = {
 
 # What has no row, by the reason.
 MODULES_LEFT_OUT = {
-    "rows in test_bad_input_cli.py": "cli _commands",
+    "rows in test_bad_input_cli.py": "cli _commands _corpus_commands _corpus_options",
     "what mends the libraries; takes what Trax and JAX hand it": """
         compat compat.backends compat.registry distributed.jax_devices _quiet""",
     "inner parts of loss and training; what a user gives was checked on the way there": """
@@ -40,11 +41,16 @@ MODULES_LEFT_OUT = {
         model.walk model.spelling training.packed_trainer training.loop training.examples
         training.record training.threshold""",
     "tables of `checks.check`": """
-        checks.step checks.parts checks.lecture checks.batches checks.questions checks.model""",
+        checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
+        checks.model checks.running""",
     "inner parts of the Keras edition": "keras.layers distributed.tf_replicas",
+    "inner parts of search; what a user gives was checked on the way there": """
+        search.products search.spool""",
     "their mistakes are tested with them": """
         _files _validation distributed.processes distributed.launch storage.folders storage.arrays
-        storage.trax_files storage.unpickler keras.dataset keras.convert keras.loss keras.text""",
+        inference.card inference.lines inference.onnx_file server.app server.batches server.run
+        storage.trax_files storage.unpickler keras.dataset keras.convert keras.loss
+        keras.text""",
 }
 LEFT_OUT = {
     "takes no input": """
@@ -61,17 +67,21 @@ LEFT_OUT = {
         data.reader.Columns data.reader.Labels data.table.MissingColumns data.table.Row
         data.table.Table
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
-        evaluation.Threshold data.sample.SamplePair""",
+        evaluation.Threshold data.sample.SamplePair
+        data.questions.Questions""",
     "of values checked by those who call it": """
+        data.pairs.connect search.duplicates.search_to_folder
+        search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped data.reader.Labels.value
         data.reader.Labels.expected data.table.read_table
+        data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.tokenizer_of_version
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
         loss.steps.negative_mask loss.steps.integer_column loss.steps.concrete
         loss.similarity.finite_or_nan loss.triplet.without_padding loss.triplet.of_all_devices
         loss.triplet.paired_vectors loss.triplet.check_form
-        training.run.collapse_warning plots.scores.two_histograms""",
+        checks.runner.judge training.run.collapse_warning plots.scores.two_histograms""",
     "takes what its own class gave": """
         data.stream.BatchStream.restore model.siamese.WordDropout.forward""",
 }

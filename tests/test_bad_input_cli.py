@@ -23,6 +23,7 @@ FILES = {
     "picture.png": b"\x89PNG\r\n\x1a\n\xff\xfe",
     "broken.gz": b"\x1f\x8bnonsense",
     "quote.csv": b'question1,question2\n"Why?,b\nc,d\n',
+    "vectors.txt": b"how 1 2\nwhat 1\n",
     "control.csv": b"question1,question2\x1b[31m\nWhy?,Who?\n",
 }
 
@@ -49,6 +50,7 @@ TRAIN, EVALUATE = (
     "train {at}/pairs.csv --output {at}/run",
     "evaluate {at}/pairs.csv --model {at}/model",
 )
+DUPLICATES = "duplicates {at}/pairs.csv --column question1 --model {at}/model --output {at}/x.csv"
 PREDICT = "predict --model {at}/model --threshold 0.5"
 ROWS = [  # the arguments, and a phrase of the error
     ("demo --output {at}/text.csv", "text.csv: File exists"),
@@ -80,6 +82,10 @@ ROWS = [  # the arguments, and a phrase of the error
         TRAIN + " --validation {at}/zeros.csv",
         "validation needs at least 2 pairs labelled as duplicates, but has 0",
     ),
+    (TRAIN + " --word-vectors {at}/missing.txt", "missing.txt: No such file"),
+    (TRAIN + " --word-vectors {at}/folder", "folder: Is a directory"),
+    (TRAIN + " --word-vectors {at}/vectors.txt", "vectors.txt, line 2: expected a word and 2 num"),
+    (TRAIN + " --word-vectors {at}/vectors.txt --embedding-stddev 0", "embedding_stddev must be a"),
     (TRAIN + " --question1 q", r"expected the columns \['q'"),
     *(
         (f"{TRAIN} --{name} {value}", phrase)
@@ -140,6 +146,16 @@ ROWS = [  # the arguments, and a phrase of the error
         "the folder .*nowhere does not exist",
     ),
     (PREDICT + " --output {at}/x.csv Why? Who?", "--output .*--csv"),
+    (DUPLICATES, "saved without a threshold"),
+    (DUPLICATES + " --threshold 0.5 --column q", r"expected the columns \['q'\].*--column"),
+    (DUPLICATES + " --threshold 0.5 --id q", r"expected the columns \['question1', 'q'\]"),
+    (DUPLICATES + " --threshold 0.5 --top-k 0", "--top-k must be .*at least 1"),
+    (DUPLICATES + " --threshold 0.5 --max-skipped 2", "max_skipped must"),
+    (DUPLICATES + " --top-k 2 --linkage complete", "--linkage complete .*--top-k"),
+    (DUPLICATES + " --threshold 0.5 --output {at}/folder", "folder: Is a directory"),
+    (DUPLICATES + " --threshold 0.5 --output {at}/nowhere/x.csv", "nowhere does not exist"),
+    ("duplicates {at}/picture.png --model {at}/model --output {at}/x.csv", "not UTF-8"),
+    ("duplicates {at}/missing.csv --model {at}/model --output {at}/x.csv", "missing.csv: No such"),
     ("export {at}/nowhere {at}/served", "no model.json in .*nowhere"),
     ("export {at}/damaged {at}/served", "damaged is not a valid folder"),
     ("export {at}/model {at}/folder", "folder.* SavedModel"),

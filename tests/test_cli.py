@@ -113,6 +113,14 @@ def test_every_setting_is_an_option(small_run, not_trained, capsys):
     assert 7 < sizes[1] < 12  # a tenth is kept back to validate on
 
 
+def test_train_hands_word_vectors_on(small_run, not_trained):
+    command = ["train", str(small_run.csv), "--output", "out"]
+    assert cli.main([*command, "--word-vectors", "glove.txt"]) == 0
+    assert cli.main(command) == 0
+    given = [keywords["word_vectors"] for _, keywords in not_trained]
+    assert given == ["glove.txt", None]
+
+
 def test_train_takes_several_files(small_run, not_trained, tmp_path):
     more = tmp_path / "more.csv"
     more.write_text(
@@ -244,6 +252,48 @@ def test_predict_two_questions(small_run, capsys):
     similarity = small_run.trained.similarity(same[:1], same[1:2])[0]
     assert cli.main(["predict", *model, *same, "--threshold", repr(float(similarity))]) == 0
     assert json_of(capsys)["answers"][0]["is_duplicate"] is False  # not above, but equal
+
+
+def test_predict_answers_lines_from_stdin(small_run, capsys, monkeypatch):
+    pairs = [["How old are you?", "how old are you?"], ["Why?", "Who is it?"]]
+    scores = small_run.trained.similarity(*zip(*pairs))
+    threshold = small_run.trained.threshold
+    answers = [[*p, f"{score:.6f}", str(int(score > threshold))] for p, score in zip(pairs, scores)]
+    predict = ["predict", "--model", str(small_run.folder), "-"]
+
+    def run(data, *options):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return cli.main([*predict, *options]), *capsys.readouterr()
+
+    data = "".join("\t".join(pair) + "\n" for pair in pairs).encode()
+    assert run(data) == (0, "".join("\t".join(answer) + "\n" for answer in answers), "")
+    status, out, _ = run(data, "--json", "--threshold", "2")
+    assert status == 0
+    assert [json.loads(line)["is_duplicate"] for line in out.splitlines()] == [False, False]
+    status, out, err = run(b"Why?\n" + data)
+    assert status == 2 and len(out.splitlines()) == 3
+    assert "1 of 3 lines were no pairs of questions; line 1: expected two questions" in err
+    assert run(b"") == (0, "", "")
+
+
+@pytest.mark.integration
+def test_predict_ends_quietly_when_nobody_reads_its_answers(small_run):
+    code = (
+        "import os, subprocess, sys\n"
+        "command = [sys.executable, '-m', 'trax_triplet', 'predict', '--model', sys.argv[1], '-']\n"
+        "pipe = subprocess.PIPE\n"
+        "with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:\n"
+        "    for _ in range(2):\n"
+        "        process.stdin.write(b'Why?\\tWho?\\n')\n"
+        "        process.stdin.flush()\n"
+        "        assert process.stdout.readline().startswith(b'Why?\\tWho?\\t')\n"
+        "    process.stdout.close()\n"
+        "    process.stdin.write(b'Why?\\tWho?\\n')\n"
+        "    process.stdin.flush()\n"
+        "    print(process.wait(60), process.stderr.read())\n"
+    )
+    done = python("-c", code, small_run.folder)
+    assert done.stdout == "141 b''\n", done.stderr
 
 
 def test_control_characters_do_not_reach_the_terminal(small_run, capsys):
@@ -460,7 +510,7 @@ def test_every_option_is_explained():
                 assert set(action.choices) == {x.dest for x in action._choices_actions}
             else:
                 assert len(action.help) > 12, action.dest
-    assert len(parsers) == 7
+    assert len(parsers) == 10
 
 
 @pytest.mark.integration

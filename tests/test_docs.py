@@ -19,7 +19,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Pages that compile, train or load large models: run in the integration tests.
 LONG = [
     ROOT / "README.md",
-    *(DOCS / f"{page}.md" for page in ("files", "keras", "loss", "tutorial")),
+    *(DOCS / f"{page}.md" for page in ("files", "keras", "loss", "serving", "tutorial")),
 ]
 
 
@@ -95,6 +95,7 @@ def tutorial(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         (folder / "unlabelled.csv").write_text(tables[0])
+        (folder / "vectors.txt").write_text("how 1 2 3\nwhat 3 2 1\n")
         for arguments in commands(DOCS / "tutorial.md"):
             assert cli.main([*arguments, *shorter.get(arguments[0], [])]) == 0
     header, *answers = (folder / "answers.csv").read_text().splitlines()
@@ -129,6 +130,8 @@ def test_code_that_takes_time_runs(page, short_training):
         from trax_triplet.model import Siamese, init_model
 
         init_model(Siamese(41699, 128)).save_to_file("model.pkl.gz")
+    if page.name == "serving.md":
+        assert cli.main(["export", "run", "model.onnx"]) == 0
     run(page)
 
 

@@ -5,6 +5,7 @@ Each command takes the parsed options and returns a dict. Frameworks load when a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -95,7 +96,9 @@ def train(options: Namespace) -> dict[str, Any]:
     settings = TrainSettings(**{s.name: getattr(options, s.name) for s in fields(TrainSettings)})
     _join_processes(options)
     pairs, validation = _training_parts(options)
-    trained, seconds = _train(pairs, validation, options.output, settings)
+    trained, seconds = _train(
+        pairs, validation, options.output, settings, word_vectors=options.word_vectors
+    )
     best = trained.settings["training"]
     result = {
         "model": str(Path(options.output, "model")),
@@ -161,14 +164,46 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
 
 
 def _train(
-    pairs: Pairs, validation: Pairs, output: str | Path, settings: TrainSettings
+    pairs: Pairs,
+    validation: Pairs,
+    output: str | Path,
+    settings: TrainSettings,
+    **more: Any,
 ) -> tuple[TrainedModel, float]:
     _log("loading Trax (some seconds) ...")
     from trax_triplet.training import run
 
     start = time.perf_counter()
-    trained = run.train(pairs, output, validation=validation, settings=settings)
+    trained = run.train(pairs, output, validation=validation, settings=settings, **more)
     return trained, time.perf_counter() - start
+
+
+def check(options: Namespace) -> dict[str, Any]:
+    """Judges the functions of a student's file."""
+    _log("loading Trax (some seconds) ...")
+    from trax_triplet.checks.runner import ASSIGNMENT
+    from trax_triplet.checks.solution import check_file
+
+    with contextlib.redirect_stdout(sys.stderr):  # what the student's functions print
+        results, notes = check_file(options.solution, edition=options.edition, run=options.run)
+    for note in notes:
+        _log(printable(note))
+    verdicts = {name: result.verdict for name, result in results.items()}
+    missing = [name for name in ASSIGNMENT if name not in results]
+    right = sum(result.passed for result in results.values())
+    if not options.json:
+        width = max(map(len, (*results, *missing)))
+        for name, result in results.items():
+            print(f"{name:{width}}  {verdicts[name]:10}  {printable(result.message)}")
+        for name in missing if any(name in ASSIGNMENT for name in results) else ():
+            print(f"{name:{width}}  {'missing':10}  not defined in {options.solution}")
+        print(f"{right} of {len(results)} right")
+    parts = {
+        name: {"verdict": verdicts[name], "message": result.message, "editions": result.editions}
+        for name, result in results.items()
+    }
+    passed = right == len(results)
+    return {"passed": passed, "parts": parts, "missing": missing, "notes": notes}
 
 
 def evaluate(options: Namespace) -> dict[str, Any]:
@@ -249,15 +284,17 @@ def _mistake_lines(kind: str, worst: list[dict[str, Any]], count: int) -> list[s
 
 
 def predict(options: Namespace) -> dict[str, Any]:
-    """Tells whether two questions are duplicates, or the pairs of a CSV file."""
+    """Tells whether two questions are duplicates, or the pairs of a CSV file or of stdin."""
     from trax_triplet.data.pairs import Pairs
     from trax_triplet.data.table import Row
 
+    if options.questions == ["-"] and not options.csv and not options.output:
+        return _predict_lines(options)
     n = len(options.questions)
     if bool(options.csv) == bool(n) or n not in (0, 2):
         raise ValueError(
-            f"predict takes two questions, or --csv with a file of pairs; got {n} "
-            f"questions{' and --csv' if options.csv else ''}"
+            "predict takes two questions, or --csv with a file of pairs, or - for lines on stdin; "
+            f"got {n} questions{' and --csv' if options.csv else ''}"
         )
     if options.output and not options.csv:
         raise ValueError("--output takes the answers to --csv; leave it out with two questions")
@@ -285,6 +322,24 @@ def predict(options: Namespace) -> dict[str, Any]:
         for answer in answers:
             print(_answer_text(answer))
     return {"threshold": threshold, "answers": answers}
+
+
+def _predict_lines(options: Namespace) -> dict[str, Any]:
+    from trax_triplet.inference.lines import answer_lines
+
+    trained = _load(options.model)
+    threshold = _threshold(options.threshold, trained)
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    n, errors = answer_lines(
+        trained, sys.stdin.buffer, write, threshold=threshold, as_json=options.json
+    )
+    if errors:
+        raise ValueError(f"{len(errors)} of {n} lines were no pairs of questions; {errors[0]}")
+    return {}
 
 
 def _answers(trained: TrainedModel, pairs: Pairs, threshold: float) -> list[dict[str, Any]]:
@@ -342,23 +397,58 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
-def export(options: Namespace) -> dict[str, Any]:
-    """Writes a model as a Keras file or a TensorFlow SavedModel."""
-    trained = _load(options.model)
+def serve(options: Namespace) -> dict[str, Any]:
+    """Answers over HTTP until it is stopped."""
+    from trax_triplet import _validation as check
+
+    check.integer("--port", options.port, 0, 65_535)
     try:
-        from trax_triplet.keras import convert
-    except ImportError as error:  # another backend, or an old Keras: the user can change it
-        raise ValueError(error) from None
+        from trax_triplet.server.run import run
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"serve needs {error.name}, which is not installed: pip install 'trax-triplet[serve]'"
+        ) from None
+    run(_load(options.model), options.host, options.port, _log)
+    return {}
+
+
+def export(options: Namespace) -> dict[str, Any]:
+    """Writes a model as an ONNX file, a Keras file or a TensorFlow SavedModel."""
+    format = options.format
+    if format is None and options.output.endswith(".onnx"):
+        format = "onnx"
+    trained = _load(options.model)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
-        format = convert.export(trained, options.output, format=options.format)
+        format, what = _export(trained, options.output, format)
     for warning in told:
         print(f"note: {warning.message}", file=sys.stderr)
     if not options.json:
         threshold = trained.threshold
         shown = "none: choose one" if threshold is None else f"{threshold:.4f}"
-        print(f"wrote {options.output} ({convert.FORMATS[format]}); threshold {shown}")
+        print(f"wrote {options.output} ({what}); threshold {shown}")
     return {"output": options.output, "format": format, "threshold": trained.threshold}
+
+
+def _export(trained: TrainedModel, path: str, format: str | None) -> tuple[str, str]:
+    """The format that was written, and what it is in words."""
+    if format == "onnx":
+        from trax_triplet.inference.onnx_file import export_onnx
+
+        try:
+            export_onnx(trained, path)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"the format onnx needs {error.name}, which is not installed: pip install "
+                "'trax-triplet[onnx]'"
+            ) from None
+        return format, "an ONNX model, word ids to vectors"
+    try:
+        from trax_triplet.keras import convert
+    except ImportError as error:  # another backend, or an old Keras: the user can change it
+        raise ValueError(error) from None
+    format = convert.export(trained, path, format=format)
+    return format, convert.FORMATS[format]
 
 
 def printable(text: str) -> str:

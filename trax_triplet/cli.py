@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trax_triplet import __version__, _commands
+from trax_triplet import __version__, _commands, _corpus_commands, _corpus_options
 from trax_triplet.training.settings import TrainSettings, kinds
 
 __all__ = ["main"]
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: list of strings; None for those the program was started with.
 
     Returns:
-        Exit status: 0; 2 for a user's mistake; 1 for an error of the package; 130 after Ctrl-C; 141
-        if nobody reads stdout any more.
+        Exit status: 0; 2 for a user's mistake; 1 for an error of the package; 3 if `check` found a
+        function wrong; 130 after Ctrl-C; 141 if nobody reads stdout any more.
 
     Raises:
         SystemExit: after `--help` and `--version`, or if argparse refuses the arguments.
@@ -49,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        result = getattr(_commands, options.command)(options)
-        if options.json:
+        commands = _corpus_commands if options.command in _corpus_options.COMMANDS else _commands
+        result = getattr(commands, options.command)(options)
+        if options.json and result:  # else what there was to print is printed
             print(json.dumps(result, indent=1))
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -67,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
         text = _commands.printable(" ".join(text.split()))
         print(f"trax-triplet {options.command}: {text}", file=sys.stderr)
         return status
-    return 0
+    return 3 if options.command == "check" and not result["passed"] else 0
 
 
 @contextlib.contextmanager
@@ -128,7 +129,10 @@ def _parser() -> argparse.ArgumentParser:
         (_add_train_options, "train", "train a model on a CSV file of question pairs"),
         (_add_evaluate_options, "evaluate", "measure a model on a CSV file of labelled pairs"),
         (_add_predict_options, "predict", "tell whether questions are duplicates"),
-        (_add_export_options, "export", "write a model for Keras or TensorFlow"),
+        (_add_serve_options, "serve", "answer over HTTP, with a page to try it on"),
+        (_add_export_options, "export", "write a model for Keras, TensorFlow or ONNX"),
+        (_add_check_options, "check", "check the functions of a solution of the course"),
+        *((add, name, text) for name, (add, text) in _corpus_options.COMMANDS.items()),
     ):
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         add_options(command)
@@ -186,6 +190,13 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
         default=0.1,
         metavar="FLOAT",
         help="share of the training pairs to validate on (default: %(default)s)",
+    )
+    command.add_argument(
+        "--word-vectors",
+        metavar="FILE",
+        help="word vectors that the embedding starts from: a text file of GloVe, word2vec or "
+        "fastText, also gzipped. Vectors wider than --d-model are reduced to their principal "
+        "components, narrower ones fill a part of it (default: a random start)",
     )
     _add_column_options(command)
     _add_settings(command)
@@ -267,7 +278,11 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
 
 def _add_predict_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "questions", nargs="*", metavar="QUESTION", help="two questions to compare"
+        "questions",
+        nargs="*",
+        metavar="QUESTION",
+        help="two questions to compare; or - to answer lines on stdin one by one, each at once: "
+        "two questions with a tab between them, or JSON with question1 and question2",
     )
     _add_model_options(command)
     command.add_argument("--csv", help="question pairs to compare, instead of two questions")
@@ -285,17 +300,55 @@ def _add_predict_options(command: argparse.ArgumentParser) -> None:
     _add_column_options(command, labels=False)
 
 
+def _add_serve_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="FOLDER",
+        help="model folder, or the output folder of a training",
+    )
+    command.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: %(default)s, for programs of this machine only; there "
+        "is no login, so put a proxy in front where others may ask)",
+    )
+    command.add_argument(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="INT",
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
+    )
+
+
 def _add_export_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "model", metavar="FOLDER", help="model folder, or the output folder of a training"
     )
-    command.add_argument("output", metavar="OUT", help="file (.keras) or folder to write")
+    command.add_argument("output", metavar="OUT", help="file (.keras or .onnx) or folder to write")
     command.add_argument(
         "--format",
-        choices=("keras", "savedmodel"),
+        choices=("keras", "savedmodel", "onnx"),
         help="keras: a file to load and train on with Keras; savedmodel: a folder for TensorFlow "
-        "Serving, from questions to vectors and similarities (default: keras if OUT ends with "
-        ".keras, else savedmodel)",
+        "Serving, from questions to vectors and similarities; onnx: a file for ONNX runtimes, from "
+        "word ids to vectors (default: keras or onnx if OUT ends with .keras or .onnx, else "
+        "savedmodel)",
+    )
+
+
+def _add_check_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("solution", metavar="FILE", help="Python file (.py) or notebook (.ipynb)")
+    command.add_argument(
+        "--edition",
+        choices=("2020", "2021", "2023"),
+        help="edition of the Trax assignment (default: found out for each function)",
+    )
+    command.add_argument(
+        "--run",
+        action="store_true",
+        help="run the whole file; without it only its imports, definitions and constants run",
     )
 
 
@@ -331,25 +384,7 @@ def _add_column_options(command: argparse.ArgumentParser, labels: bool = True) -
             )
     if labels:
         _add_label_options(group)
-    group.add_argument(
-        "--encoding",
-        metavar="NAME",
-        help="encoding of the text, such as cp1252 (default: UTF-8, or UTF-16 and UTF-32 where the "
-        "file shows it)",
-    )
-    group.add_argument(
-        "--quoting",
-        choices=("auto", "csv", "none"),
-        default="auto",
-        help="what quotes are: csv: never text; none: always text; auto: text in files separated "
-        "by tabs, unless they clearly quote (default: %(default)s)",
-    )
-    group.add_argument(
-        "--escape",
-        metavar="CHAR",
-        help="character before a quote that is text inside of quotes, such as a backslash "
-        "(default: such a quote is doubled)",
-    )
+    _corpus_options.add_text_options(group)
     group.add_argument(
         "--max-skipped",
         type=float,

@@ -16,6 +16,7 @@ from students import (
     layer_of,
     loop_of,
     loops,
+    loss_2023,
     mean_of,
     model_of,
     norm,
@@ -112,6 +113,10 @@ def unpadded(Q1, Q2, batch_size, pad=1, shuffle=True):
         yield [
             np.array([[word for word in row if word is not None] for row in side]) for side in sides
         ]
+
+
+def without_punkt(question1, *more, **by_name):
+    raise LookupError("Resource punkt_tab not found.")
 
 
 MISTAKES = [
@@ -652,6 +657,16 @@ MISTAKES = [
         "the function changes its argument Q1 in place",
         with_(batches, mutate=True),
     ),
+    (
+        "data_generator",
+        "the index is not set back to 0 after a round, so it runs past the end of the questions",
+        with_(batches, end="lost"),
+    ),
+    (
+        "data_generator",
+        "the length is rounded down to a power of two, which is too short for the longest question",
+        length_of(lambda longest, side: 2 ** int(math.log2(longest))),
+    ),
     # model
     (
         "Siamese",
@@ -700,6 +715,11 @@ MISTAKES = [
     ),
     # training
     ("train_model", "the function does not return a Loop", with_(loop_of, task_only=True)),
+    (
+        "train_model",
+        "the arguments are used as a model or a layer, but they are functions",
+        with_(loop_of, call=False),
+    ),
     ("train_model", "the function returns None", lambda *given: None),
     ("train_model", "the loop has already run", with_(loop_of, run=1)),
     ("train_model", "the optimizer is not Adam", with_(loop_of, optimizer=optimizers.SGD(0.01))),
@@ -729,7 +749,13 @@ MISTAKES = [
         with_(loop_of, metrics=[layer_of(trax_loss, "Other")()]),
     ),
     ("train_model", "there is not exactly one evaluation task", with_(loop_of, evaluations=0)),
-    ("train_model", "the training does not read train_generator", with_(loop_of, exchanged=True)),
+    (
+        "train_model",
+        "the training does not read train_generator",
+        lambda Siamese, TripletLoss, train, validate, folder: loop_of(
+            Siamese, TripletLoss, validate, validate, folder
+        ),
+    ),
     (
         "train_model",
         "the evaluation does not read val_generator",
@@ -745,17 +771,6 @@ MISTAKES = [
         "a similarity equal to the threshold counts as above it",
         with_(accuracy_of, above=np.greater_equal),
     ),
-    ("classify", "the last, partial batch is left out", with_(accuracy_of, full=True)),
-    (
-        "classify",
-        "the last, partial batch is left out",
-        with_(accuracy_of, full=True, count=lambda n, size: max(n // size * size, 1)),
-    ),
-    (
-        "classify",
-        "the last, partial batch is read as if it were full, past the end of y",
-        with_(accuracy_of, past=True),
-    ),
     (
         "classify",
         "this is the number of correct answers",
@@ -770,16 +785,6 @@ MISTAKES = [
         "classify",
         "the correct answers are divided by the wrong count",
         with_(accuracy_of, count=lambda n, size: -(-n // size)),
-    ),
-    (
-        "classify",
-        "the correct answers are divided by the wrong count",
-        with_(accuracy_of, count=lambda n, size: -(-n // size) * size),
-    ),
-    (
-        "classify",
-        "this is the mean of the batches' accuracies, in which a small last batch counts too much",
-        with_(accuracy_of, shares=True),
     ),
     ("classify", "this is a percentage", with_(accuracy_of, count=lambda n, size: n / 100)),
     (
@@ -816,12 +821,130 @@ MISTAKES = [
         "the words are converted to lower case",
         with_(answer_of, words=lambda question: question.lower().split()),
     ),
+    (
+        "predict",
+        "a word that vocab lacks gets None as its id",
+        with_(answer_of, read=lambda vocab, word: vocab.get(word), keep=True),
+    ),
+    (
+        "predict",
+        "more than the answer is returned",
+        with_(answer_of, above=lambda d, t: (d, d > t)),
+    ),
+    ("predict", "a vector is compared with itself", with_(answer_of, dot=lambda a, b: a[0] @ a[0])),
+    (
+        "predict",
+        "verbose has no default, but it may be left out",
+        lambda question1, question2, threshold, model, vocab, data_generator, verbose: answer_of(
+            question1, question2, threshold, model, vocab, data_generator, verbose
+        ),
+    ),
+    ("predict", "NLTK's rules for sentences are not installed", without_punkt),
     ("predict", "it prints although verbose is False", with_(answer_of, loud=True)),
     ("predict", "it prints nothing although verbose is True", with_(answer_of, loud=False)),
+]
+
+# The course accepts these.
+FLAWS = [
+    ("classify", "the last, partial batch is left out", with_(accuracy_of, full=True)),
+    (
+        "classify",
+        "the last, partial batch is left out",
+        with_(accuracy_of, full=True, count=lambda n, size: max(n // size * size, 1)),
+    ),
+    (
+        "classify",
+        "the last, partial batch is read as if it were full, past the end of y",
+        with_(accuracy_of, past=True),
+    ),
+    (
+        "classify",
+        "the correct answers are divided by the wrong count",
+        with_(accuracy_of, count=lambda n, size: -(-n // size) * size),
+    ),
+    (
+        "classify",
+        "this is the mean of the batches' accuracies, in which a small last batch counts too much",
+        with_(accuracy_of, shares=True),
+    ),
     (
         "predict",
         "the function makes vocab grow by reading it, as a defaultdict does",
         with_(answer_of, read=lambda vocab, word: vocab[word]),
+    ),
+]
+
+# Under the rule of the edition of 2023.
+OF_2023 = [
+    ("TripletLossFn", expected, with_(loss_2023, **mistake))
+    for expected, mistake in (
+        (
+            "the hardest negative is taken where the assignment of 2023 asks for one not above the "
+            "positive",
+            {"closest": "hardest"},
+        ),
+        ("the mean over the batch is taken", {"reduce": "mean"}),
+        ("this is one loss per anchor", {"reduce": "asarray"}),
+        ("mean and closest negative are both taken along the columns", {"axis": 0}),
+        ("each column is compared with its own positive", {"by": 0}),
+        ("masked entries are 0, which may be the largest of a row", {"diagonal": 0.0}),
+        ("the larger of the two hinges is taken", {"hinges": lambda both: jnp.maximum(*both)}),
+    )
+]
+HARDEST_SUM = (
+    "two editions are mixed: the closest negative is the hardest, the rule of 2020-22, but the "
+    "losses are added up, as in 2023"
+)
+NOT_ABOVE_MEAN = (
+    "two editions are mixed: only negatives not above the positive may be the closest, the rule of "
+    "2023, but the losses are averaged, as in 2020-22"
+)
+MIXED = [
+    (HARDEST_SUM, with_(trax_loss, reduce="sum")),
+    (HARDEST_SUM, with_(loss_2023, closest="hardest")),
+    (NOT_ABOVE_MEAN, semi_hard_trax_loss),
+    (NOT_ABOVE_MEAN, with_(loss_2023, reduce="mean")),
+]
+# Two at once.
+PAIRS = [
+    (
+        "TripletLossFn",
+        {"the negatives are added up but not divided", "the vectors are normalised again"},
+        lambda v1, v2, margin=0.25: trax_loss(
+            norm(v1), norm(v2), margin, mean=lambda scores, off: off.sum(axis=1)
+        ),
+    ),
+    (
+        "data_generator",
+        {
+            "the length is rounded down to a power of two, which is too short for the longest "
+            "question",
+            "the padding comes before the words",
+        },
+        with_(batches, front=True, length=lambda longest, side: 2 ** int(math.log2(longest))),
+    ),
+    (
+        "classify",
+        {"the comparison is the wrong way round", "this is the number of correct answers"},
+        with_(accuracy_of, above=np.less, count=lambda n, size: 1, past=True),
+    ),
+    (
+        "predict",
+        {"the comparison is the wrong way round", "it prints although verbose is False"},
+        with_(answer_of, above=np.less, loud=True, read=lambda vocab, word: vocab[word]),
+    ),
+    (
+        "train_model",
+        {"the optimizer is not Adam", "the Loop does not write to output_dir"},
+        with_(loop_of, optimizer=optimizers.SGD(0.01), folder="model/"),
+    ),
+    (
+        "train_model",
+        {
+            "the training does not read train_generator",
+            "the evaluation does not read val_generator",
+        },
+        with_(loop_of, exchanged=True),
     ),
 ]
 
@@ -838,33 +961,62 @@ COMPILED = {"the loop has already run"}
     ],
 )
 def test_a_mistake_gets_its_sentence(step, expected, function, capsys):
-    result = checks.check(step, function)
+    edition = "2021" if step.startswith("TripletLoss") else None
+    result = checks.check(step, function, edition)
     assert not result
     assert result.hint is not None and clause(result.hint) == expected, repr(result)
-    assert capsys.readouterr().out.startswith(f"{step}: {result.hint}")
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{step}: {result.hint}")
+
+
+@pytest.mark.parametrize("step, expected, function", OF_2023)
+def test_a_mistake_under_the_rule_of_2023_gets_its_sentence(step, expected, function):
+    result = checks.check(step, function, "2023")
+    assert not result and clause(result.hint) == expected, repr(result)
+
+
+@pytest.mark.parametrize("expected, function", MIXED)
+def test_a_mixture_of_two_editions_is_told(expected, function):
+    result = checks.check("TripletLossFn", function)
+    assert not result and clause(result.hint) == expected, repr(result)
+
+
+@pytest.mark.parametrize("step, expected, function", FLAWS)
+def test_what_the_course_accepts_passes_with_its_flaw(step, expected, function, capsys):
+    result = checks.check(step, function)
+    assert result and result.mistakes == ()
+    assert [clause(flaw) for flaw in result.flaws] == [expected], repr(result)
+    assert f"{step}: right, but {result.hint}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("step, expected, function", PAIRS)
+def test_two_mistakes_are_both_told(step, expected, function):
+    result = checks.check(step, function)
+    assert not result and {*map(clause, result.mistakes)} == expected, repr(result)
+    assert result.hint.startswith("(1) ") and "; (2) " in result.hint
 
 
 def test_every_sentence_has_a_function_that_earns_it():
     known = {
-        clause(sentence)
+        clause(mistake.sentence)
         for step in runner._STEPS.values()
-        for table in (step.mistakes, step.signs)
-        for sentence, _ in table
+        for mistake in (*step.mistakes, *step.flaws)
     }
-    assert known <= {expected for _, expected, _ in MISTAKES}
+    known |= {clause(sentence) for step in runner._STEPS.values() for sentence, _ in step.signs}
+    assert known <= {expected for _, expected, _ in (*MISTAKES, *FLAWS, *OF_2023)}
 
 
 @pytest.mark.parametrize("step", checks.STEPS)
 def test_the_cases_of_a_step_tell_its_mistakes_apart(step):
-    answers = [("", seen) for seen in runner._answers(step, "right")]
-    answers += [
-        (sentence, seen)
-        for (sentence, _), seen in zip(runner._STEPS[step].mistakes, runner._answers(step, "wrong"))
-    ]
-    for place, (sentence, seen) in enumerate(answers):
-        assert not all(isinstance(answer, Exception) for answer in seen.values()), sentence
-        for other, answer in answers[:place]:
-            assert sentence == other or not all(same(seen[case], answer[case]) for case in seen), (
-                sentence,
-                other,
-            )
+    table, answers = runner._STEPS[step], []
+    for place, base in enumerate(table.bases):
+        numbers = [(), *runner._combinations(table.mistakes, base, 1)]
+        for which in numbers:
+            seen = {case: runner._answer(step, case, place, which, False) for case in table.cases}
+            assert not all(isinstance(answer, Exception) for answer in seen.values()), which
+            sentence = runner._sentence(table.mistakes[which[0]], None) if which else ""
+            for other, answer in answers:
+                assert sentence == other or not all(same(seen[c], answer[c]) for c in seen), (
+                    sentence,
+                    other,
+                )
+            answers.append((sentence, seen))

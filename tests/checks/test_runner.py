@@ -1,7 +1,10 @@
 """Right functions of every kind pass; what a result says."""
 
+import contextlib
 import math
 import random
+import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +18,9 @@ from students import (
     closest_of,
     cost_of,
     loop_of,
+    loop_of_2020,
     loops,
+    loss_2023,
     mean_of,
     model_of,
     norm,
@@ -26,9 +31,10 @@ from students import (
 
 import trax_triplet
 from trax_triplet import checks, course
-from trax_triplet.checks import runner
+from trax_triplet.checks import runner, running
 from trax_triplet.checks.lecture import LECTURE_SIM
 from trax_triplet.compat import fastmath, tl
+from trax_triplet.course import edition_2020, edition_2023
 
 # --- right functions
 
@@ -150,11 +156,45 @@ RIGHT = [
 def test_right_functions_pass_without_a_hint(step, function, capsys):
     result = checks.check(step, function)
     assert result.passed and result.hint is None, repr(result)
-    assert (
-        capsys.readouterr().out
-        == f"{step}: right ({len(result.cases)} case{'s' * (len(result.cases) > 1)})\n"
-    )
+    number = f"({len(result.cases)} case{'s' * (len(result.cases) > 1)})"
+    by = RULES.get(result.editions, "")
+    assert capsys.readouterr().out.splitlines()[-1] == f"{step}: right{by} {number}"
     assert all(case.passed for case in result.cases)
+
+
+RULES = {
+    ("2020",): ", by the rule of the 2020 edition",
+    ("2023",): ", by the rule of the 2023 edition",
+    ("2020", "2021"): ", by the rule of the 2020 and 2021 editions",
+    ("2021", "2023"): ", by the rule of the 2021 and 2023 editions",
+}
+
+
+@pytest.mark.parametrize(
+    "step, function, editions",
+    [
+        ("TripletLossFn", course.TripletLossFn, {"2020", "2021"}),
+        ("TripletLossFn", edition_2023.TripletLossFn, {"2023"}),
+        ("TripletLossFn", loss_2023, {"2023"}),
+        ("TripletLoss", edition_2023.TripletLoss, {"2023"}),
+        ("train_model", course.train_model, {"2021", "2023"}),
+        ("train_model", edition_2020.train_model, {"2020"}),
+        ("train_model", loop_of_2020, {"2020"}),
+    ],
+)
+def test_the_edition_is_found_and_others_are_refused(step, function, editions):
+    assert {*checks.check(step, function).editions} == editions
+    for edition in checks.EDITIONS:
+        assert bool(checks.check(step, function, edition)) == (edition in editions)
+
+
+def test_the_default_vocabulary_may_be_the_student_s_own():
+    assert checks.check(
+        "Siamese",
+        lambda vocab_size=36268, d_model=128, mode="train": course.Siamese(
+            vocab_size, d_model, mode
+        ),
+    )
 
 
 def test_every_step_has_right_functions():
@@ -172,7 +212,7 @@ def test_the_package_s_predict_passes(real_data, punkt):
 
 
 def expected_of(step, case):
-    return runner._answers(step, "right")[0][case]
+    return runner._answer(step, case, 0, (), False)
 
 
 def test_expected_values_are_the_lecture_s():
@@ -205,7 +245,8 @@ def test_expected_values_are_the_assignment_s():
         2.1715667
     )
     scores = LECTURE_SIM  # the assignment's rule on the lecture's matrix, summed: 1.467
-    assert 4 * runner._STEPS["TripletLossFn"].right[0](scores, np.eye(4)) == pytest.approx(
+    step = runner._STEPS["TripletLossFn"]
+    assert 4 * step.build(**step.bases[0].parts)(scores, np.eye(4)) == pytest.approx(
         1.467, abs=5e-4
     )
 
@@ -253,9 +294,51 @@ def test_an_exception_in_a_layer_is_reported_in_one_line():
 def test_an_exception_does_not_hide_behind_a_hint():
     result = checks.check("classify", with_(accuracy_of, past=True))
     assert result.message == (
-        f"{result.hint} (in the case '7 pairs in batches of 3' it raises IndexError: "
+        f"right, but {result.hint} (in the case '7 pairs in batches of 3' it raises IndexError: "
         "index 1 is out of bounds for axis 0 with size 1)"
     )
+
+
+def test_an_unknown_flaw_is_reported_with_its_case():
+    result = checks.check("classify", with_(accuracy_of, count=lambda n, size: n + n % size))
+    assert result and result.flaws
+    assert "wrong in the case '7 pairs in batches of 3': expected accuracy 0.57143" in str(result)
+
+
+def test_an_endless_loop_is_stopped(monkeypatch):
+    monkeypatch.setattr(running, "TIME_LIMIT", 0.2)
+
+    def endless(sim):
+        while True:
+            with contextlib.suppress(Exception):
+                len(sim)
+
+    result = checks.check("positives", endless)
+    assert not result and "stopped after 0.2 seconds" in result.message
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_what_a_student_prints_is_shown(capsys):
+    def talkative(sim):
+        print("shape", sim.shape)
+        return np.diag(sim)
+
+    assert checks.check("positives", talkative)
+    assert capsys.readouterr().out.count("shape (4, 4)") == 2
+    assert checks.check("predict", answer_of)
+    assert capsys.readouterr().out.count("d = ") == 1  # in the case that is verbose
+
+
+def test_a_port_to_another_library_is_told():
+    torch = types.ModuleType("torch")
+    torch.sum = np.sum
+    written = {"torch": torch}
+    exec("def port(v1, v2, margin=0.25): return torch.sum(v1 @ v2.T)", written)
+    exec("def of_port(v1, v2, margin=0.25): return port(v1, v2)", written)
+    for name in ("port", "of_port"):
+        result = checks.check("TripletLossFn", written[name])
+        assert not result and "computes with PyTorch" in result.message
 
 
 def test_a_result_is_true_or_raises():
@@ -273,7 +356,10 @@ def test_a_result_shows_its_cases_as_text_and_in_a_notebook():
     first, *rows = repr(result).splitlines()
     assert first == str(result)
     assert [row.split()[0] for row in rows] == ["right", "right", "right", "wrong", "right"]
-    assert result._repr_html_().count("<tr>") == 1 + 5 and "<b>wrong</b>" in result._repr_html_()
+    assert (
+        result._repr_html_().count("<tr>") == (1 + 1) + (1 + 5)
+        and "<b>wrong</b>" in result._repr_html_()
+    )
 
 
 def test_warnings_on_the_way_to_an_answer_do_not_get_in_the_way():
@@ -295,7 +381,7 @@ def test_checking_leaves_the_reader_s_folder_and_random_numbers_alone(tmp_path, 
     random.seed(1)
     np.random.seed(1)
     states = random.getstate(), np.random.get_state()[1].tolist()
-    runner._answers.cache_clear()
+    runner._answer.cache_clear()
     checks.check("train_model", lambda *given: None)
     checks.check("cost", lambda sim, margin: 0.0)
     checks.check("data_generator", with_(batches, shuffles=False))

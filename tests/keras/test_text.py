@@ -28,6 +28,9 @@ HARD = [
     "각 \u1100\u1161\u11a8 \u1100\u1161 \u11a8 가\u11a8",
     "\u0301a \u0301\u0301",
     "東京 हिन्दी ไทย 🙂👍🏽 \u0958 \u2126",
+    "👨\u200d👩\u200d👧❤\ufe0f! x\u200d😀",
+    "😀\u200dx a'\u0301b !\u0301a \u0301b می\u200cخواهم 😀\u200d'a",
+    "co\u00adop\u200fe\ufeff\u0301 a\u200bb İ i\u0307\u0307 ๑๒ที่นี่ '東'b 東\u200d京 a\u200d\u200db",
     "\x00 \ufffe\ufeffa",
     "<PAD>",
     "x" * 300,
@@ -35,6 +38,7 @@ HARD = [
 LETTERS = [
     *"aeosΣσςİIßé1'’'''' \t_.-\u00b7\u00ad",
     *"\u0301\u0307\u0323\u0345\u0315\u1100\u1161\u11a8각가\u09c7\u09be",
+    *"\u200d\u200c\u200b\u200f😀🏽東ที่๑i",
 ]
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.text(LETTERS, max_size=20)
@@ -63,9 +67,15 @@ def expected_ids(vocabulary, questions):
     return [row + [0] * (width - len(row)) for row in rows]
 
 
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+def old_words_of(texts):
+    return split_words(texts, "words/1")
+
+
 def assert_words_are_pythons(texts):
-    found = [[word.decode() for word in row] for row in words_of(texts_tensor(texts)).to_list()]
-    assert found == [tokenize(text) for text in texts]
+    for cut, tokenizer in ((words_of, "words"), (old_words_of, "words/1")):
+        found = [[word.decode() for word in row] for row in cut(texts_tensor(texts)).to_list()]
+        assert found == [tokenize(text, tokenizer) for text in texts]
 
 
 @pytest.fixture(scope="module", params=VOCABULARIES, ids=["unknown words in one", "buckets"])
@@ -76,6 +86,18 @@ def layer(request):
 @pytest.mark.parametrize("text", HARD)
 def test_hard_cases_are_cut_as_python_cuts_them(text):
     assert_words_are_pythons([text])
+
+
+def test_a_layer_of_version_0_1_keeps_its_rule():
+    new = QuestionIds(["न", "नाम"])
+    assert new(tf.constant(["नाम"])).numpy().tolist() == [[3]]
+    config = new.get_config()
+    assert config.pop("tokenizer") == "words"
+    old = QuestionIds.from_config(config)
+    assert old(tf.constant(["नाम"])).numpy().tolist() == [[2, 1, 1]]
+    assert old.vocabulary().tokenizer == old.get_config()["tokenizer"] == "words/1"
+    again = QuestionIds.from_vocabulary(old.vocabulary())
+    assert again.vocabulary() == old.vocabulary()
 
 
 def test_every_code_point_is_cut_as_python_cuts_it():

@@ -18,6 +18,7 @@ from bad_inputs import (
     UNLABELLED,
     WIDE,
     WORDS,
+    Given,
     csv_of,
     row,
 )
@@ -82,6 +83,17 @@ rows_of(
     (ValueError, "byte 0 is not", (PICTURE,)),
     (IsADirectoryError, "folder", (FOLDER,)),
 )
+rows_of(
+    "data.word_vectors.read_word_vectors",
+    (TypeError, "path", (7, ["how"])),
+    (TypeError, "words", (TEXT, "how")),
+    (TypeError, r"words\[1\]", (TEXT, ["how", 1])),
+    (FileNotFoundError, "no such file", ("no such file", ["how"])),
+    (IsADirectoryError, "folder", (FOLDER, ["how"])),
+    (ValueError, "text, line 1: .*number 1 is 'model'", (TEXT, ["how"])),
+    (ValueError, "picture, line 1: .* a word and its numbers", (PICTURE, ["how"])),
+)
+row("data.word_vectors.starting_embedding", ValueError, "one and the same", SQUARE, [0], ONES[:1])
 row("data.vocabulary.Vocabulary.save", FileNotFoundError, "folder", WORDS, "no such folder/w.txt")
 rows_of(
     "data.pairs.Pairs",
@@ -395,3 +407,9 @@ row(
 row("checks.runner.check", ValueError, "step must be one of .*'positives'.*'x'", "x", np.diag)
 row("checks.runner.check", TypeError, "step must be one of", ["x"], np.diag)
 row("checks.runner.check", TypeError, "student_function must be", "positives", 3)
+row("checks.runner.check", ValueError, "edition must be", "positives", np.diag, "2019")
+row("checks.runner.check", TypeError, "edition must be", "positives", np.diag, 2023)
+for f in ("check_file", "read_solution"):
+    row(f"checks.solution.{f}", FileNotFoundError, "nowhere.py", "nowhere.py")
+    row(f"checks.solution.{f}", ValueError, "path must be .*.ipynb", Given("text"))
+    row(f"checks.solution.{f}", TypeError, "run must be", "mine.py", run=1)

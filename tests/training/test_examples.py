@@ -143,6 +143,29 @@ def test_the_fingerprint_tells_runs_apart(parts):
     assert made(*sample_parts()).fingerprint == found[0]
 
 
+def test_word_vectors_belong_to_the_run_by_what_they_are(parts, tmp_path):
+    vocabulary = made(*parts).vocabulary
+    first, second = vocabulary.words[3], vocabulary.words[0]
+    contents = {
+        "a": f"{first} 1 2\n{second} 3 4\nxyzzy 5 6\n",
+        "b": f"3 2\n{first} 1 2\n{second} 3 4\nplugh 7 8\n",  # another file, the same vectors
+        "c": f"{first} 1 2\n{second} 3 5\n",
+        "d": f"{first} 1 2\n{vocabulary.words[1]} 3 4\n",
+    }
+    found, logged = {}, []
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+        examples = Examples(*parts, SETTINGS, logged.append, tmp_path / name)
+        found[name] = examples.fingerprint
+    assert found["a"] == found["b"]
+    assert len({*found.values(), made(*parts).fingerprint}) == 4
+    rows, vectors = Examples(*parts, SETTINGS, print, tmp_path / "a").word_vectors
+    assert rows.tolist() == [vocabulary[second], vocabulary[first]]
+    assert vectors.tolist() == [[3, 4], [1, 2]]
+    words = f"2 of the vocabulary's {len(vocabulary.words)} words start from their vectors"
+    assert f"{words} of 2 numbers" in logged
+
+
 def test_too_few_duplicates(parts):
     none = Pairs(["a?"], ["b?"], [0])
     with pytest.raises(ValueError, match="none of these 1 is"):

@@ -11,6 +11,7 @@ from small_run import SETTINGS, SMALL, history, sample_parts, without_speed
 
 from trax_triplet import evaluation
 from trax_triplet._files import only_writer
+from trax_triplet.data.pairs import Pairs
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.inference.trained_model import load_model
 from trax_triplet.loss.triplet import triplet_loss
@@ -147,7 +148,7 @@ def test_a_folder_of_another_run_is_refused(small_run, parts):
         ValueError, match="belongs to another run: margin was 0.4 and is 0.3.*another output folder"
     ):
         train(parts[0], folder, validation=parts[1], **SMALL, margin=0.3)
-    with pytest.raises(ValueError, match="the pairs are not the same"):
+    with pytest.raises(ValueError, match="the pairs or the word vectors are not the same"):
         train(parts[0], folder, validation=parts[1].select(range(20)), **SMALL)
 
 
@@ -218,6 +219,49 @@ def test_a_collapse_is_one_vector_for_all_and_the_loss_of_that(loss, spread, war
     assert not warns or "2 x margin = 0.8. Try a smaller learning_rate" in warning
 
 
+def translations(n, seed):
+    """Pairs of a question and its translation, word by word, or that of another question."""
+    random = np.random.default_rng(seed)
+    words, labels = random.integers(0, 30, (n, 4)), np.arange(n) % 2
+    others = np.where(labels[:, None], words, random.integers(0, 30, (n, 4)))
+    texts1, texts2 = (
+        [" ".join(f"{language}{word}" for word in row) for row in rows]
+        for language, rows in (("a", words), ("b", others))
+    )
+    return Pairs(texts1, texts2, labels)
+
+
+def test_the_first_step_starts_from_the_word_vectors(tmp_path, capsys):
+    pairs, validation = translations(200, 1), translations(100, 2)
+    words = [f"{language}{i}" for language in "ab" for i in range(30)]
+    vectors = np.tile(np.random.default_rng(3).normal(5, 2, (30, 6)), (2, 1))
+    lines = [" ".join([word, *map(str, row)]) for word, row in zip(words, vectors)]
+    path, fewer = tmp_path / "vectors.txt", tmp_path / "fewer.txt"
+    path.write_text("\n".join(lines))
+    fewer.write_text("\n".join(lines[:-1]))
+    settings = TrainSettings(**{**SETTINGS, "steps": 1, "word_dropout": 0.0})
+    run = tmp_path / "run"
+
+    def start_from(path):
+        train(pairs, run, validation=validation, settings=settings, word_vectors=path)
+
+    start_from(path)
+    assert "60 of the vocabulary's 60 words start from" in capsys.readouterr().err
+    # In the first step the learning rate is still 0, so that this is what it saw; 0.5 and 0.75 is
+    # what it would see by chance.
+    [row] = history(run)
+    assert row["validation_auc"] > 0.9 and row["validation_loss"] < 0.4 and row["loss"] < 0.8
+    vocabulary = Examples(pairs, validation, settings, print).vocabulary
+    start = arrays(run)["weights/embedding"][[vocabulary[word] for word in words], :6]
+    centred = vectors - vectors.mean(axis=0)
+    np.testing.assert_allclose(start / start.std(), centred / centred.std(), atol=1e-5)
+    assert start.std() == pytest.approx(settings.embedding_stddev, rel=0.05)
+
+    for other in (fewer, None):
+        with pytest.raises(ValueError, match="another run: the pairs or the word vectors are not"):
+            start_from(other)
+
+
 @pytest.mark.parametrize(
     "settings, error, name",
     [
@@ -227,6 +271,9 @@ def test_a_collapse_is_one_vector_for_all_and_the_loss_of_that(loss, spread, war
         ({"settings": {"steps": 5}}, TypeError, "settings"),
         ({"progress": 1}, TypeError, "progress"),
         ({"pooling": "course"}, ValueError, "word_dropout"),
+        ({"word_vectors": 7}, TypeError, "word_vectors"),
+        ({"word_vectors": "no such file"}, FileNotFoundError, "no such file"),
+        ({"word_vectors": ".", "embedding_stddev": 0}, ValueError, "embedding_stddev"),
     ],
 )
 def test_wrong_arguments(parts, tmp_path, settings, error, name):

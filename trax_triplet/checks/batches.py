@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trax_triplet.checks.step import RAGGED, Step, array, leaves
+from trax_triplet.checks.step import RAGGED, Base, Mistake, Step, array, leaves
 
 __all__ = ["BATCH_STEPS"]
 
@@ -26,6 +26,14 @@ ENDS = (
 NEVER_RESET = (
     "the lists are not emptied after a batch, so the second batch still holds the first; reset "
     "both after yield"
+)
+INDEX_LOST = (
+    "the index is not set back to 0 after a round, so it runs past the end of the questions; use "
+    "idx = 0 when it reaches the number of questions"
+)
+FLOOR = (
+    "the length is rounded down to a power of two, which is too short for the longest question; "
+    "use ceil, not floor"
 )
 NO_POWER = (
     "the batch is padded to its longest question; pad to the next power of two, "
@@ -115,10 +123,19 @@ def _padded(question: list[int], width: int, pad: int) -> list[int]:
     return question + [pad] * (width - len(question))
 
 
+def _power_below(*sides: Any) -> int:
+    return 1 << (_longest(*sides).bit_length() - 1)
+
+
 def _arrays(first: Any, second: Any, dtype: type = int) -> tuple[Any, Any]:
     """Both sides of a batch as they are yielded; rows of different lengths stay lists."""
     one, two = (np.array(s, dtype) if _is_even(s) else s for s in (first, second))
     return one, two
+
+
+def _strict_arrays(first: Any, second: Any) -> tuple[Any, Any]:
+    """Both sides as arrays, of which NumPy makes none from rows of different lengths."""
+    return np.array(first), np.array(second)
 
 
 def _is_even(side: Any) -> bool:
@@ -127,43 +144,63 @@ def _is_even(side: Any) -> bool:
 
 def _generator(
     rest: str = "carry",
-    ends: bool = False,
+    restart: str = "endless",
+    reset: str = "after a batch",
     orders: Callable[..., Any] = _orders,
     widths: Callable[..., Any] = _widths,
     padded: Callable[..., Any] = _padded,
+    pad_id: Callable[[int], int] = lambda pad: pad,
     batch_of: Callable[..., Any] = _arrays,
 ) -> Callable[..., Iterator[Any]]:
     """A right data_generator; each part that is replaced is one mistake.
 
     Only `rest`, what happens to the pairs after the last full batch of a round, may be right in two
-    ways: 'carry' them over or 'yield' them as a smaller batch; to 'drop' them is a mistake.
+    ways: 'carry' them over or 'yield' them as a smaller batch; to 'drop' them is a mistake. So is a
+    `restart` other than 'endless': a round 'ends' the generator, or the next question is 'lost'.
     """
 
     def data_generator(Q1, Q2, batch_size, pad=1, shuffle=True):
         def batch(rows1, rows2):
             sides = [list(Q1[i]) for i in rows1], [list(Q2[i]) for i in rows2]
             both = zip(sides, widths(*sides, (Q1, Q2)), strict=True)
-            return batch_of(*([padded(q, width, pad) for q in side] for side, width in both))
+            return batch_of(
+                *([padded(q, width, pad_id(pad)) for q in side] for side, width in both)
+            )
 
         rows1, rows2 = [], []
         while True:
-            new1, new2 = orders(len(Q1), shuffle)
-            rows1, rows2 = rows1 + new1, rows2 + new2
-            while len(rows1) >= batch_size:
-                yield batch(rows1[:batch_size], rows2[:batch_size])
-                rows1, rows2 = rows1[batch_size:], rows2[batch_size:]
+            for i, j in zip(*orders(len(Q1), shuffle), strict=True):
+                rows1, rows2 = [*rows1, i], [*rows2, j]
+                if len(rows1) > 3 * len(Q1):
+                    raise NeverYields("it fills its lists without an end")
+                if len(rows1) == batch_size or (reset == "never" and len(rows1) > batch_size):
+                    yield batch(rows1, rows2)
+                    if reset == "after a batch":
+                        rows1, rows2 = [], []
             if rows1 and rest == "yield":
                 yield batch(rows1, rows2)
-            if ends:
+            if restart == "ends":
                 return
+            if restart == "lost":
+                raise IndexError("the index runs past the end")
             if rest != "carry":
                 rows1, rows2 = [], []
 
     return data_generator
 
 
-_MUTATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+_TABLE: tuple[tuple[str, dict[str, Any]], ...] = (
+    (INDEX_LOST, {"restart": "lost"}),
+    (DROPS, {"rest": "drop"}),
+    (ENDS, {"restart": "ends"}),
+    (ENDS, {"restart": "ends", "rest": "drop"}),
+    (NEVER_RESET, {"reset": "never"}),
+    (NEVER_RESET, {"reset": "at no time"}),
     (NO_POWER, {"widths": lambda first, second, data: (_longest(first, second),) * 2}),
+    *(
+        (FLOOR, {"widths": lambda first, second, data: (_power_below(first, second),) * 2, **more})
+        for more in ({}, {"batch_of": _strict_arrays})
+    ),
     (
         DOUBLE,
         {"widths": lambda first, second, data: (1 << _longest(first, second).bit_length(),) * 2},
@@ -172,27 +209,21 @@ _MUTATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     (ONE_SIDE, {"widths": lambda first, second, data: (_power(first),) * 2}),
     (ONE_SIDE, {"widths": lambda first, second, data: (_power(second),) * 2}),
     (ALL_DATA, {"widths": lambda first, second, data: (_power(*data),) * 2}),
-    (NO_PADDING, {"widths": lambda first, second, data: (0, 0)}),
-    (PAD_FIXED.format(1), {"padded": lambda question, width, pad: _padded(question, width, 1)}),
-    (PAD_FIXED.format(0), {"padded": lambda question, width, pad: _padded(question, width, 0)}),
+    *(
+        (NO_PADDING, {"widths": lambda first, second, data: (0, 0), **more})
+        for more in ({}, {"batch_of": _strict_arrays})
+    ),
+    (PAD_FIXED.format(1), {"pad_id": lambda pad: 1}),
+    (PAD_FIXED.format(0), {"pad_id": lambda pad: 0}),
     (
         PAD_FRONT,
         {"padded": lambda question, width, pad: [pad] * (width - len(question)) + question},
     ),
     (SHUFFLE_IGNORED, {"orders": lambda n, shuffle: _orders(n, False)}),
+    (ALWAYS_SHUFFLES, {"orders": lambda n, shuffle: _orders(n, True)}),
     (APART, {"orders": lambda n, shuffle: _orders(n, shuffle, (0, 1))}),
     (SIDES, {"batch_of": lambda first, second: _arrays(second, first)}),
     (FLOATS, {"batch_of": lambda first, second: _arrays(first, second, float)}),
-)
-_GENERATOR_MISTAKES = (
-    (DROPS, _generator("drop")),
-    (ENDS, _generator("yield", ends=True)),
-    (ENDS, _generator("drop", ends=True)),
-    *(
-        (sentence, _generator(rest, **mutation))
-        for sentence, mutation in _MUTATIONS
-        for rest in ("carry", "yield")
-    ),
 )
 
 
@@ -313,10 +344,11 @@ def _shuffles_always(seen: dict[str, Any], expected: Any) -> bool:
 BATCH_STEPS = {
     "data_generator": Step(
         _generator_cases(),
-        (_generator(), _generator("yield")),
-        _GENERATOR_MISTAKES,
+        _generator,
+        tuple(Mistake(sentence, parts) for sentence, parts in _TABLE),
         _observe_generator,
-        (
+        (Base(), Base({"rest": "yield"})),
+        signs=(
             (NEVER_RESET, _holds_the_first),
             (NO_PADDING, _is_uneven),
             (ALWAYS_SHUFFLES, _shuffles_always),

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from trax_triplet.checks import parts
-from trax_triplet.checks.step import Step, array, pair, scalar, seen_as, vector
+from trax_triplet.checks.step import (
+    Mistake,
+    Step,
+    array,
+    itself,
+    of_part,
+    pair,
+    scalar,
+    seen_as,
+    vector,
+)
 
 __all__ = ["LECTURE_SIM", "LECTURE_STEPS", "random_matrix"]
 
@@ -60,7 +71,7 @@ def _vector_pairs() -> dict[str, dict[str, np.ndarray]]:
 def _matrices() -> dict[str, np.ndarray]:
     return {
         "the lecture's matrix": LECTURE_SIM,
-        "the lecture's two batches": parts.scores(LECTURE_V1, LECTURE_V2),
+        "the lecture's two batches": parts.scores()(LECTURE_V1, LECTURE_V2),
         "a 3 x 3 matrix with ties": _TIES,
         **{f"a random {n} x {n} matrix": random_matrix(n, n, n) for n in (5, 6)},
     }
@@ -84,73 +95,66 @@ def _steps() -> dict[str, Step]:
     }
     batches = {name: dict(zip(("v1", "v2"), pair, strict=True)) for name, pair in batches.items()}
     uneven = {**batches, "2 rows and 4 rows of 3": {"v1": LECTURE_V1[:2], "v2": LECTURE_V2}}
-    losses = {
+    losses_cases = {
         f"{name}, margin {margin}": {**case, "margin": margin}
         for (name, case), margin in zip(batches.items(), _MARGINS[:2] + _MARGINS[3:], strict=True)
     }
     collapsed = {"v1": np.eye(3)[[0, 0, 0]], "v2": np.eye(3)[[0, 0, 0]], "margin": 0.5}
-    both = (
-        *parts.both_mistakes(parts.semi_hard, parts.CLOSEST_SEMI_HARD),
-        (parts.COLUMNS, lambda sim, margin: parts.both_hinges(sim.T, margin)),
-        (
-            "the two hinges are swapped; the mean negative's comes first",
-            lambda *case: parts.both_hinges(*case)[::-1],
-        ),
+    hinges = (
+        *parts.hinge_mistakes(parts.SEMI_HARD_COLUMNS),
+        *of_part("closest", parts.CLOSEST_SEMI_HARD),
     )
+    turned = Mistake(parts.COLUMNS, {"turn": np.transpose})
+    both = Mistake(
+        "the two hinges are swapped; the mean negative's comes first",
+        {"add": lambda l1, l2: (l2, l1)},
+    )
+    losses = (*hinges, *of_part("add", (*parts.ADDING, parts.LARGER)))
     cost = (
-        *parts.loss_mistakes(parts.semi_hard, parts.CLOSEST_SEMI_HARD, np.sum),
-        (parts.NOT_SUM, parts.loss(parts.semi_hard, np.mean)),
-        (
-            "this is one loss per anchor; the cost is their sum",
-            parts.loss(parts.semi_hard, parts.as_it_is),
-        ),
-    )
-    transposable = (
-        *parts.loss_mistakes(parts.semi_hard, parts.CLOSEST_SEMI_HARD, np.sum, parts.TRANSPOSED),
-        *cost[-2:],
+        *losses,
+        *of_part("reduce", ((parts.NOT_SUM, np.mean), (parts.PER_ANCHOR, parts.as_it_is))),
     )
     return {
-        "cosine_similarity": Step(_vector_pairs(), (_cosine,), _COSINE, seen_as(scalar)),
-        "l2_normalize": Step(
+        "cosine_similarity": _of_one_part(_vector_pairs(), _cosine, _COSINE, scalar),
+        "l2_normalize": _of_one_part(
             {
                 "the lecture's first batch": {"x": LECTURE_V1},
                 "a random 3 x 3 batch": {"x": random_matrix(3, 3, 0)},
                 "a random 2 x 5 batch": {"x": 4 * random_matrix(2, 5, 1)},
             },
-            (parts.unit,),
+            parts.unit,
             parts.UNIT,
-            seen_as(array),
+            array,
         ),
-        "similarity_matrix": Step(uneven, (parts.scores,), parts.SCORES, seen_as(array)),
-        "positives": Step(sims, (np.diag,), _POSITIVES, seen_as(vector)),
-        "negatives": Step(
-            sims, (partial(parts.with_diagonal, value=0),), _NEGATIVES, seen_as(array)
+        "similarity_matrix": Step(uneven, parts.scores, parts.SCORES, seen_as(array)),
+        "positives": _of_one_part(sims, np.diag, _POSITIVES, vector),
+        "negatives": _of_one_part(sims, partial(parts.with_diagonal, value=0), _NEGATIVES, array),
+        "mean_negative": _of_one_part(sims, parts.mean, parts.MEAN, vector),
+        "closest_negative": _of_one_part(sims, parts.semi_hard, parts.CLOSEST_SEMI_HARD, vector),
+        "hinges": Step(
+            with_margins,
+            partial(parts.of_sim, **{"add": lambda l1, l2: (l1, l2), "reduce": parts.as_it_is}),
+            (*hinges, turned, both),
+            seen_as(pair),
         ),
-        "mean_negative": Step(sims, (parts.mean,), parts.MEAN, seen_as(vector)),
-        "closest_negative": Step(
-            sims, (parts.semi_hard,), parts.CLOSEST_SEMI_HARD, seen_as(vector)
-        ),
-        "hinges": Step(with_margins, (parts.both_hinges,), both, seen_as(pair)),
         "losses": Step(
             with_margins,
-            (parts.loss(parts.semi_hard, parts.as_it_is),),
-            tuple(parts.loss_mistakes(parts.semi_hard, parts.CLOSEST_SEMI_HARD, parts.as_it_is)),
+            partial(parts.of_sim, reduce=parts.as_it_is),
+            (*losses, turned),
             seen_as(vector),
         ),
-        "cost": Step(with_margins, (parts.loss(parts.semi_hard, np.sum),), cost, seen_as(scalar)),
+        "cost": Step(with_margins, parts.of_sim, (*cost, turned), seen_as(scalar)),
         "triplet_loss": Step(
-            {**losses, "collapsed: all vectors equal": collapsed},
-            (parts.of_vectors(parts.loss(parts.semi_hard, np.sum)),),
-            (
-                *((sentence, parts.of_vectors(wrong)) for sentence, wrong in transposable),
-                *(
-                    (sentence, parts.of_vectors(parts.loss(parts.semi_hard, np.sum), wrong))
-                    for sentence, wrong in parts.SCORES[1:]
-                ),
-            ),
+            {**losses_cases, "collapsed: all vectors equal": collapsed},
+            parts.of_vectors,
+            (*parts.SCORES, *cost),
             seen_as(scalar),
         ),
     }
+
+
+def _of_one_part(cases: Any, right: parts.Part, table: Any, view: parts.Part) -> Step:
+    return Step(cases, itself(right), of_part("function", table), seen_as(view))
 
 
 def _cosine(v1: np.ndarray, v2: np.ndarray) -> np.ndarray:

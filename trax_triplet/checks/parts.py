@@ -2,19 +2,20 @@
 
 Everything is plain NumPy in float64. Each part comes with its mistakes, (sentence, function that
 makes just this mistake), and the parts are combined: so a mistake in a part has the same sentence
-wherever it shows.
+wherever it shows. To know a new mistake, add a line to the table of its part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from trax_triplet.checks.step import Mistake, of_part
+
 Part = Callable[..., Any]
-Mistakes = tuple[tuple[str, Part], ...]
 
 
 # --- the parts: right first, then the mistakes
@@ -25,11 +26,16 @@ def unit(x: np.ndarray, axis: int = -1) -> np.ndarray:
     return x / np.sqrt((x * x).sum(axis=axis, keepdims=True))
 
 
+def times(v1: np.ndarray, v2: np.ndarray) -> np.ndarray:
+    """Every row with every row."""
+    return v1 @ v2.T
+
+
 def scores(
-    v1: np.ndarray, v2: np.ndarray, first: Part = unit, second: Part | None = None
-) -> np.ndarray:
-    """Similarities of all rows; `first` normalises v1, `second` v2 (by default like `first`)."""
-    return first(v1) @ (second or first)(v2).T
+    product: Part = times, first: Part = unit, second: Part = unit
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Similarities of all rows: `first` normalises v1, `second` v2."""
+    return lambda v1, v2: product(first(v1), second(v2))
 
 
 def as_it_is(x: Any) -> Any:
@@ -77,21 +83,22 @@ NOT_TRANSPOSED = (
     "the second argument is not transposed; the scores are v1 times v2.T, every row with every row"
 )
 NOT_UNIT = "the vectors are not normalised; scale the rows of both to length 1 before the product"
+PRODUCT = (
+    (TRANSPOSED, lambda v1, v2: v2 @ v1.T),
+    (NOT_TRANSPOSED, lambda v1, v2: v1 @ v2),
+    ("v1 is compared with itself; the second factor is v2", lambda v1, v2: v1 @ v1.T),
+)
+# What is done to v1 and to v2, where both are to be normalised.
+NORMS = (
+    (NOT_UNIT, as_it_is, as_it_is),
+    ("only v1 is normalised; scale the rows of v2 to length 1, too", unit, as_it_is),
+    ("only v2 is normalised; scale the rows of v1 to length 1, too", as_it_is, unit),
+    (WHOLE_BATCH, _whole, _whole),
+    (DOWN, partial(unit, axis=0), partial(unit, axis=0)),
+)
 SCORES = (
-    (TRANSPOSED, lambda v1, v2: scores(v2, v1)),
-    (NOT_TRANSPOSED, lambda v1, v2: unit(v1) @ unit(v2)),
-    (NOT_UNIT, partial(scores, first=as_it_is)),
-    (
-        "only v1 is normalised; scale the rows of v2 to length 1, too",
-        partial(scores, second=as_it_is),
-    ),
-    (
-        "only v2 is normalised; scale the rows of v1 to length 1, too",
-        partial(scores, first=as_it_is, second=unit),
-    ),
-    (WHOLE_BATCH, partial(scores, first=_whole)),
-    (DOWN, partial(scores, first=partial(unit, axis=0))),
-    ("v1 is compared with itself; the second factor is v2", lambda v1, v2: scores(v1, v1)),
+    *of_part("product", PRODUCT),
+    *(Mistake(sentence, {"first": first, "second": second}) for sentence, first, second in NORMS),
 )
 
 
@@ -138,6 +145,12 @@ def _masked(
     return np.where(qualifies(sim, positive) & (np.eye(len(sim)) == 0), sim, lowest).max(axis=axis)
 
 
+def shifted(sim: np.ndarray, axis: int = 1, positive_axis: int = 1) -> np.ndarray:
+    """The same as the assignments since 2023 write it: one above the positive counts x - 2."""
+    positive = np.expand_dims(np.diag(sim), positive_axis)
+    return np.where(sim > positive, sim - 2, with_diagonal(sim, -2)).max(axis=axis)
+
+
 def semi_hard(sim: np.ndarray) -> np.ndarray:
     """The lecture's closest negative: the largest not above the positive, -2 if there is none."""
     return _masked(sim)
@@ -163,6 +176,11 @@ EYE = (
     "scores - 2 * eye(b)"
 )
 ZERO = "masked entries are 0, which may be the largest of a row; mask with -2, below every cosine"
+TIES = "a negative as large as the positive is left out; only those above it are, so mask with >"
+OTHER_POSITIVE = (
+    "each column is compared with its own positive; the positives must be a column, so use "
+    "reshape(b, 1)"
+)
 CLOSEST_SEMI_HARD = (
     (HARDEST, hardest),
     (CLOSEST_COLUMNS, partial(_masked, axis=0)),
@@ -177,19 +195,16 @@ CLOSEST_SEMI_HARD = (
         ).max(axis=1),
     ),
     (
-        "each column is compared with its own positive; the positives must be a column, so use "
-        "reshape(b, 1)",
+        OTHER_POSITIVE,
         lambda sim: _masked(sim, positive=np.diag(sim)[None, :]),
     ),
     (
-        "a negative as large as the positive is left out; only those above it are, so mask with >",
+        TIES,
         partial(_masked, qualifies=np.less),
     ),
     (
         "a masked entry x becomes x - 2, as in the Keras assignment; in the lecture it becomes -2",
-        lambda sim: np.where(sim > np.diag(sim)[:, None], sim - 2, with_diagonal(sim, -2)).max(
-            axis=1
-        ),
+        shifted,
     ),
     (
         "this is the most distant negative; the closest has the largest similarity, so take the "
@@ -269,25 +284,24 @@ def both_hinges(
     return first, second
 
 
-def both_mistakes(right: Part, closest_mistakes: Mistakes) -> Iterator[tuple[str, Part]]:
-    """Every mistake of the mean, the closest negative and the hinge.
-
-    Each is (sentence, (sim, margin) -> both hinges).
-    """
-    for sentence, wrong in MEAN:
-        yield sentence, partial(both_hinges, closest=right, mean=wrong)
-    for sentence, wrong in closest_mistakes:
-        yield sentence, partial(both_hinges, closest=wrong)
-    for sentence, wrong in HINGE:
-        yield sentence, partial(both_hinges, closest=right, hinge=wrong)
-    yield (
-        "mean and closest negative both count the diagonal; take the positives out of both",
-        partial(
-            both_hinges,
-            mean=lambda sim: sim.sum(axis=1) / (len(sim) - 1),
-            closest=lambda sim: sim.max(axis=1),
-        ),
+def of_sim(
+    turn: Part = as_it_is,
+    mean: Part = mean,
+    closest: Part = semi_hard,
+    hinge: Part = hinge,
+    add: Part = np.add,
+    reduce: Part = np.sum,
+) -> Part:
+    """(sim, margin) -> loss: both hinges of the matrix, added up, then reduced over the batch."""
+    return lambda sim, margin=0.25: reduce(
+        add(*both_hinges(turn(sim), margin, mean, closest, hinge))
     )
+
+
+def of_vectors(product: Part = times, first: Part = unit, second: Part = unit, **of: Part) -> Part:
+    """(v1, v2, margin) -> loss."""
+    similarities, loss = scores(product, first, second), of_sim(**of)
+    return lambda v1, v2, margin=0.25: loss(similarities(v1, v2), margin)
 
 
 COLUMNS = (
@@ -296,7 +310,7 @@ COLUMNS = (
 )
 NOT_MEAN = "the losses are added up; the assignment takes their mean over the batch"
 NOT_SUM = "the mean over the batch is taken; the lecture's cost is the sum"
-LARGER = "the larger of the two hinges is taken; add them"
+PER_ANCHOR = "this is one loss per anchor; the cost is their sum"
 ADDING = (
     (
         "only the hinge of the mean negative is used; add that of the closest negative",
@@ -307,31 +321,37 @@ ADDING = (
         lambda l1, l2: l2,
     ),
     ("the two hinges are averaged; add them", lambda l1, l2: (l1 + l2) / 2),
-    (LARGER, np.maximum),
 )
+LARGER = ("the larger of the two hinges is taken; add them", np.maximum)
 
 
-def loss_mistakes(
-    right: Part, closest_mistakes: Mistakes, reduce: Part, columns: str = COLUMNS
-) -> Iterator[tuple[str, Part]]:
-    """(sentence, (sim, margin) -> loss), where `reduce` combines the losses of the anchors."""
-
-    def then(both: Part, add: Part = np.add) -> Part:
-        return lambda sim, margin=0.25: reduce(add(*both(sim, margin)))
-
-    for sentence, both in both_mistakes(right, closest_mistakes):
-        yield sentence, then(both)
-    right_both = partial(both_hinges, closest=right)
-    yield columns, then(lambda sim, margin: right_both(sim.T, margin))
-    for sentence, add in ADDING:
-        yield sentence, then(right_both, add)
+def _mean_with_diagonal(sim: np.ndarray) -> np.ndarray:
+    return sim.sum(axis=1) / (len(sim) - 1)
 
 
-def loss(right: Part, reduce: Part) -> Part:
-    """(sim, margin) -> loss, with the right mean and hinge and this closest negative."""
-    return lambda sim, margin=0.25: reduce(np.add(*both_hinges(sim, margin, closest=right)))
+def hinge_mistakes(columns: Part) -> tuple[Mistake, ...]:
+    """Mistakes of mean and hinge, and those that mean and closest negative share.
+
+    `columns` is the closest negative along the columns, with the condition of the rows.
+    """
+    return (
+        *of_part("mean", MEAN),
+        *of_part("hinge", HINGE),
+        Mistake(COLUMNS, {"mean": lambda sim: mean(sim.T), "closest": columns}),
+        Mistake(
+            "mean and closest negative both count the diagonal; take the positives out of both",
+            {"mean": _mean_with_diagonal, "closest": lambda sim: sim.max(axis=1)},
+        ),
+    )
 
 
-def of_vectors(of_sim: Part, scores: Part = scores) -> Part:
-    """A loss of similarities as one of two batches of vectors."""
-    return lambda v1, v2, margin=0.25: of_sim(scores(v1, v2), margin)
+SEMI_HARD_COLUMNS = partial(_masked, axis=0)
+
+
+SHIFTED_COLUMNS = partial(shifted, axis=0)
+# As `shifted` may be written wrongly.
+CLOSEST_SHIFTED = (
+    (CLOSEST_COLUMNS, SHIFTED_COLUMNS),
+    (CLOSEST_COLUMNS, lambda sim: shifted(sim.T)),
+    (OTHER_POSITIVE, partial(shifted, positive_axis=0)),
+)

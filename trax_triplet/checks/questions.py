@@ -7,8 +7,6 @@ which record what they were asked.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +15,8 @@ import numpy as np
 
 from trax_triplet import course
 from trax_triplet._typing import Array
-from trax_triplet.checks.step import Step, scalar
+from trax_triplet.checks.running import overheard
+from trax_triplet.checks.step import Mistake, Step, of_part, scalar
 
 __all__ = ["QUESTION_STEPS"]
 
@@ -48,7 +47,7 @@ SHUFFLED = (
 )
 GROWS = "the function makes vocab grow by reading it, as a defaultdict does; use vocab.get(word, 0)"
 
-_SCORES = (0.9, 0.5, 0.75, 0.2, 0.8, 0.6, 0.1)  # 0.5 is exact: it is the threshold once
+_SCORES = (0.9, 0.5, 0.75, 0.2, 0.8, 0.6, 0.1, 0.85)  # 0.5 is exact: it is the threshold once
 
 
 def _score_model(questions: Array, *_: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -77,12 +76,6 @@ def _observe_classify(function: Callable[..., Any], arguments: dict[str, Any]) -
     return {"requests shuffled batches": any(shuffled), "accuracy": scalar(accuracy)}
 
 
-def _requests_shuffled(seen: dict[str, Any], expected: Any) -> bool:
-    return any(
-        isinstance(answer, dict) and answer["requests shuffled batches"] for answer in seen.values()
-    )
-
-
 def _hits(labels: Any, answers: Any, batch_size: int) -> list[bool]:
     return [bool(answer) == bool(label) for answer, label in zip(answers, labels, strict=False)]
 
@@ -103,6 +96,7 @@ def _classify(
     compare: Callable[..., Any] = np.greater,
     hits_of: Callable[..., list[bool]] = _hits,
     share: Callable[..., Any] = _share,
+    shuffle: bool = False,
 ) -> Callable[..., Any]:
     """A right classify; each part that is replaced is one mistake."""
 
@@ -111,7 +105,7 @@ def _classify(
         for start in range(0, len(y), batch_size):
             rows = slice(start, start + batch_size)
             pad = vocab["<PAD>"]
-            batch = next(data_generator(Q1[rows], Q2[rows], batch_size, pad, shuffle=False))
+            batch = next(data_generator(Q1[rows], Q2[rows], batch_size, pad, shuffle))
             v1, v2 = model(batch)
             hits.append(hits_of(y[rows], compare((v1 * v2).sum(axis=1), threshold), batch_size))
         return share(hits, len(y), batch_size)
@@ -127,27 +121,35 @@ def _share_of_seen(hits: list[list[bool]], n: int, batch_size: int) -> float:
     return sum(map(sum, hits)) / max(sum(map(len, hits)), 1)
 
 
+_BELOW = ((BELOW, np.less), (BELOW, np.less_equal), (LEVEL, np.greater_equal))
 _CLASSIFY_MISTAKES = (
-    (BELOW, _classify(np.less)),
-    (BELOW, _classify(np.less_equal)),
-    (LEVEL, _classify(np.greater_equal)),
-    (SKIPS, _classify(hits_of=_hits_of_full)),
-    (SKIPS, _classify(hits_of=_hits_of_full, share=_share_of_seen)),
-    (READS_PAST, _classify(hits_of=_hits_past)),
-    (NOT_DIVIDED, _classify(share=_divided_by(lambda n, size: 1))),
-    (WRONG_COUNT, _classify(share=_divided_by(lambda n, size: size))),
-    (WRONG_COUNT, _classify(share=_divided_by(lambda n, size: -(-n // size)))),
-    (WRONG_COUNT, _classify(share=_divided_by(lambda n, size: -(-n // size) * size))),
-    (BATCH_MEAN, _classify(share=lambda hits, n, batch_size: np.mean([*map(np.mean, hits)]))),
-    (PERCENT, _classify(share=_divided_by(lambda n, size: n / 100))),
+    *of_part("compare", _BELOW),
+    *of_part(
+        "share",
+        (
+            (NOT_DIVIDED, _divided_by(lambda n, size: 1)),
+            (WRONG_COUNT, _divided_by(lambda n, size: size)),
+            (WRONG_COUNT, _divided_by(lambda n, size: -(-n // size))),
+            (PERCENT, _divided_by(lambda n, size: n / 100)),
+        ),
+    ),
+    Mistake(SHUFFLED, {"shuffle": True}),
+)
+# They show where the last batch is smaller than the others.
+_CLASSIFY_FLAWS = (
+    Mistake(SKIPS, {"hits_of": _hits_of_full}),
+    Mistake(SKIPS, {"hits_of": _hits_of_full, "share": _share_of_seen}),
+    Mistake(READS_PAST, {"hits_of": _hits_past}),
+    Mistake(WRONG_COUNT, {"share": _divided_by(lambda n, size: -(-n // size) * size)}),
+    Mistake(BATCH_MEAN, {"share": lambda hits, n, size: np.mean([*map(np.mean, hits)])}),
 )
 
 
-def _classify_cases() -> dict[str, dict[str, Any]]:
-    labels = (1, 0, 0, 0, 1, 1, 1)
-
-    def case(n: int, batch_size: int, threshold: float) -> dict[str, Any]:
-        return {
+def _classify_cases(*sizes: tuple[int, int, float]) -> dict[str, dict[str, Any]]:
+    labels = (1, 0, 0, 0, 1, 1, 1, 1)
+    return {
+        f"{n} pairs in batches of {batch_size}"
+        + ", one at the threshold" * (threshold in _SCORES): {
             "test_Q1": [[2, 3, 4][: 1 + i % 3] for i in range(n)],
             "test_Q2": [[2 + i, 3] for i in range(n)],
             "y": np.array(labels[:n]),
@@ -155,12 +157,7 @@ def _classify_cases() -> dict[str, dict[str, Any]]:
             "batch_size": batch_size,
             "vocab": defaultdict(int, {"<PAD>": 1, "word": 2}),
         }
-
-    return {
-        "7 pairs in batches of 3": case(7, 3, 0.7),
-        "7 pairs in batches of 5": case(7, 5, 0.7),
-        "6 pairs in batches of 3, one at the threshold": case(6, 3, 0.5),
-        "4 pairs in a batch of 8": case(4, 8, 0.7),
+        for n, batch_size, threshold in sizes
     }
 
 
@@ -182,6 +179,23 @@ _WORDS = ("Is", "green", "tea", "good", "white", "cake", "is")
 _VOCAB = {"<PAD>": 1, **{word: number for number, word in enumerate(_WORDS, 2)}}
 
 
+RETURNS_MORE = (
+    "more than the answer is returned; return only whether the similarity is above the threshold"
+)
+ONE_VECTOR = (
+    "a vector is compared with itself; the similarity is the product of the first question's "
+    "vector with the second one's"
+)
+NO_DEFAULT = (
+    "verbose has no default, but it may be left out; write verbose=False in the list of arguments"
+)
+NO_ID = (
+    "a word that vocab lacks gets None as its id; vocab.get(word) needs a default, "
+    "vocab.get(word, 0)"
+)
+NO_PUNKT = "NLTK's rules for sentences are not installed; run nltk.download('punkt_tab') once"
+
+
 def _observe_predict(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     arguments = dict(arguments)
     vocab, more, asked = arguments.pop("vocab"), {}, []
@@ -196,16 +210,31 @@ def _observe_predict(function: Callable[..., Any], arguments: dict[str, Any]) ->
             np.bincount(row, minlength=len(_VOCAB) + 1)[None].astype(np.float32) / 2 for row in ids
         ]
 
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        answer = function(
-            *arguments.values(), model, vocab, data_generator=course.data_generator, **more
-        )
+    def data_generator(Q1, Q2, batch_size, pad=1, shuffle=True):
+        asked.append([list(question) for side in (Q1, Q2) for question in side])
+        return course.data_generator(Q1, Q2, batch_size, pad, shuffle)
+
+    with overheard() as printed:
+        try:
+            answer = function(
+                *arguments.values(), model, vocab, data_generator=data_generator, **more
+            )
+        except Exception as error:  # what was asked until then tells mistakes apart
+            if not asked:
+                raise
+            return {"ids": asked[-1], "answer": error}
     return {
         "ids": asked[-1] if asked else "the model was not asked",
-        "answer": scalar(answer),
-        "is a boolean": np.asarray(answer).dtype.kind == "b",
+        "answer": _answer(answer),
+        "is a boolean": np.asarray(_answer(answer)).dtype.kind == "b",
         "prints": bool(printed.getvalue()),
     }
+
+
+def _answer(answer: Any) -> Any:
+    """The answer as a number; several values as text, whatever they are."""
+    is_several = isinstance(answer, (tuple, list)) and len(answer) > 1
+    return "several values" if is_several else scalar(answer)
 
 
 def _ids(text: str, vocab: Any) -> list[int]:
@@ -214,36 +243,54 @@ def _ids(text: str, vocab: Any) -> list[int]:
 
 def _predict(
     compare: Callable[..., Any] = np.greater,
-    ids_of: Callable[..., list[int]] = _ids,
+    ids_of: Callable[..., list[Any]] = _ids,
     pair: Callable[..., tuple[str, str]] = lambda question1, question2: (question1, question2),
+    dot: Callable[..., Any] = lambda v1, v2: np.dot(v1[0], v2[0]),
+    returns: Callable[..., Any] = lambda similarity, answer: answer,
     prints: Callable[[bool], bool] = bool,
+    needs_verbose: bool = False,
 ) -> Callable[..., Any]:
     """A right predict; each part that is replaced is one mistake."""
 
-    def predict(question1, question2, threshold, model, vocab, data_generator, verbose=False):
+    def predict(question1, question2, threshold, model, vocab, data_generator, verbose=None):
+        if needs_verbose and verbose is None:
+            raise TypeError("missing 1 required argument: 'verbose'")
         first, second = (ids_of(text, vocab) for text in pair(question1, question2))
         v1, v2 = model(next(data_generator([first], [second], 1, vocab["<PAD>"], shuffle=False)))
-        similarity = np.dot(v1[0], v2[0])
-        if prints(verbose):
+        similarity = dot(v1, v2)
+        if prints(bool(verbose)):
             print(similarity)
-        return compare(similarity, threshold)
+        return returns(similarity, compare(similarity, threshold))
 
     return predict
 
 
 _PREDICT_MISTAKES = (
-    (BELOW, _predict(np.less)),
-    (BELOW, _predict(np.less_equal)),
-    (LEVEL, _predict(np.greater_equal)),
-    (NO_BOOLEAN, _predict(lambda similarity, threshold: similarity)),
-    (ONE_QUESTION, _predict(pair=lambda question1, question2: (question1, question1))),
-    (
-        UNKNOWN_SKIPPED,
-        _predict(ids_of=lambda text, vocab: [vocab[w] for w in text.split() if w in vocab]),
+    *of_part("compare", _BELOW),
+    *of_part(
+        "returns",
+        (
+            (NO_BOOLEAN, lambda similarity, answer: similarity),
+            (RETURNS_MORE, lambda similarity, answer: (similarity, answer)),
+        ),
     ),
-    (LOWER_CASE, _predict(ids_of=lambda text, vocab: _ids(text.lower(), vocab))),
-    (ALWAYS_PRINTS, _predict(prints=lambda verbose: True)),
-    (NEVER_PRINTS, _predict(prints=lambda verbose: False)),
+    Mistake(ONE_QUESTION, {"pair": lambda question1, question2: (question1, question1)}),
+    Mistake(ONE_QUESTION, {"pair": lambda question1, question2: (question2, question2)}),
+    Mistake(ONE_VECTOR, {"dot": lambda v1, v2: np.dot(v1[0], v1[0])}),
+    Mistake(ONE_VECTOR, {"dot": lambda v1, v2: np.dot(v2[0], v2[0])}),
+    *of_part(
+        "ids_of",
+        (
+            (UNKNOWN_SKIPPED, lambda text, vocab: [vocab[w] for w in text.split() if w in vocab]),
+            (NO_ID, lambda text, vocab: [vocab.get(w) for w in text.split()]),
+            (LOWER_CASE, lambda text, vocab: _ids(text.lower(), vocab)),
+        ),
+    ),
+    *of_part(
+        "prints",
+        ((ALWAYS_PRINTS, lambda verbose: True), (NEVER_PRINTS, lambda verbose: False)),
+    ),
+    Mistake(NO_DEFAULT, {"needs_verbose": True}),
 )
 
 
@@ -266,20 +313,26 @@ def _predict_cases() -> dict[str, dict[str, Any]]:
     }
 
 
+def _punkt_is_missing(seen: dict[str, Any], expected: Any) -> bool:
+    return any(isinstance(a, LookupError) and "punkt" in str(a) for a in seen.values())
+
+
 QUESTION_STEPS = {
     "classify": Step(
-        _classify_cases(),
-        (_classify(),),
+        _classify_cases((6, 3, 0.5), (8, 4, 0.7), (8, 2, 0.7)),
+        _classify,
         _CLASSIFY_MISTAKES,
         _observe_classify,
-        ((SHUFFLED, _requests_shuffled),),
+        later=_classify_cases((7, 3, 0.7), (7, 5, 0.7), (4, 8, 0.7)),
+        flaws=_CLASSIFY_FLAWS,
         changed={"vocab": GROWS},
     ),
     "predict": Step(
         _predict_cases(),
-        (_predict(),),
+        _predict,
         _PREDICT_MISTAKES,
         _observe_predict,
+        signs=((NO_PUNKT, _punkt_is_missing),),
         changed={"vocab": GROWS},
     ),
 }

@@ -10,7 +10,15 @@ import numpy as np
 
 from trax_triplet import _validation as check
 
-__all__ = ["Pairs", "Split", "concatenate", "normalize_text", "question_groups", "split_pairs"]
+__all__ = [
+    "Pairs",
+    "Split",
+    "concatenate",
+    "connect",
+    "normalize_text",
+    "question_groups",
+    "split_pairs",
+]
 
 _HOW_TO_MAKE = "make them with read_pairs(path)"
 
@@ -181,7 +189,7 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
         nodes += len(distinct)
     roots = np.arange(nodes)
     if edges:
-        _connect(roots, *np.concatenate(edges, axis=1))
+        connect(roots, *np.concatenate(edges, axis=1))
     _, groups = np.unique(roots[ids], return_inverse=True)
     return groups[: len(pairs)], groups[len(pairs) :]
 
@@ -201,8 +209,19 @@ def normalize_text(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _connect(roots: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
-    """Gives all nodes that edges a - b connect one root: hooks each to a smaller one, flattens."""
+def connect(roots: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """Gives all nodes that edges a - b connect one root: hooks each to a smaller one, flattens.
+
+    Args:
+        roots: int (n,), the root of each node, changed in place; at first `np.arange(n)`.
+        a, b: int (m,), the nodes of each edge.
+
+    Example:
+        >>> roots = np.arange(4)
+        >>> connect(roots, np.array([2, 3]), np.array([3, 0]))
+        >>> roots.tolist()
+        [0, 1, 0, 0]
+    """
     while True:
         a, b = roots[a], roots[b]
         a, b = np.minimum(a, b)[a != b], np.maximum(a, b)[a != b]

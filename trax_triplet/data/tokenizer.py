@@ -1,4 +1,4 @@
-"""Questions cut into tokens, by one of two named rules."""
+"""Questions cut into tokens, by one of the named rules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,41 @@ from typing import Any, ClassVar
 
 from trax_triplet import _validation as check
 
-__all__ = ["TOKENIZER_VERSIONS", "tokenize", "tokenizer_named"]
+__all__ = [
+    "CHARACTERS",
+    "IGNORED",
+    "JOINERS",
+    "TOKENIZER_VERSIONS",
+    "is_character",
+    "is_mark",
+    "tokenize",
+    "tokenizer_named",
+    "tokenizer_of_version",
+]
 
-# A tokenizer whose tokens change gets a new version, so that old files are refused, not misread.
-TOKENIZER_VERSIONS = {"words": 1, "course": 1}
+# A tokenizer whose tokens change gets a new version, and the old one a name of its own, by which
+# old files are read as they were written.
+TOKENIZER_VERSIONS = {"words": 2, "words/1": 1, "course": 1}
+
+# What counts as a mark besides Unicode's: joiners, skin tones of emoji, tags of flags.
+JOINERS = (0x200C, 0x200D, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080))
+ZERO_WIDTH_JOINER, ZERO_WIDTH_SPACE = 0x200D, 0x200B
+# What is not seen and means nothing: soft hyphens, marks of direction, byte order marks.
+IGNORED = (
+    *(0xAD, 0x61C, 0x180E, 0x200E, 0x200F, 0xFEFF),
+    *range(0x202A, 0x202F),
+    *range(0x2060, 0x2065),
+    *range(0x2066, 0x2070),
+)
+# Blocks of scripts that put no blanks between words: each of their letters is a token.
+CHARACTERS = (
+    *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19FF), (0x1A20, 0x1AAF)),
+    *((0xA9E0, 0xA9FF), (0xAA60, 0xAADF)),  # Thai, Lao, Burmese, Khmer, Tai
+    *((0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3021, 0x3029), (0x3031, 0x3035), (0x303B, 0x303C)),
+    *((0x3041, 0x312F), (0x31A0, 0x31BF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF)),
+    *((0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x16FE0, 0x18DFF), (0x1AFF0, 0x1B2FF)),
+    (0x20000, 0x3FFFF),  # Chinese, Japanese
+)
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|\S")
 _SENTENCE_END = re.compile(r"[.?!]")
@@ -29,17 +60,22 @@ def tokenize(question: str, tokenizer: str = "words") -> list[str]:
     * ``'words'`` (the default of new models, needs no outside data): the text in lower case and in
       Unicode's composed form (NFC), cut into runs of letters and digits; an apostrophe inside a
       word stays there, a curly one (U+2019) counts as straight; every other character that is not
-      blank is a token of its own.
+      blank is a token of its own. Marks, such as the vowel signs of Hindi, and joiners belong to
+      what stands before them, and emoji that are joined are one token. Of scripts without blanks
+      between words (Chinese, Japanese, Thai, Lao, Burmese, Khmer) each letter is a token, with its
+      marks. Soft hyphens, marks of direction and the dot of a lower-case İ are left out.
+    * ``'words/1'``: ``'words'`` as version 0.1 had it, in which old models keep being read: marks
+      and joiners are tokens of their own, and cut a word, and Chinese is not cut.
     * ``'course'``: ``nltk.word_tokenize`` as NLTK 3.5 and 3.6 had it, whatever NLTK is installed:
       sentences by punkt, then Treebank rules, case kept. Needs NLTK's English punkt parameters;
       never downloads them.
 
     Args:
         question: any text; blank text has no tokens.
-        tokenizer: ``'words'`` or ``'course'``.
+        tokenizer: ``'words'``, ``'words/1'`` or ``'course'``.
 
     Returns:
-        The tokens in order. None is empty, holds a blank, or equals ``'<PAD>'``: both rules split
+        The tokens in order. None is empty, holds a blank, or equals ``'<PAD>'``: all rules split
         off ``<``.
 
     Raises:
@@ -50,6 +86,8 @@ def tokenize(question: str, tokenizer: str = "words") -> list[str]:
     Example:
         >>> tokenize("Don’t panic: what's C++?")
         ["don't", 'panic', ':', "what's", 'c', '+', '+', '?']
+        >>> tokenize("हिन्दी 東京")
+        ['हिन्दी', '東', '京']
     """
     if not isinstance(question, str):
         raise check.wrong_type("question", "a string", question)
@@ -68,11 +106,99 @@ def tokenizer_named(name: str) -> Callable[[str], list[str]]:
         ['how', 'old', '?']
     """
     check.one_of("tokenizer", name, TOKENIZER_VERSIONS)
-    return _words if name == "words" else _course
+    return {"words": _words, "words/1": _words_1, "course": _course}[name]
+
+
+def tokenizer_of_version(name: str, version: int) -> str | None:
+    """The tokenizer that an older release called so, by its name now; None if there is none.
+
+    Example:
+        >>> tokenizer_of_version("words", 1), tokenizer_of_version("words", 2)
+        ('words/1', 'words')
+    """
+    for known in (name, f"{name}/{version}"):
+        if TOKENIZER_VERSIONS.get(known) == version:
+            return known
+    return None
+
+
+def _words_1(question: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFC", question.lower()).replace("’", "'"))
 
 
 def _words(question: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFC", question.lower()).replace("’", "'"))
+    if question.isascii():
+        return _WORD.findall(question.lower())
+    if _SIMPLE.fullmatch(question):
+        return _words_1(question)
+    question = question.translate(_LEFT_OUT).lower()
+    question = unicodedata.normalize("NFC", question).replace("i\u0307", "i").replace("’", "'")
+    return _any_word().findall(question)
+
+
+_LEFT_OUT = {**dict.fromkeys(IGNORED), ZERO_WIDTH_SPACE: " "}
+# Text that both versions of the rule cut alike: Latin, Greek, Cyrillic, dashes and curly quotes.
+_SIMPLE = re.compile(
+    "[\0-\u00ac\u00ae-\u012f\u0131-\u02ff\u0370-\u0482\u048a-\u052f\u2010-\u2027]*"
+)
+
+
+@functools.cache
+def _any_word() -> re.Pattern[str]:
+    """What `_words` finds in other text: built in some hundredths of a second."""
+    codes = (*range(0x300, 0x20000), *range(0xE0000, 0xE1000))
+    mark = _class(filter(is_mark, codes))
+    in_blocks = [code for first, last in CHARACTERS for code in range(first, last + 1)]
+    character = _class(filter(is_character, in_blocks))
+    letter = f"(?:(?!{character})[^\\W_])"
+    other = f"(?:(?!{mark})[^\\w\\s]|_)"
+    return re.compile(
+        f"{letter}(?:{letter}|{mark})*(?:'{mark}*{letter}(?:{letter}|{mark})*)*"
+        f"|{other}{mark}*(?:(?<=\u200d){other}{mark}*)*|{character}{mark}*|{mark}+"
+    )
+
+
+def _class(codes: Iterable[int]) -> str:
+    """A pattern for one of these code points; in two parts, as `re` is fast up to U+FFFF only."""
+    ranges: list[list[int]] = []
+    for code in codes:
+        if ranges and ranges[-1][1] == code - 1 and code != 0x10000:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    parts = [
+        "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges if (first > 0xFFFF) == wide)
+        for wide in (False, True)
+    ]
+    return f"(?:[{parts[0]}]|[{parts[1]}])"
+
+
+def is_mark(code: int) -> bool:
+    """Whether a code point belongs to what stands before it.
+
+    Example:
+        >>> [is_mark(ord(character)) for character in "é\u0301\u200d"]
+        [False, True, True]
+    """
+    return unicodedata.category(chr(code))[0] == "M" or code in _JOINERS
+
+
+_JOINERS = frozenset(JOINERS)
+
+
+def _is_digit(code: int) -> bool:
+    return unicodedata.category(chr(code)) == "Nd"
+
+
+def is_character(code: int) -> bool:
+    """Whether a code point is a letter of a script without blanks, so a token.
+
+    Example:
+        >>> [is_character(ord(character)) for character in "東กa๑"]
+        [True, True, False, False]
+    """
+    in_block = any(first <= code <= last for first, last in CHARACTERS)
+    return in_block and chr(code).isalnum() and not _is_digit(code) and not is_mark(code)
 
 
 def _course(question: str) -> list[str]:

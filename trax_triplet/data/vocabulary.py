@@ -15,7 +15,12 @@ import numpy as np
 
 from trax_triplet import _validation as check
 from trax_triplet._files import new_file
-from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS, tokenize, tokenizer_named
+from trax_triplet.data.tokenizer import (
+    TOKENIZER_VERSIONS,
+    tokenize,
+    tokenizer_named,
+    tokenizer_of_version,
+)
 
 __all__ = ["OOV_ID", "PAD", "PAD_ID", "Vocabulary", "unknown_ids"]
 
@@ -290,7 +295,7 @@ class Vocabulary:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the vocabulary as UTF-8 text: one header line, then one word a line in id order.
 
-        The header reads ``# trax-triplet vocabulary 1 tokenizer=words/1 words=25369 buckets=256``:
+        The header reads ``# trax-triplet vocabulary 1 tokenizer=words/2 words=25369 buckets=256``:
         number of the format, tokenizer and its version, number of words, buckets. The file is
         written beside `path` and then renamed.
 
@@ -298,7 +303,8 @@ class Vocabulary:
             FileNotFoundError: the folder of `path` does not exist.
             ValueError: the file would be larger than 256 MiB.
         """
-        tokenizer = f"{self._tokenizer}/{TOKENIZER_VERSIONS[self._tokenizer]}"
+        name = self._tokenizer.partition("/")[0]
+        tokenizer = f"{name}/{TOKENIZER_VERSIONS[self._tokenizer]}"
         header = (
             f"# trax-triplet vocabulary {_FORMAT} tokenizer={tokenizer} words={len(self._words)} "
             f"buckets={self._buckets}"
@@ -360,13 +366,16 @@ def _read_header(header: str, path: object) -> tuple[str, int, int]:
         raise ValueError(
             f"{path}: vocabulary format {found_format}, but this release reads format {_FORMAT}"
         )
-    if int(version) != TOKENIZER_VERSIONS.get(tokenizer):
-        known = ", ".join(f"{name}/{number}" for name, number in TOKENIZER_VERSIONS.items())
+    name = tokenizer_of_version(tokenizer, int(version))
+    if name is None:
+        known = ", ".join(
+            f"{name.partition('/')[0]}/{number}" for name, number in TOKENIZER_VERSIONS.items()
+        )
         raise ValueError(
             f"{path}: made with tokenizer {tokenizer}/{version}, but this release has {known}; "
             "it would cut other words: build the vocabulary anew or use the right release"
         )
-    return tokenizer, int(count), int(buckets)
+    return name, int(count), int(buckets)
 
 
 def _cut_all(

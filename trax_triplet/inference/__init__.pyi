@@ -1,3 +1,4 @@
+from .onnx_file import export_onnx as export_onnx
 from .quality import evaluate as evaluate
 from .trained_model import TrainedModel as TrainedModel
 from .trained_model import load_model as load_model

@@ -17,6 +17,7 @@ from trax_triplet import _files as files
 from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
+from trax_triplet.inference.card import model_card
 from trax_triplet.model.spelling import LENGTH, TABLE, compose
 from trax_triplet.model.walk import POOLINGS, Walk
 from trax_triplet.storage import folders as storage
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainedModel", "load_model", "save_model"]
 
 MANIFEST, WEIGHTS, VOCABULARY = "model.json", storage.ARRAYS, "vocabulary.txt"
+CARD = "README.md"
 
 
 class TrainedModel:
@@ -286,6 +288,8 @@ def _texts(name: str, questions: Iterable[str]) -> Sequence[str]:
 def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
     """Writes a model folder, replacing an older model folder of that name.
 
+    It holds `model.json`, `weights.safetensors`, `vocabulary.txt`, and `README.md`, a model card.
+
     Args:
         folder: path of the folder; parents are made.
         trained: the model to write.
@@ -317,7 +321,7 @@ def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
         "threshold": trained.threshold,
         "vocab_size": vocab_size,
         "d_model": d_model,
-        "tokenizer": trained.vocabulary.tokenizer,
+        "tokenizer": trained.vocabulary.tokenizer.partition("/")[0],
         "tokenizer_version": TOKENIZER_VERSIONS[trained.vocabulary.tokenizer],
     }
     if folder.exists() and not (folder / MANIFEST).is_file():
@@ -328,6 +332,8 @@ def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
     with files.new_folder(folder) as new:
         trained.vocabulary.save(new / VOCABULARY)
         storage.write_folder(new, MANIFEST, settings, weights)
+        # Behind the manifest, which does not list it: it is there to be edited.
+        (new / CARD).write_text(model_card(trained), encoding="utf-8")
 
 
 def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
@@ -371,7 +377,8 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
     if any(w.dtype != np.float32 or not np.isfinite(w).all() for w in weights.values()):
         raise storage.invalid(folder, f"{WEIGHTS} holds numbers that are not finite float32")
     vocabulary = Vocabulary.load(folder / VOCABULARY)
-    if len(vocabulary) != vocab_size or vocabulary.tokenizer != settings["tokenizer"]:
+    cut = vocabulary.tokenizer.partition("/")[0]
+    if len(vocabulary) != vocab_size or cut != settings["tokenizer"]:
         raise storage.invalid(
             folder,
             f"{MANIFEST} says {vocab_size} ids by {settings['tokenizer']!r}, but {VOCABULARY} "

@@ -1,8 +1,8 @@
 """A Keras layer from questions to word ids, in TensorFlow operations only.
 
-It gives the ids of `Vocabulary.encode`, and cuts text exactly as
-`tokenizer.tokenize(text, "words")` does, so that a saved model takes questions and needs neither
-this package nor Python.
+It gives the ids of `Vocabulary.encode`, and cuts text exactly as `tokenizer.tokenize` does by the
+rules "words" and "words/1", so that a saved model takes questions and needs neither this package
+nor Python.
 
 All texts lie in one flat tensor of code points; `rows` tells for each code point which text it
 belongs to. The tables are built from the Unicode data of the Python that builds the graph, and are
@@ -21,6 +21,13 @@ import numpy as np
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
+from trax_triplet.data.tokenizer import (
+    IGNORED,
+    ZERO_WIDTH_JOINER,
+    ZERO_WIDTH_SPACE,
+    is_character,
+    is_mark,
+)
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.keras.layers import KERAS_OOV_ID, KERAS_PAD_ID, NamesItsPackage, keras, tf
 
@@ -29,8 +36,9 @@ __all__ = ["QuestionIds", "crc32", "split_words"]
 _SIGMA, _FINAL_SIGMA = ord("Σ"), ord("ς")
 _APOSTROPHE, _CURLY_APOSTROPHE = ord("'"), ord("’")
 # Kinds of code points, which add up. Letters are digits, too; composing may change what is
-# unsettled, or what precedes it.
-_LETTER, _BLANK, _UNSETTLED = 1, 2, 4
+# unsettled, or what precedes it. The last three are of the rule "words".
+_LETTER, _BLANK, _UNSETTLED, _MARK, _CHARACTER, _IGNORED = 1, 2, 4, 8, 16, 32
+_DOT_ABOVE = 0x307
 # What the rule for a final Σ skips, and what it looks for.
 _SKIPPED, _CASED = 1, 2
 # Code points beyond these have no properties in any Unicode up to 17: planes without characters,
@@ -44,8 +52,8 @@ class QuestionIds(NamesItsPackage, keras.layers.Layer):
 
     Id 0 is padding, id 1 any unknown word, id 2 the first word: the ids of `Vocabulary` with 0 and
     1 swapped. With `buckets`, an unknown word gets one of that many ids that follow those of the
-    words, chosen by CRC-32, and id 1 is not used. Text is cut by the rule ``'words'`` of
-    `tokenizer.tokenize`, exactly as Python cuts it, whatever the script. Upper and lower case,
+    words, chosen by CRC-32, and id 1 is not used. Text is cut by a rule of `tokenizer.tokenize`,
+    exactly as Python cuts it, whatever the script. Upper and lower case,
     letters and composed forms are those of the Unicode of the Python that builds the layer; a
     SavedModel keeps them. The longest unknown word of a batch (with buckets) and its longest run of
     combining marks are processed step by step: ten thousand letters or marks in a row take some
@@ -61,12 +69,14 @@ class QuestionIds(NamesItsPackage, keras.layers.Layer):
         buckets: number of ids for unknown words; 0: all of them get id 1.
         settings: a dict that JSON can hold: what the model folder says of the model whose first
             layer this is, such as its threshold. The layer only keeps it.
+        tokenizer: ``'words'`` or ``'words/1'``, the rule.
         **kwargs: what every Keras layer takes, such as `name`.
 
     Raises:
         TypeError: `words` that are not a list of strings, `buckets` that is not an integer,
             `settings` that is not a dict; called on anything but strings.
-        ValueError: words that `Vocabulary` refuses, `buckets` below 0; called on another shape.
+        ValueError: words that `Vocabulary` refuses, `buckets` below 0, the tokenizer ``'course'``:
+            NLTK's rules are not TensorFlow operations; called on another shape.
 
     Example:
         >>> layer = QuestionIds(["how", "old", "?"])
@@ -79,12 +89,14 @@ class QuestionIds(NamesItsPackage, keras.layers.Layer):
         words: Sequence[str],
         buckets: int = 0,
         settings: dict[str, Any] | None = None,
+        tokenizer: str = "words",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check.one_of("tokenizer", tokenizer, ("words", "words/1"))
         if settings is not None:
             check.instance("settings", settings, dict, "a dict")
-        self._vocabulary = Vocabulary(words, buckets=buckets)
+        self._vocabulary = Vocabulary(words, tokenizer=tokenizer, buckets=buckets)
         self._settings = copy.deepcopy(settings or {})
         # Strings must neither be converted to the dtype of the layer, nor compiled.
         self._convert_input_args, self._allow_non_tensor_positional_args = False, True
@@ -102,7 +114,7 @@ class QuestionIds(NamesItsPackage, keras.layers.Layer):
         """Returns the layer with the words and buckets of a vocabulary.
 
         Args:
-            vocabulary: one whose tokenizer is ``'words'``.
+            vocabulary: one whose tokenizer is ``'words'`` or ``'words/1'``.
             **kwargs: `settings`, and what every Keras layer takes.
 
         Raises:
@@ -115,13 +127,18 @@ class QuestionIds(NamesItsPackage, keras.layers.Layer):
         """
         advice = "make QuestionIds(words) from a list of words"
         check.instance("vocabulary", vocabulary, Vocabulary, "a trax_triplet.Vocabulary", advice)
-        if vocabulary.tokenizer != "words":
+        if vocabulary.tokenizer == "course":
             raise ValueError(
                 f"the tokenizer {vocabulary.tokenizer!r} cannot run in a Keras model: its rules "
                 "are NLTK's, not TensorFlow operations; give the model ids instead of text, or "
                 "train with tokenizer='words'"
             )
-        return cls(vocabulary.words, vocabulary.buckets, **kwargs)
+        return cls(vocabulary.words, vocabulary.buckets, tokenizer=vocabulary.tokenizer, **kwargs)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> QuestionIds:
+        """The layer that `get_config` described; version 0.1 knew one tokenizer only."""
+        return cls(**{"tokenizer": "words/1", **config})
 
     def vocabulary(self) -> Vocabulary:
         """The words and buckets as a `Vocabulary`, whose ids 0 and 1 are swapped."""
@@ -139,6 +156,7 @@ class QuestionIds(NamesItsPackage, keras.layers.Layer):
             "words": list(self._vocabulary.words),
             "buckets": self._vocabulary.buckets,
             "settings": self.settings,
+            "tokenizer": self._vocabulary.tokenizer,
         }
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, None]:
@@ -157,7 +175,7 @@ class QuestionIds(NamesItsPackage, keras.layers.Layer):
         if questions.shape.rank == 2:
             questions = tf.ensure_shape(questions, (None, 1))[:, 0]
         with tf.device("CPU:0"):
-            words = split_words(questions)
+            words = split_words(questions, self._vocabulary.tokenizer)
             ids = words.with_values(self._ids(words.values)).to_tensor(KERAS_PAD_ID)
             ids = tf.pad(ids, [[0, 0], [0, tf.cast(tf.shape(ids)[1] == 0, tf.int32)]])
         ids.set_shape((questions.shape[0], None))
@@ -189,12 +207,13 @@ def _check_questions(questions: Array) -> None:
 # --- words
 
 
-def split_words(texts: Array) -> Array:
-    """Cuts texts into words, exactly as the rule ``'words'`` of `tokenizer.tokenize` does.
+def split_words(texts: Array, tokenizer: str = "words") -> Array:
+    """Cuts texts into words, exactly as `tokenizer.tokenize` does.
 
     Args:
         texts: tf.string (n,), UTF-8. Invalid bytes become U+FFFD, as in
             ``bytes.decode("utf-8", "replace")``.
+        tokenizer: ``'words'`` or ``'words/1'``, the rule.
 
     Returns:
         Ragged tf.string (n, None), UTF-8; a blank text has no words.
@@ -203,18 +222,72 @@ def split_words(texts: Array) -> Array:
         >>> split_words(tf.constant(["Don’t panic: what's C++?".encode()])).to_list()
         [[b"don't", b'panic', b':', b"what's", b'c', b'+', b'+', b'?']]
     """
-    texts, kinds = _composed(_lower(tf.strings.unicode_decode(texts, "UTF-8")))
+    texts = tf.strings.unicode_decode(texts, "UTF-8")
+    if tokenizer == "words":
+        texts = _without_ignored(texts)
+    texts, kinds = _composed(_lower(texts))
+    if tokenizer == "words":
+        texts, kinds = _without_dots(texts, kinds)
     codes, rows = texts.flat_values, texts.value_rowids()
     apostrophe = (codes == _APOSTROPHE) | (codes == _CURLY_APOSTROPHE)
-    letter, blank = _has(kinds, _LETTER), _has(kinds, _BLANK)
-    inside = letter | (apostrophe & _previous(letter, rows) & _next(letter, rows))
-    begins = ~blank & ~(inside & _previous(inside, rows))
+    blank = _has(kinds, _BLANK)
+    begin = _begins_word if tokenizer == "words" else _begins_word_1
+    begins = begin(codes, kinds, rows, apostrophe)
     codes = tf.where(apostrophe, _APOSTROPHE, codes)
     codes, firsts = tf.boolean_mask(codes, ~blank), tf.boolean_mask(begins, ~blank)
     words = tf.RaggedTensor.from_row_starts(codes, tf.where(firsts)[:, 0], validate=False)
     return tf.RaggedTensor.from_value_rowids(
         tf.strings.unicode_encode(words, "UTF-8"),
         tf.boolean_mask(rows, begins),
+        nrows=texts.nrows(),
+        validate=False,
+    )
+
+
+def _begins_word_1(codes: Array, kinds: Array, rows: Array, apostrophe: Array) -> Array:
+    """Which code points begin a word, by the rule "words/1"."""
+    letter, blank = _has(kinds, _LETTER), _has(kinds, _BLANK)
+    inside = letter | (apostrophe & _previous(letter, rows) & _next(letter, rows))
+    return ~blank & ~(inside & _previous(inside, rows))
+
+
+def _begins_word(codes: Array, kinds: Array, rows: Array, apostrophe: Array) -> Array:
+    """Which code points begin a word, by the rule "words"."""
+    blank, mark = _has(kinds, _BLANK), _has(kinds, _MARK)
+    lonely = mark & ~_previous(~blank, rows)
+    # What remains is cut as if there were no marks; but what an emoji is joined to goes on with it.
+    joined = _previous(codes == ZERO_WIDTH_JOINER, rows)
+    kept = tf.where(~mark)
+    kinds, rows, apostrophe, joined, blank = (
+        tf.gather_nd(each, kept) for each in (kinds, rows, apostrophe, joined, blank)
+    )
+    character = _has(kinds, _CHARACTER)
+    letter = _has(kinds, _LETTER) & ~character
+    inside = letter | (apostrophe & _previous(letter, rows) & _next(letter, rows))
+    other = ~inside & ~blank & ~character
+    goes_on = (inside & _previous(inside, rows)) | (joined & other & _previous(other, rows))
+    return tf.tensor_scatter_nd_update(lonely, kept, ~blank & ~goes_on)
+
+
+def _without_ignored(texts: Array) -> Array:
+    """The texts without what is not seen, and blanks for zero-width spaces."""
+    codes = texts.flat_values
+    codes = tf.where(codes == ZERO_WIDTH_SPACE, ord(" "), codes)
+    return _kept(texts.with_flat_values(codes), ~_has(_tables().kinds.look_up(codes), _IGNORED))
+
+
+def _without_dots(texts: Array, kinds: Array) -> tuple[Array, Array]:
+    """The texts with i for i and a dot above: what a dotted capital I is in lower case."""
+    codes, rows = texts.flat_values, texts.value_rowids()
+    kept = ~((codes == _DOT_ABOVE) & _previous(codes == ord("i"), rows))
+    return _kept(texts, kept), tf.boolean_mask(kinds, kept)
+
+
+def _kept(texts: Array, kept: Array) -> Array:
+    """The texts with only those of their code points."""
+    return tf.RaggedTensor.from_value_rowids(
+        tf.boolean_mask(texts.flat_values, kept),
+        tf.boolean_mask(texts.value_rowids(), kept),
         nrows=texts.nrows(),
         validate=False,
     )
@@ -301,7 +374,7 @@ class _Tables(NamedTuple):
 
     lower: _ByCode  # what to add for lower case; 0 for U+0130, which becomes two code points
     case: _ByCode  # _SKIPPED, _CASED or 0
-    kinds: _ByCode  # sum of _LETTER, _BLANK, _UNSETTLED
+    kinds: _ByCode  # sum of _LETTER, _BLANK, _UNSETTLED, _MARK, _CHARACTER, _IGNORED
     marks: _ByCode  # combining class; 0: a starter, which marks may follow
     parts_of: _ByCode  # code point -> its row in `parts`; 0: it does not decompose
     parts: np.ndarray  # decompositions padded with -1; that of U+0130 is in lower case
@@ -321,6 +394,7 @@ def _tables() -> _Tables:
             if unicodedata.normalize("NFC", parts) == char:
                 pairs[ord(unicodedata.normalize("NFC", parts[:-1])) << 21 | ord(parts[-1])] = code
     unsettled = {key % 2**21 for key in pairs} | (decomposed.keys() - set(pairs.values()))
+    ignored = frozenset(IGNORED)
     row_of = {code: row for row, code in enumerate(decomposed, 1)}
     longest, keys = max(map(len, decomposed.values())), sorted(pairs)
     rows = [[], *(list(map(ord, parts)) for parts in decomposed.values())]
@@ -330,9 +404,15 @@ def _tables() -> _Tables:
 
     def kinds(code: int) -> int:
         is_unsettled = code in unsettled or unicodedata.combining(chr(code)) > 0
-        return (
-            _LETTER * chr(code).isalnum() + _BLANK * chr(code).isspace() + _UNSETTLED * is_unsettled
-        )
+        flags = {
+            _LETTER: chr(code).isalnum(),
+            _BLANK: chr(code).isspace(),
+            _UNSETTLED: is_unsettled,
+            _MARK: is_mark(code),
+            _CHARACTER: is_character(code),
+            _IGNORED: code in ignored,
+        }
+        return sum(kind for kind, is_so in flags.items() if is_so)
 
     return _Tables(
         lower=_ByCode.of(lower),
@@ -408,13 +488,8 @@ def _compose(texts: Array) -> Array:
     # ones that follow it.
     unsettled = _has(_tables().kinds.look_up(codes), _UNSETTLED)
     codes = _compose_pieces(codes, marks, tf.where(~unsettled | _begins(rows))[:, 0])
-    kept = codes >= 0
-    return tf.RaggedTensor.from_value_rowids(
-        tf.boolean_mask(codes, kept),
-        tf.boolean_mask(rows, kept),
-        nrows=texts.nrows(),
-        validate=False,
-    )
+    composed = tf.RaggedTensor.from_value_rowids(codes, rows, nrows=texts.nrows(), validate=False)
+    return _kept(composed, codes >= 0)
 
 
 def _decompose(codes: Array, rows: Array) -> tuple[Array, Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from trax_triplet.data.mining import draw_negatives, implied_duplicates
 from trax_triplet.data.pairs import Pairs, concatenate, question_groups
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.data.vocabulary import PAD_ID, Vocabulary
+from trax_triplet.data.word_vectors import read_word_vectors
 from trax_triplet.training.settings import TrainSettings, identity
 
 
@@ -24,6 +26,7 @@ class Examples:
         pairs, validation: as in `train`.
         settings: of the run.
         log: function that takes a line to show to the user.
+        word_vectors: as in `train`.
 
     Attributes:
         vocabulary: `Vocabulary` of the questions of `pairs`.
@@ -34,10 +37,11 @@ class Examples:
         validation_labels: int8 (pairs,), their labels.
         validation_ids: word ids of their first questions, then of their second ones.
         n_drawn: how many of them, the last ones, were drawn for want of pairs labelled 0.
+        word_vectors: None, or the ids of the words that the file has, and their vectors.
         fingerprint: SHA-256 of all that the run is made from.
 
     Raises:
-        ValueError: too few duplicates among `pairs` or `validation`.
+        ValueError: too few duplicates among `pairs` or `validation`, or a bad file of vectors.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Examples:
         validation: Pairs,
         settings: TrainSettings,
         log: Callable[[str], None],
+        word_vectors: str | os.PathLike[str] | None = None,
     ) -> None:
         self._settings = settings
         duplicates, implied = _duplicates(pairs, settings)
@@ -79,6 +84,24 @@ class Examples:
         )
         parts = [self._duplicates, self.validation, *([self._others] if len(self._others) else [])]
         self.fingerprint = _fingerprint(settings, self.vocabulary, *parts)
+        self.word_vectors = None
+        if word_vectors is not None:
+            self.word_vectors = _word_vectors(word_vectors, self.vocabulary, settings, log)
+            for array in self.word_vectors:
+                content = self.fingerprint.encode() + array.tobytes()
+                self.fingerprint = hashlib.sha256(content).hexdigest()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pairs of each kind are trained and validated on."""
+        duplicates = int(self.validation_labels.sum())
+        return {
+            "training_duplicates": len(self.ids1),
+            "training_others": len(self.others1),
+            "validation_duplicates": duplicates,
+            "validation_others": len(self.validation) - duplicates,
+            "validation_others_drawn": self.n_drawn,
+        }
 
     def stream(self, vectors: Callable[[], np.ndarray], multiple: int = 1) -> BatchStream:
         """Endless training batches.
@@ -204,6 +227,24 @@ def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) 
         "threshold is chosen on harder ones: each question, and the most similar of other pairs"
     )
     return concatenate(validation, drawn)
+
+
+def _word_vectors(
+    path: str | os.PathLike[str],
+    vocabulary: Vocabulary,
+    settings: TrainSettings,
+    log: Callable[[str], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of the words that the file has, and their vectors."""
+    log(f"reading word vectors from {path} ...")
+    positions, vectors = read_word_vectors(path, vocabulary.words)
+    width, d_model = vectors.shape[1], settings.d_model
+    reduced = f", of which the {d_model} principal components are taken" if width > d_model else ""
+    log(
+        f"{len(positions)} of the vocabulary's {len(vocabulary.words)} words start from their "
+        f"vectors of {width} numbers{reduced}"
+    )
+    return positions + PAD_ID + 1, vectors
 
 
 def _fingerprint(settings: TrainSettings, vocabulary: Vocabulary, *parts: Pairs) -> str:

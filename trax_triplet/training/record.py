@@ -26,6 +26,7 @@ class Record:
 
     Attributes:
         history: one dict an evaluation, the first one first.
+        data: how many pairs of each kind there are, for the model card.
         model_folder: path of the best model.
     """
 
@@ -35,6 +36,7 @@ class Record:
         self._history_file = output_dir / "history.jsonl"
         self.model_folder = output_dir / "model"
         self.history: list[dict[str, Any]] = []
+        self.data: dict[str, int] = {}
 
     def add(self, row: dict[str, Any]) -> bool:
         """Adds an evaluation to the history: whether its model is the best one so far."""
@@ -49,6 +51,8 @@ class Record:
             "threshold": threshold,
             "threshold_source": threshold_source,
             "training": {**self._settings, **self.history[-1]},
+            "data": self.data,
+            "history": self.history,
         }
         TrainedModel(trained.weights, trained.vocabulary, settings).save(self.model_folder)
 
@@ -97,7 +101,8 @@ class Record:
             for name, value in self._settings.items()
             if state["settings"].get(name) != value
         ]
+        why = "; ".join(changed) or "the pairs or the word vectors are not the same"
         raise ValueError(
-            f"{path} belongs to another run: {'; '.join(changed) or 'the pairs are not the same'}. "
+            f"{path} belongs to another run: {why}. "
             "Give the same settings to go on with it, or another output folder to start anew"
         )

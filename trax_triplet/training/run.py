@@ -23,6 +23,7 @@ from trax_triplet import _validation as check
 from trax_triplet import evaluation
 from trax_triplet.compat import fastmath
 from trax_triplet.data.pairs import Pairs
+from trax_triplet.data.word_vectors import starting_embedding
 from trax_triplet.distributed import processes
 from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.model.encoder import Encoder
@@ -47,6 +48,7 @@ def train(
     *,
     validation: Pairs,
     settings: TrainSettings | None = None,
+    word_vectors: str | os.PathLike[str] | None = None,
     progress: bool = True,
     **changes: Unpack[TrainOptions],
 ) -> TrainedModel:
@@ -71,6 +73,12 @@ def train(
             (`split_pairs`). Where all of them are duplicates, negatives are drawn from other pairs
             that share many words.
         settings: `TrainSettings`; None for the defaults.
+        word_vectors: path of a text file of word vectors, as GloVe, word2vec and fastText write it,
+            that the embedding starts from. It is read line by line, and the vectors of words that
+            the vocabulary lacks are not kept; a word is looked for as the tokenizer gives it, then
+            in lower case. The mean of the vectors is subtracted; wider ones than `d_model` are
+            reduced to their principal components, narrower ones fill the first columns; and they
+            get the standard deviation of the random start, which all else keeps.
         progress: show a progress bar and log what is done, on stderr.
         changes: single settings by name, such as `steps=400`; they replace those of `settings`.
 
@@ -80,7 +88,8 @@ def train(
     Raises:
         TypeError: an argument or a setting of a wrong type, or an unknown setting.
         ValueError: no duplicate pairs, a setting outside its range, or an `output_dir` whose
-            checkpoints belong to other data or settings, or are all damaged.
+            checkpoints belong to other data or settings, or are all damaged; a file of word vectors
+            with a line that cannot be read, or with none of the words.
         FloatingPointError: the loss became infinite or NaN.
         BlockingIOError: another training is at work in `output_dir`.
         ConnectionError: another process of this training was lost.
@@ -104,6 +113,8 @@ def train(
         check.instance("settings", settings, TrainSettings, "trax_triplet.TrainSettings")
     settings = dataclasses.replace(settings or TrainSettings(), **changes)
     _check_devices(settings)
+    if word_vectors is not None:
+        _check_word_vectors(word_vectors, settings)
     output_dir = Path(output_dir)
     progress = check.boolean("progress", progress) and processes.is_first_process()
 
@@ -111,7 +122,7 @@ def train(
         if progress:
             tqdm.tqdm.write(text, file=sys.stderr)
 
-    examples = Examples(pairs, validation, settings, log)
+    examples = Examples(pairs, validation, settings, log, word_vectors)
     record = Record(output_dir, settings, examples.fingerprint)
     run = _Run(settings, examples, record, log)
     is_writer = processes.is_first_process()
@@ -144,6 +155,14 @@ def _check_devices(settings: TrainSettings) -> None:
         )
 
 
+def _check_word_vectors(path: str | os.PathLike[str], settings: TrainSettings) -> None:
+    check.path("word_vectors", path).stat()  # raises, before anything else takes its time
+    if settings.embedding_stddev == 0:
+        raise check.wrong_value(
+            "embedding_stddev", "above 0, for the word vectors are scaled to it", 0.0
+        )
+
+
 def _bar(steps: int, done: int, progress: bool) -> tqdm.tqdm:
     # In a file or a pipe (disable=None) the lines of the evaluations are enough.
     return tqdm.tqdm(
@@ -167,7 +186,14 @@ class _Run:
     ) -> None:
         self._settings, self._examples, self._record = settings, examples, record
         self._log, self._logged = log, set[str]()
+        record.data = examples.counts
         model = init_model(_siamese("train", settings, examples), settings.seed)
+        if examples.word_vectors is not None:
+            weights = get_weights(model)
+            start = starting_embedding(weights["embedding"], *examples.word_vectors)
+            # Libraries of linear algebra may turn the axes otherwise in another process.
+            start = processes.broadcast_from_first(start)
+            set_weights(model, {**weights, "embedding": start})
         self._eval_model = set_weights(_siamese("eval", settings, examples), get_weights(model))
         self._encode = Encoder(self._eval_model)
         self._spelling = (

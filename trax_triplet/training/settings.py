@@ -108,7 +108,7 @@ class TrainSettings:
     max_words: int = _setting(
         32, "words of a question that training reads; the rest is cut off", minimum=1
     )
-    tokenizer: Literal["words", "course"] = _setting(
+    tokenizer: Literal["words", "words/1", "course"] = _setting(
         "words",
         "how text becomes words: lower-cased words, or the course's tokens (needs NLTK's punkt)",
     )
@@ -157,7 +157,7 @@ def kinds() -> dict[str, tuple[Any, tuple]]:
 
     Example:
         >>> kinds()["hard_from"], kinds()["tokenizer"]
-        ((<class 'int'>, ()), (<class 'str'>, ('words', 'course')))
+        ((<class 'int'>, ()), (<class 'str'>, ('words', 'words/1', 'course')))
     """
     found = {}
     for name, hint in get_type_hints(TrainSettings).items():
@@ -199,7 +199,7 @@ class TrainOptions(TypedDict, total=False):
     hard_from: int | None
     neighbours: int
     max_words: int
-    tokenizer: Literal["words", "course"]
+    tokenizer: Literal["words", "words/1", "course"]
     min_count: int
     buckets: int
     spelling: int

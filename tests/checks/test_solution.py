@@ -1,0 +1,111 @@
+"""A student's file: what of it runs, and the table of its parts."""
+
+import json
+import textwrap
+
+import pytest
+
+from trax_triplet import checks, cli
+from trax_triplet.checks.solution import read_solution
+
+SOLUTION = """
+import math
+import no_such_grader
+import numpy as np
+WIDTH = 2
+vocab = read_vocabulary()
+open("ran.txt", "w").close()
+
+def positives(sim):
+    return sim[:, 0]
+
+def mean_negative(sim, by=len(vocab)):
+    print("looking at", sim.shape)
+    return (sim.sum(axis=1) - sim.diagonal()) / len(sim)
+
+def Siamese(vocab_size=len(vocab), d_model=128, mode="train"):
+    return vocab_size, mode
+
+positives = lambda sim: np.diag(sim)
+"""
+
+
+def notebook(*cells):
+    found = [{"cell_type": "markdown", "source": ["def negatives(sim): none"]}]
+    found += [{"cell_type": "code", "source": cell.splitlines(keepends=True)} for cell in cells]
+    return json.dumps({"cells": found, "nbformat": 4})
+
+
+def test_only_imports_definitions_and_constants_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(SOLUTION)
+    functions, notes = read_solution(tmp_path / "mine.py")
+    assert list(functions) == ["positives", "mean_negative", "Siamese"]
+    assert functions["Siamese"]() == (41699, "train")  # in place of a length that is not known
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+    (note,) = notes
+    assert "line 3" in note and "no_such_grader" in note
+
+
+def test_all_of_it_runs_on_request(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def read_vocabulary(): return 'abc'\n" + SOLUTION)
+    functions, _ = read_solution("mine.py", run=True)
+    assert functions["Siamese"]() == (3, "train") and (tmp_path / "ran.txt").exists()
+
+
+def test_the_last_definition_in_a_notebook_counts(tmp_path):
+    path = tmp_path / "mine.ipynb"
+    path.write_text(
+        notebook(
+            "%matplotlib inline\n!ls\nimport numpy as np",
+            "def positives(sim):\n    return 0",
+            "%%time\nthis is not Python",
+            "nor is this one",
+            "def positives(sim):\n    return np.diag(sim)",
+        )
+    )
+    results, notes = checks.check_file(path)
+    assert {name: result.verdict for name, result in results.items()} == {"positives": "right"}
+    assert len(notes) == 1 and notes[0].startswith("cell 4, line 1, is not Python")
+
+
+def test_old_imports_of_the_course_work(tmp_path):
+    source = (
+        "from jax.interpreters.xla import DeviceArray\ndef positives(sim):\n    return DeviceArray"
+    )
+    (tmp_path / "mine.py").write_text(source)
+    functions, notes = read_solution(tmp_path / "mine.py")
+    assert functions and notes == []
+
+
+def test_files_that_hold_no_solution(tmp_path):
+    (tmp_path / "mine.py").write_text("import no_such_module\n")
+    with pytest.raises(ValueError, match="mine.py defines none of the functions .*no_such_module"):
+        checks.check_file(tmp_path / "mine.py")
+    (tmp_path / "mine.ipynb").write_text("{}")
+    with pytest.raises(ValueError, match="Jupyter notebook"):
+        checks.check_file(tmp_path / "mine.ipynb")
+
+
+def test_the_command_prints_a_table_of_the_parts(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(SOLUTION.split("def Siamese")[0] + "\n")
+    assert cli.main(["check", "mine.py"]) == 3
+    printed = capsys.readouterr()
+    positives, mean, last = printed.out.splitlines()
+    assert positives.split()[:2] == ["positives", "wrong"]
+    assert mean.split()[:2] == ["mean_negative", "wrong"] and "the mean divides by b;" in mean
+    assert last == "0 of 2 right"
+    assert "looking at (4, 4)" in printed.err  # what a student prints
+    (tmp_path / "right.py").write_text(
+        textwrap.dedent(
+            """
+            from trax_triplet.course.edition_2023 import TripletLossFn
+            """
+        )
+    )
+    assert cli.main(["check", "right.py", "--edition", "2023", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"] and found["parts"]["TripletLossFn"]["editions"] == ["2023"]
+    assert "predict" in found["missing"]

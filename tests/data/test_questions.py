@@ -1,0 +1,81 @@
+"""Questions from tables, JSON lines and Parquet."""
+
+import gzip
+import json
+
+import pytest
+
+from trax_triplet.data.questions import read_questions
+
+WHY, HOW = 'Why, "really"?', "Wie heißt\ndu?"
+TABLES = {
+    "comma": 'id,question\n7,"Why, ""really""?"\n8,"Wie heißt\ndu?"\n',
+    "semicolon": 'question;id\n"Why, ""really""?";7\n"Wie heißt\ndu?";8\n',
+    "tab": 'id\tother\tquestion\n7\tx\t"Why, ""really""?"\n8\ty\t"Wie heißt\ndu?"\n',
+    "json": "".join(
+        json.dumps({"question": q, "id": n}, ensure_ascii=False) + "\n"
+        for n, q in ((7, WHY), (8, HOW))
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_content_decides_what_a_file_is(tmp_path, kind, packed):
+    data = TABLES[kind].encode("utf-8-sig" if kind == "comma" else "utf-8")
+    (tmp_path / "q.txt").write_bytes(gzip.compress(data) if packed else data)
+    questions = read_questions(tmp_path / "q.txt", id="id")
+    assert (questions.texts, questions.ids) == ((WHY, HOW), ("7", "8"))
+    assert questions.lines == ((1, 2) if kind == "json" else (2, 3))
+    assert read_questions(tmp_path / "q.txt").ids is None
+    renamed = read_questions(tmp_path / "q.txt", column="id" if kind != "json" else "question")
+    assert len(renamed) == 2
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.table({"id": [7, 8, 9], "question": [WHY, None, HOW]})
+    parquet.write_table(table, tmp_path / "q.parquet")
+    questions = read_questions(tmp_path / "q.parquet", id="id", max_skipped=0.5)
+    assert (questions.texts, questions.ids) == ((WHY, HOW), ("7", "9"))
+    assert questions.skipped == ((2, "question is None, not a text"),)
+    with pytest.raises(ValueError, match="no column 'text'"):
+        read_questions(tmp_path / "q.parquet", column="text")
+    (tmp_path / "q.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(ValueError, match="q.parquet: the Parquet file is damaged"):
+        read_questions(tmp_path / "q.parquet")
+
+
+def test_rows_that_cannot_be_used_are_told(tmp_path):
+    rows = ["id,question", "1,Why?", "2, ", ",Who?", "4,a,b", "", "5,How?"]
+    (tmp_path / "q.csv").write_text("\n".join(rows))
+    questions = read_questions(tmp_path / "q.csv", id="id", max_skipped=0.9)
+    assert questions.texts == ("Why?", "How?") and questions.lines == (2, 7)
+    reasons = ["question is blank", "id is '', not an id", "3 fields, the header has 2"]
+    assert questions.skipped == tuple(zip((3, 4, 5), reasons))
+    with pytest.raises(ValueError, match=r"3 of 5 rows .* line 3: question is blank"):
+        read_questions(tmp_path / "q.csv", id="id")
+    lines = ['{"question": "Why?"}', "no JSON", '{"q": 1}', '{"question": 5}', "[1]"]
+    (tmp_path / "q.jsonl").write_text("\n".join(lines))
+    questions = read_questions(tmp_path / "q.jsonl", max_skipped=0.9)
+    assert questions.texts == ("Why?",)
+    assert [line for line, _ in questions.skipped] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("", "the first line must name the columns, but the file is empty"),
+        ("question\n", "a header but no rows"),
+        ("question,question\na,b\n", "several columns are named 'question'"),
+        ("text\nWhy?\n", "--column and --id"),
+        ('{"text": "Why?"}\n', "line 1: expected an object with the key 'question'"),
+        ('question\n"Why?\nWho?\n', "lines 2 to 3: a quote is not closed"),
+    ],
+)
+def test_a_file_without_questions_is_refused(tmp_path, content, words):
+    (tmp_path / "q.csv").write_text(content)
+    with pytest.raises(ValueError, match=words):
+        read_questions(tmp_path / "q.csv")

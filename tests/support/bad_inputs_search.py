@@ -1,0 +1,66 @@
+"""The rows of `test_bad_input.py` for corpora: files of questions, duplicates."""
+
+import numpy as np
+from bad_inputs import FOLDER, NAN, ONES, PICTURE, TEXTS, TRAINED, WIDE, csv_of
+from bad_inputs_data import rows_of
+
+UNIT = np.eye(3, dtype="float32")
+
+rows_of(
+    "data.questions.read_questions",
+    (TypeError, "path", (None,)),
+    (TypeError, "path", (3,)),
+    (FileNotFoundError, "nowhere", ("nowhere.csv",)),
+    (IsADirectoryError, "folder", (FOLDER,)),
+    (TypeError, "column", (csv_of("good"),), {"column": None}),
+    (TypeError, "id", (csv_of("good"),), {"id": 1}),
+    (TypeError, "max_skipped", (csv_of("good"),), {"max_skipped": "0.1"}),
+    (ValueError, "max_skipped", (csv_of("good"),), {"max_skipped": 2}),
+    (ValueError, "encoding", (csv_of("good"),), {"encoding": "klingon"}),
+    (ValueError, "quoting", (csv_of("good"),), {"quoting": "all"}),
+    (TypeError, "escape", (csv_of("good"),), {"escape": 3}),
+    (ValueError, "max_bytes", (csv_of("good"),), {"max_bytes": 0}),
+    (ValueError, "good.csv is larger than 9 bytes", (csv_of("good"),), {"max_bytes": 9}),
+    (ValueError, "--column", (csv_of("good"),)),
+    (ValueError, "the file is empty", (csv_of("empty"),)),
+    (ValueError, "line 1: byte 0 of the file is not UTF-8", (PICTURE,)),
+    (ValueError, "the gzip file is damaged", (csv_of("gzip"),)),
+    (ValueError, "a NUL character", (csv_of("nul"),), {"column": "question1"}),
+    (ValueError, "several columns", (csv_of("double"),), {"column": "question1"}),
+    (ValueError, "a quote is not closed", (csv_of("quote"),), {"column": "question1"}),
+)
+rows_of(
+    "search.duplicates.find_duplicates",
+    (TypeError, "corpus", ("Why?",), {"model": TRAINED, "threshold": 0.5}),
+    (TypeError, r"corpus\[1\]", (["Why?", None],), {"model": TRAINED}),
+    (TypeError, "model", (TEXTS,), {"threshold": 0.5}),
+    (TypeError, "model", (TEXTS,), {"model": "run", "threshold": 0.5}),
+    (ValueError, "threshold must be given", (UNIT,)),
+    (ValueError, "threshold", (UNIT,), {"threshold": NAN}),
+    (TypeError, "threshold", (UNIT,), {"threshold": "0.5"}),
+    (ValueError, "top_k", (UNIT,), {"threshold": 0.5, "top_k": 0}),
+    (TypeError, "top_k", (UNIT,), {"threshold": 0.5, "top_k": 1.5}),
+    (ValueError, "max_pairs", (UNIT,), {"threshold": 0.5, "max_pairs": 0}),
+    (ValueError, "corpus", (UNIT[0],), {"threshold": 0.5}),
+    (TypeError, "corpus", (UNIT.astype(int),), {"threshold": 0.5}),
+)
+rows_of(
+    "search.duplicates.group_duplicates",
+    (ValueError, "n", (-1, [])),
+    (TypeError, "n", ("3", [])),
+    (ValueError, "linkage", (3, []), {"linkage": "average"}),
+)
+rows_of(
+    "search.duplicates.unit_vectors",
+    (TypeError, "x", ("x", [["a"]])),
+    (TypeError, "x", ("x", None)),
+    (ValueError, "x", ("x", WIDE[0])),
+    (ValueError, "x", ("x", WIDE[:, :0])),
+    (ValueError, r"x\[0\] must be a vector of length 1 or 0.*divide", ("x", ONES)),
+    (ValueError, r"x\[2\]", ("x", np.diag(np.float32([1, 1, NAN])))),
+)
+rows_of(
+    "search.duplicates.embed_all",
+    (TypeError, "model", (["Why?"], None)),
+)
+rows_of("search.duplicates.check_model", (TypeError, "model", ("run",)))

@@ -1,0 +1,126 @@
+"""The commands on a corpus, as a person types them."""
+
+import csv
+import json
+
+import pytest
+
+from trax_triplet import cli
+from trax_triplet.data.sample import generate
+from trax_triplet.search import duplicates
+
+
+def rows_of(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A file of questions with ids; the first three are the same but for case."""
+    questions = list(dict.fromkeys(row[3] for row in generate(60)))
+    questions = [questions[0], questions[0].upper(), questions[0].lower() + " ", *questions[1:]]
+    with open(tmp_path / "q.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(
+            [("id", "question"), *((f"q{k}", q) for k, q in enumerate(questions))]
+        )
+    return tmp_path / "q.csv", questions
+
+
+@pytest.fixture
+def command(small_run, corpus, tmp_path):
+    file, output = str(corpus[0]), str(tmp_path / "pairs.csv")
+    return ["duplicates", file, "--id", "id", "--model", str(small_run.folder), "--output", output]
+
+
+def test_duplicates(small_run, corpus, command, tmp_path, capsys):
+    options = ["--threshold", "0.9", "--groups", str(tmp_path / "groups.csv")]
+    assert cli.main([*command, *options]) == 0
+    captured = capsys.readouterr()
+    pairs, groups = rows_of(tmp_path / "pairs.csv"), rows_of(tmp_path / "groups.csv")
+    _, questions = corpus
+    vectors = small_run.trained.embed(questions)
+    found = duplicates.find_duplicates(vectors, threshold=0.9)
+    assert [(p["id1"], p["id2"]) for p in pairs] == [
+        (f"q{i}", f"q{j}") for i, j in zip(found.first, found.second)
+    ]
+    assert {("q0", "q1"), ("q0", "q2"), ("q1", "q2")} <= {(p["id1"], p["id2"]) for p in pairs}
+    similar = [float(p["similarity"]) for p in pairs]
+    assert similar == sorted(similar)[::-1] and all(0.9 < s <= 1 for s in similar)
+    assert all(p["question1"] == questions[int(p["id1"][1:])] for p in pairs)
+    assert (
+        f"{len(pairs)} pairs of {len(questions)} questions are above the threshold" in captured.out
+    )
+    sizes = [int(row["size"]) for row in groups]
+    assert sizes == sorted(sizes)[::-1] and len({row["id"] for row in groups}) == len(groups)
+    [same] = [row["group"] for row in groups if row["id"] == "q0"]
+    members = {row["id"] for row in groups if row["group"] == same}
+    assert {"q0", "q1", "q2"} <= members
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["groups.csv", "pairs.csv", "q.csv"]
+
+
+def test_complete_linkage_has_no_chains(command, tmp_path, capsys):
+    options = ["--threshold", "0.7", "--groups", str(tmp_path / "groups.csv"), "--json"]
+    assert cli.main([*command, *options]) == 0
+    single = json.loads(capsys.readouterr().out)
+    assert cli.main([*command, *options, "--linkage", "complete"]) == 0
+    captured = capsys.readouterr()
+    complete = json.loads(captured.out)
+    assert complete["chains"] == 0 and "chains" not in captured.err
+    assert complete["pairs"] == single["pairs"] and complete["largest"] <= single["largest"]
+    assert all(float(row["least_similarity"]) > 0.7 for row in rows_of(tmp_path / "groups.csv"))
+
+
+def test_lines_are_the_ids_where_there_are_none(command, tmp_path):
+    del command[2:4]
+    assert cli.main([*command, "--threshold", "0.999", "--top-k", "1"]) == 0
+    pairs = {(row["id1"], row["id2"]) for row in rows_of(tmp_path / "pairs.csv")}
+    assert ("2", "3") in pairs
+
+
+def test_ctrl_c_leaves_what_is_complete_and_the_same_command_goes_on(
+    command, tmp_path, capsys, monkeypatch
+):
+    command += ["--threshold", "0.5"]
+    assert cli.main(command) == 0
+    wanted = (tmp_path / "pairs.csv").read_text()
+    (tmp_path / "pairs.csv").unlink()
+    search = duplicates.search_to_folder
+
+    def interrupted(*arguments, **options):
+        def progress(rows, pairs):
+            if rows >= 40:
+                raise KeyboardInterrupt
+
+        return search(*arguments, **{**options, "block": 10, "progress": progress})
+
+    monkeypatch.setattr(duplicates, "STRETCH", 1)
+    monkeypatch.setattr(duplicates, "search_to_folder", interrupted)
+    assert cli.main(command) == 130
+    assert not (tmp_path / "pairs.csv").exists()
+    part = rows_of(tmp_path / "pairs.csv.unfinished" / "pairs.csv")
+    assert part and {row["id1"] for row in part} <= {f"q{k}" for k in range(40)}
+    assert "the same command goes on from there" in capsys.readouterr().err
+    starts = []
+
+    def noted(folder, *arguments, **options):
+        starts.append(
+            duplicates.Spool(
+                folder, duplicates.identity(*arguments[:1], threshold=0.5, top_k=None)
+            ).stop
+        )
+        return search(folder, *arguments, **options)
+
+    monkeypatch.setattr(duplicates, "search_to_folder", noted)
+    assert cli.main(command) == 0
+    assert (tmp_path / "pairs.csv").read_text() == wanted and starts == [40]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.csv", "q.csv"]
+
+
+def test_no_cell_is_a_formula_where_it_is_asked_for(command, tmp_path):
+    (tmp_path / "q.csv").write_text("id,question\n=1,=1+1\n@2,=1+1\n")
+    assert cli.main([*command, "--threshold", "-1"]) == 0
+    assert rows_of(tmp_path / "pairs.csv")[0]["id1"] == "=1"
+    assert cli.main([*command, "--threshold", "-1", "--guard-formulas"]) == 0
+    [pair] = rows_of(tmp_path / "pairs.csv")
+    assert (pair["id1"], pair["id2"], pair["question1"]) == ("'=1", "'@2", "'=1+1")

@@ -1,0 +1,110 @@
+"""The options of the commands on a corpus. See `cli`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+__all__ = ["COMMANDS", "add_text_options"]
+
+
+def _add_duplicates_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("csv", metavar="FILE", help="questions: CSV, TSV, JSON lines or Parquet")
+    _add_model_options(command)
+    command.add_argument(
+        "--output", required=True, metavar="CSV", help="file for the pairs, the most similar first"
+    )
+    command.add_argument(
+        "--top-k",
+        type=int,
+        metavar="INT",
+        help="only so many pairs of each question, the most similar (default: all)",
+    )
+    command.add_argument(
+        "--groups", metavar="CSV", help="file for the groups of duplicates, the largest first"
+    )
+    command.add_argument(
+        "--linkage",
+        choices=("single", "complete"),
+        default="single",
+        help="single: a group is what a chain of pairs connects; complete: all questions of a "
+        "group are pairs (default: %(default)s)",
+    )
+    _add_guard(command)
+    _add_column_options(command)
+
+
+def _add_guard(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--guard-formulas",
+        action="store_true",
+        help="put an apostrophe before texts in --output that a spreadsheet takes for formulas",
+    )
+
+
+def _add_model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="FOLDER",
+        help="model folder, or the output folder of a training",
+    )
+    command.add_argument(
+        "--threshold",
+        type=float,
+        metavar="FLOAT",
+        help="similarity above which questions count as duplicates (default: the model's own, "
+        "which is low for a corpus: nearly all of its pairs are no duplicates)",
+    )
+
+
+def _add_column_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("columns and rows of the file of questions")
+    group.add_argument(
+        "--column",
+        default="question",
+        metavar="COLUMN",
+        help="column of the questions (default: %(default)s)",
+    )
+    group.add_argument(
+        "--id", metavar="COLUMN", help="column of their ids (default: none; lines are numbered)"
+    )
+    add_text_options(group)
+    group.add_argument(
+        "--max-skipped",
+        type=float,
+        default=0.01,
+        metavar="FLOAT",
+        help="share of unusable rows above which the file is refused (default: %(default)s)",
+    )
+
+
+def add_text_options(group: Any) -> None:
+    """How the text of a file is read; of all commands that read one."""
+    group.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="encoding of the text, such as cp1252 (default: UTF-8, or UTF-16 and UTF-32 where the "
+        "file shows it)",
+    )
+    group.add_argument(
+        "--quoting",
+        choices=("auto", "csv", "none"),
+        default="auto",
+        help="what quotes are: csv: never text; none: always text; auto: text in files separated "
+        "by tabs, unless they clearly quote (default: %(default)s)",
+    )
+    group.add_argument(
+        "--escape",
+        metavar="CHAR",
+        help="character before a quote that is text inside of quotes, such as a backslash "
+        "(default: such a quote is doubled)",
+    )
+
+
+COMMANDS = {
+    "duplicates": (
+        _add_duplicates_options,
+        "find all pairs of duplicates among the questions of a file",
+    ),
+}

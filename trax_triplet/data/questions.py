@@ -1,0 +1,207 @@
+"""From a file of single questions to checked questions."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trax_triplet import _validation as check
+from trax_triplet._files import read_bytes
+from trax_triplet.data.reader import MAX_BYTES, _found, check_skipped
+from trax_triplet.data.table import MissingColumns, _text, read_table
+
+__all__ = ["Questions", "read_questions"]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Questions, n of them.
+
+    Attributes:
+        texts: the questions.
+        ids: what the file calls them, n strings; or None.
+        lines: where each starts in its file (in Parquet: its row), n numbers from 1.
+        skipped: (line number, reason) of each row of the file that is not here.
+
+    Example:
+        >>> len(Questions(("Why?",), None, (2,)))
+        1
+    """
+
+    texts: tuple[str, ...]
+    ids: tuple[str, ...] | None
+    lines: tuple[int, ...]
+    skipped: tuple[tuple[int, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_questions(
+    path: str | os.PathLike[str],
+    *,
+    column: str = "question",
+    id: str | None = None,
+    encoding: str | None = None,
+    quoting: str = "auto",
+    escape: str | None = None,
+    max_skipped: float = 0.01,
+    max_bytes: int = MAX_BYTES,
+) -> Questions:
+    """Reads questions, one a row, from a table: CSV, TSV, JSON lines or Parquet.
+
+    What the file holds decides, not its name: Parquet begins with `PAR1`, JSON lines with `{`; all
+    else is a table with a header line, separated by comma, semicolon or tab, as for `read_pairs`.
+    Text may be gzipped. Further columns are ignored. Blank lines are not rows. A row is skipped,
+    and reported in `skipped`, if its question is blank or no text, its id is missing, or the row is
+    malformed.
+
+    Args:
+        path: the file.
+        column: the name of the questions' column (of JSON: key).
+        id: the name of the column of their ids, texts or integers; None for none.
+        encoding, quoting, escape: of text, as for `read_pairs`.
+        max_skipped: the share of rows, 0 to 1, that may be skipped.
+        max_bytes: the largest file that is read, in bytes, unpacked.
+
+    Returns:
+        `Questions`.
+
+    Raises:
+        TypeError: a path, the name of a column or a number of another type.
+        FileNotFoundError: there is no such file.
+        IsADirectoryError: it is a folder.
+        ImportError: a Parquet file, and pyarrow is not installed.
+        ValueError: no such column, no good row, more than `max_skipped` skipped rows, text that is
+            not UTF-8, a damaged file, more than `max_bytes`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/questions.jsonl", "w") as file:
+        ...         _ = file.write('{"id": 7, "question": "Why?"}')
+        ...     read_questions(f"{folder}/questions.jsonl", id="id")
+        Questions(texts=('Why?',), ids=('7',), lines=(1,), skipped=())
+    """
+    path = check.path("path", path)
+    for name, value in (("column", column), ("id", id)):
+        if not isinstance(value, str) and not (name == "id" and value is None):
+            raise check.wrong_type(name, "the name of a column", value)
+    check.number("max_skipped", max_skipped, 0, 1)
+    check.integer("max_bytes", max_bytes, 1)
+    with open(path, "rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    if is_parquet:
+        rows = _parquet(path, column, id, max_bytes)
+    else:
+        text, _ = _text(path, encoding, max_bytes)
+        if text.lstrip()[:1] == "{":
+            rows = _json_lines(text, path, column, id)
+        else:
+            options = {"encoding": encoding, "quoting": quoting, "escape": escape}
+            rows = _table(path, column, id, {**options, "max_bytes": max_bytes})
+    texts, ids, lines, skipped = [], [], [], []
+    for line, question, its_id, reason in rows:
+        reason = reason or _why_skipped(question, its_id, column, id)
+        if reason:
+            skipped.append((line, reason))
+            continue
+        texts.append(question)
+        ids.append(str(its_id).strip())
+        lines.append(line)
+    check_skipped(len(texts), skipped, max_skipped, path)
+    return Questions(tuple(texts), None if id is None else tuple(ids), tuple(lines), tuple(skipped))
+
+
+def _why_skipped(question: Any, its_id: Any, column: str, id: str | None) -> str:
+    if not isinstance(question, str):
+        return f"{column} is {question!r:.40}, not a text"
+    if not question.strip():
+        return f"{column} is blank"
+    if id is None:
+        return ""
+    is_id = isinstance(its_id, (str, int)) and not isinstance(its_id, bool)
+    return "" if is_id and str(its_id).strip() else f"{id} is {its_id!r:.40}, not an id"
+
+
+def _table(
+    path: Path, column: str, id: str | None, options: dict[str, Any]
+) -> Iterator[tuple[int, Any, Any, str]]:
+    names = [column] if id is None else [column, id]
+    try:
+        header, rows, _ = read_table(path, lambda header: all(_found(header, names)), **options)
+    except MissingColumns as error:
+        raise ValueError(
+            f"{path}: expected the columns {names} (separated by comma, semicolon or tab) in the "
+            f"first line, got {error.args[0]!s:.300}; name yours by column= and id=, on the "
+            "command line by --column and --id"
+        ) from None
+    found = _found(header, names)
+    for name, positions in zip(names, found, strict=True):
+        if len(positions) > 1:
+            raise ValueError(f"{path}: several columns are named {name!r}: {header!s:.300}")
+    for line, fields, reason in rows:
+        extra = [field for field in fields[len(header) :] if field.strip()]
+        if not reason and (len(fields) < len(header) or extra):
+            reason = f"{len(fields)} fields, the header has {len(header)}"
+        values = [""] if reason else [fields[positions[0]] for positions in found]
+        yield line, values[0], values[-1], reason
+
+
+def _json_lines(
+    text: str, path: object, column: str, id: str | None
+) -> Iterator[tuple[int, Any, Any, str]]:
+    for number, line in enumerate(io.StringIO(text), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield number, None, None, f"not JSON: {error}"
+            continue
+        if not isinstance(row, dict) or column not in row:
+            if number == 1:
+                raise ValueError(
+                    f"{path}, line 1: expected an object with the key {column!r}, got {line!s:.100}"
+                    "; name yours by column=, on the command line by --column"
+                )
+            yield number, None, None, f"no key {column!r}"
+            continue
+        yield number, row[column], None if id is None else row.get(id), ""
+
+
+def _parquet(
+    path: Path, column: str, id: str | None, max_bytes: int
+) -> Iterator[tuple[int, Any, Any, str]]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ImportError(
+            "reading Parquet needs pyarrow: pip install 'trax-triplet[search]'"
+        ) from None
+    try:
+        file = parquet.ParquetFile(pyarrow.BufferReader(read_bytes(path, max_bytes)))
+        size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.num_row_groups))
+        if size > max_bytes:
+            raise ValueError(f"{path} unpacks to more than {max_bytes:,} bytes (max_bytes)")
+        names = [column] if id is None else [column, id]
+        missing = [name for name in names if name not in file.schema_arrow.names]
+        if missing:
+            raise ValueError(
+                f"{path}: there is no column {missing[0]!r} among {file.schema_arrow.names!s:.300};"
+                " name yours by column= and id=, on the command line by --column and --id"
+            )
+        row = 0
+        for batch in file.iter_batches(columns=names):
+            values = [batch.column(name).to_pylist() for name in names]
+            for question, its_id in zip(values[0], values[-1], strict=True):
+                row += 1
+                yield row, question, its_id, ""
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"{path}: the Parquet file is damaged ({error})") from None

@@ -1,0 +1,2 @@
+from .duplicates import find_duplicates as find_duplicates
+from .duplicates import group_duplicates as group_duplicates

@@ -1,0 +1,244 @@
+"""A trained model behind HTTP: similarities, vectors, and a page to try it on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, Field
+
+from trax_triplet import __version__
+from trax_triplet import _validation as check
+from trax_triplet.data.tokenizer import tokenizer_named
+from trax_triplet.inference.trained_model import TrainedModel
+from trax_triplet.server.batches import Batches
+
+__all__ = ["Limits", "create_app"]
+
+MAX_PAIRS, MAX_QUESTIONS, MAX_CHARACTERS = 1000, 2000, 10_000
+
+Question = Annotated[str, Field(max_length=MAX_CHARACTERS)]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may ask for.
+
+    Attributes:
+        body_bytes: size of a request.
+        body_seconds: time from a request's head to the end of its body.
+    """
+
+    body_bytes: int = 2 * 2**20
+    body_seconds: float = 10.0
+
+
+class Pair(BaseModel):
+    """Two questions to compare."""
+
+    question1: Question
+    question2: Question
+
+
+class Pairs(BaseModel):
+    """Pairs to compare."""
+
+    pairs: list[Pair] = Field(min_length=1, max_length=MAX_PAIRS)
+    unknown_words: bool = Field(False, description="also list words that the model does not know")
+
+
+class Answer(BaseModel):
+    """How similar two questions are."""
+
+    similarity: float = Field(description="cosine of the questions' vectors, in [-1, 1]")
+    is_duplicate: bool | None = Field(description="above the threshold; null without one")
+    unknown1: list[str] | None = Field(None, description="words of question1 that are not known")
+    unknown2: list[str] | None = None
+
+
+class Answers(BaseModel):
+    """The answers in the order of the pairs."""
+
+    threshold: float | None
+    answers: list[Answer]
+
+
+class Questions(BaseModel):
+    """Questions to embed."""
+
+    questions: list[Question] = Field(min_length=1, max_length=MAX_QUESTIONS)
+
+
+class Vectors(BaseModel):
+    """Unit vectors in the order of the questions."""
+
+    vectors: list[list[float]]
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str
+
+
+def create_app(trained: TrainedModel, *, limits: Limits | None = None) -> FastAPI:
+    """The application: `POST /similarity` and `/embed`, `GET /health`, `/model`, `/docs`, `/`.
+
+    Args:
+        trained: the model that answers. Requests that arrive together are computed together.
+        limits: of a request's body; besides, a request has at most 1 000 pairs or 2 000 questions,
+            each of at most 10 000 characters.
+
+    Returns:
+        An ASGI application, for uvicorn or another server.
+
+    Raises:
+        TypeError: something other than a `TrainedModel`.
+        FileNotFoundError: the model's tokenizer lacks its parameters, see `tokenize`.
+    """
+    check.instance("trained", trained, TrainedModel, "trax_triplet.TrainedModel")
+    trained.embed(["Is everything there that is needed to answer?"])
+    app = FastAPIOffline(
+        title="trax-triplet",
+        version=__version__,
+        description="How similar are two questions?",
+        redoc_url=None,
+        responses={status: {"model": Problem} for status in (408, 413, 422)},
+    )
+    app.add_exception_handler(RequestValidationError, _in_words)
+    app.add_middleware(_Body, limits=limits or Limits())
+    batches = Batches(trained.embed)
+    _add_answers(app, trained, batches)
+    _add_pages(app, trained)
+    return app
+
+
+def _add_answers(app: FastAPI, trained: TrainedModel, batches: Batches) -> None:
+    cut = tokenizer_named(trained.vocabulary.tokenizer)
+
+    def unknown(question: str) -> list[str]:
+        return [word for word in dict.fromkeys(cut(question)) if word not in trained.vocabulary]
+
+    @app.post("/similarity", response_model=Answers, response_model_exclude_unset=True)
+    async def similarity(asked: Pairs) -> dict[str, Any]:
+        """How similar the questions of each pair are."""
+        pairs, threshold = asked.pairs, trained.threshold
+        vectors = await batches.embed(
+            [*(p.question1 for p in pairs), *(p.question2 for p in pairs)]
+        )
+        first, second = np.split(vectors, 2)
+        scores = np.clip(np.einsum("nd,nd->n", first, second), -1, 1).tolist()
+        answers: list[dict[str, Any]] = [
+            {"similarity": s, "is_duplicate": None if threshold is None else s > threshold}
+            for s in scores
+        ]
+        if asked.unknown_words:
+            for pair, answer in zip(pairs, answers, strict=True):
+                answer["unknown1"] = unknown(pair.question1)
+                answer["unknown2"] = unknown(pair.question2)
+        return {"threshold": threshold, "answers": answers}
+
+    @app.post("/embed", response_model=Vectors)
+    async def embed(asked: Questions) -> dict[str, Any]:
+        """The unit vector of each question; without words it is zero."""
+        return {"vectors": (await batches.embed(asked.questions)).tolist()}
+
+
+def _add_pages(app: FastAPI, trained: TrainedModel) -> None:
+    page = files("trax_triplet.server").joinpath("page.html").read_text(encoding="utf-8")
+    about = {
+        "version": __version__,
+        "threshold": trained.threshold,
+        "vocab_size": len(trained.vocabulary),
+        "tokenizer": trained.vocabulary.tokenizer,
+        "pooling": trained.pooling,
+        "settings": trained.settings,
+    }
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Answers as long as the server does."""
+        return {"status": "ok"}
+
+    @app.get("/model")
+    async def model() -> dict[str, Any]:
+        """Settings, threshold and version."""
+        return about
+
+    @app.get("/", include_in_schema=False, response_class=HTMLResponse)
+    async def home() -> HTMLResponse:
+        # Nothing but what stands in the page runs, and nothing but this server is asked.
+        policy = (
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+            "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; "
+            "frame-ancestors 'none'"
+        )
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+
+async def _in_words(_: Request, error: Exception) -> Response:
+    """422 with one sentence, instead of a list that repeats all that was sent."""
+    assert isinstance(error, RequestValidationError)
+    first, *others = error.errors()
+    place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    more = f" (and {len(others)} more)" if others else ""
+    return JSONResponse({"detail": f"{place}: {first['msg']}{more}"}, 422)
+
+
+class _Body:
+    """Middleware: reads the whole body first, up to a size and within a time; 413 and 408."""
+
+    def __init__(self, app: Any, limits: Limits):
+        self._app, self._limits = app, limits
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        most = self._limits.body_bytes
+        try:
+            body = await asyncio.wait_for(_read(receive, most), self._limits.body_seconds)
+        except asyncio.TimeoutError:
+            detail = f"the body did not arrive within {self._limits.body_seconds:g} seconds"
+            await _refuse(detail, 408)(scope, receive, send)
+            return
+        if body is None:
+            return  # the client has gone
+        if len(body) > most:
+            detail = f"the body has more than {most:,} bytes; send several requests"
+            await _refuse(detail, 413)(scope, receive, send)
+            return
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def receive_again() -> Any:
+            return next(messages, None) or await receive()
+
+        await self._app(scope, receive_again, send)
+
+
+def _refuse(detail: str, status: int) -> Response:
+    # What may follow of the body is not read, so nothing else can come through this connection.
+    return JSONResponse({"detail": detail}, status, {"Connection": "close"})
+
+
+async def _read(receive: Any, most: int) -> bytes | None:
+    """The body; of one larger than `most` its first part. None if the client goes away."""
+    body, size = bytearray(), 0
+    # A larger one is read on for a while: many clients look for an answer only when all is sent.
+    while size <= 16 * most:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        body += chunk[: most + 1 - len(body)]
+        if not message.get("more_body", False):
+            break
+    return bytes(body)
