@@ -70,6 +70,7 @@ LEFT_OUT = {
         evaluation.Threshold data.sample.SamplePair
         data.questions.Questions""",
     "of values checked by those who call it": """
+        inference.calibration.fit_calibration inference.calibration.probabilities
         data.pairs.connect search.duplicates.search_to_folder
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length

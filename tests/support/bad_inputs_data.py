@@ -323,6 +323,12 @@ for threshold, error in ((INF, ValueError), ("high", TypeError)):
         threshold=threshold,
     )
 row("plots.scores.score_histogram", TypeError, "ax must be", SCORES, LABELS, ax="here")
+RELIABILITY = "plots.scores.plot_reliability"
+row(RELIABILITY, ValueError, "labels", [0.5, 0.5], [1])
+row(RELIABILITY, ValueError, r"probabilities must be in \[0, 1\], .* it is -0.5", [-0.5, 1], [0, 1])
+row(RELIABILITY, ValueError, "it is 1.5", [0.5, 1.5], [0, 1])
+row(RELIABILITY, ValueError, "bins", [0.5, 1], [0, 1], bins=0)
+row(RELIABILITY, TypeError, "ax must be", [0.5, 1], [0, 1], ax="here")
 STEP = {"step": 1, "loss": 0.5}
 for history, error, name in (
     ([], ValueError, "history"),
