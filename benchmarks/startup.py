@@ -34,9 +34,7 @@ def main():
         "--seconds", type=float, default=60, help="time for the rounds; at least three are made"
     )
     parser.add_argument("--json", help="file for the results, with all raw times")
-    parser.add_argument(
-        "--quick", action="store_true", help="two rounds: only to see that it runs"
-    )
+    parser.add_argument("--quick", action="store_true", help="two rounds: only to see that it runs")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = args.model or str(Path(folder) / "model")
