@@ -1,6 +1,7 @@
 """The commands on a corpus, as a person types them."""
 
 import csv
+import io
 import json
 
 import pytest
@@ -124,3 +125,48 @@ def test_no_cell_is_a_formula_where_it_is_asked_for(command, tmp_path):
     assert cli.main([*command, "--threshold", "-1", "--guard-formulas"]) == 0
     [pair] = rows_of(tmp_path / "pairs.csv")
     assert (pair["id1"], pair["id2"], pair["question1"]) == ("'=1", "'@2", "'=1+1")
+
+
+@pytest.fixture
+def indexed(small_run, corpus, tmp_path):
+    """The folder of an index of the corpus."""
+    build = ["index", str(corpus[0]), "--id", "id", "--model", str(small_run.folder)]
+    assert cli.main([*build, "--output", str(tmp_path / "idx")]) == 0
+    return str(tmp_path / "idx")
+
+
+def test_index_and_search(indexed, corpus, tmp_path, capsys):
+    _, questions = corpus
+    assert cli.main(["index", indexed, "--info"]) == 0
+    assert f"idx: {len(questions)} questions, vectors of 8; all are" in capsys.readouterr().out
+    assert cli.main(["search", indexed, questions[0], "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[0].startswith(" 1.0000  duplicate  q")
+    (tmp_path / "more.csv").write_text(f"id,question\nnew,{questions[0]} indeed\n")
+    assert cli.main(["index", indexed, "--add", str(tmp_path / "more.csv"), "--id", "id"]) == 0
+    assert cli.main(["index", indexed, "--remove", "q0", "q1"]) == 0
+    capsys.readouterr()
+    assert cli.main(["index", indexed, "--info", "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert info["questions"] == len(questions) - 1 and not info["approximate"]
+    assert cli.main(["search", indexed, questions[0], questions[5], "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)["answers"]
+    ids = [hit["id"] for hit in answers[0]["found"]]
+    assert answers[0]["query"] == questions[0] and "q2" in ids[:1] and not {"q0", "q1"} & set(ids)
+
+
+def test_search_a_file_and_lines(indexed, corpus, tmp_path, capsys, monkeypatch):
+    file, questions = corpus
+    hits = str(tmp_path / "hits.csv")
+    command = ["search", indexed, "--csv", str(file), "--id", "id", "--top", "2", "--output", hits]
+    assert cli.main(command) == 0
+    rows = rows_of(hits)
+    assert len(rows) == 2 * len(questions)
+    assert [row["rank"] for row in rows[:4]] == ["1", "2", "1", "2"]
+    assert all(float(row["similarity"]) > 0.9999 for row in rows[::2])
+    assert {row["is_duplicate"] for row in rows[::2]} == {"1"}
+    capsys.readouterr()
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{questions[7]}\n\n{questions[8]}\n"))
+    assert cli.main(["search", indexed, "-", "--top", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::2] == [questions[7], questions[8]] and len(lines) == 4

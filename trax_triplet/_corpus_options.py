@@ -34,6 +34,55 @@ def _add_duplicates_options(command: argparse.ArgumentParser) -> None:
     _add_column_options(command)
 
 
+def _add_index_options(command: argparse.ArgumentParser) -> None:
+    command.usage = (
+        "trax-triplet index FILE --model FOLDER --output IDX [option ...]\n"
+        "       trax-triplet index IDX (--add FILE | --remove ID [ID ...] | --info) [option ...]"
+    )
+    command.add_argument(
+        "path", metavar="FILE|IDX", help="questions to index, or the folder of an index"
+    )
+    command.add_argument("--model", metavar="FOLDER", help="model folder; the index keeps a copy")
+    command.add_argument("--output", metavar="IDX", help="folder for the index")
+    command.add_argument("--add", metavar="FILE", help="add the questions of a file to the index")
+    command.add_argument(
+        "--remove", nargs="+", metavar="ID", help="remove the questions with these ids"
+    )
+    command.add_argument("--info", action="store_true", help="tell what is in the index")
+    command.add_argument(
+        "--approximate",
+        action=argparse.BooleanOptionalAction,
+        help="find nearly all of the nearest questions by a graph, or all by comparing with each "
+        "(default: a graph above 200 000 questions, where FAISS is installed)",
+    )
+    _add_column_options(command)
+
+
+def _add_search_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("index", metavar="IDX", help="folder of an index")
+    command.add_argument(
+        "questions",
+        nargs="*",
+        metavar="QUESTION",
+        help="questions to look for; - for one a line from standard input",
+    )
+    command.add_argument(
+        "--top", type=int, default=10, metavar="INT", help="how many to find (default: %(default)s)"
+    )
+    command.add_argument("--csv", metavar="FILE", help="questions to look for, in a file")
+    command.add_argument(
+        "--output", metavar="CSV", help="file for what is found for --csv, instead of stdout"
+    )
+    command.add_argument(
+        "--threshold",
+        type=float,
+        metavar="FLOAT",
+        help="similarity above which questions count as duplicates (default: the model's own)",
+    )
+    _add_guard(command)
+    _add_column_options(command)
+
+
 def _add_guard(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--guard-formulas",
@@ -107,4 +156,6 @@ COMMANDS = {
         _add_duplicates_options,
         "find all pairs of duplicates among the questions of a file",
     ),
+    "index": (_add_index_options, "make an index of questions, change it, tell what is in it"),
+    "search": (_add_search_options, "find the questions of an index that are nearest to others"),
 }

@@ -19,7 +19,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trax_triplet import __version__, _commands, _corpus_commands, _corpus_options
+from trax_triplet import (
+    __version__,
+    _commands,
+    _corpus_commands,
+    _corpus_options,
+    _index_commands,
+)
 from trax_triplet.training.settings import TrainSettings, kinds
 
 __all__ = ["main"]
@@ -49,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        commands = _corpus_commands if options.command in _corpus_options.COMMANDS else _commands
-        result = getattr(commands, options.command)(options)
+        modules = (_commands, _corpus_commands, _index_commands)
+        module = next(module for module in modules if hasattr(module, options.command))
+        result = getattr(module, options.command)(options)
         if options.json and result:  # else what there was to print is printed
             print(json.dumps(result, indent=1))
         if sys.stdout is not None:

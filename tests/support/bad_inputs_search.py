@@ -1,10 +1,15 @@
 """The rows of `test_bad_input.py` for corpora: files of questions, duplicates."""
 
+from pathlib import Path
+
 import numpy as np
-from bad_inputs import FOLDER, NAN, ONES, PICTURE, TEXTS, TRAINED, WIDE, csv_of
+from bad_inputs import FOLDER, NAN, ONES, PICTURE, TEXT, TEXTS, TRAINED, WIDE, csv_of
 from bad_inputs_data import rows_of
 
+from trax_triplet.search.index import QuestionIndex
+
 UNIT = np.eye(3, dtype="float32")
+INDEX = QuestionIndex.build(UNIT)
 
 rows_of(
     "data.questions.read_questions",
@@ -64,3 +69,48 @@ rows_of(
     (TypeError, "model", (["Why?"], None)),
 )
 rows_of("search.duplicates.check_model", (TypeError, "model", ("run",)))
+
+rows_of(
+    "search.index.QuestionIndex.build",
+    (TypeError, "corpus", ("Why?",), {"model": TRAINED}),
+    (TypeError, "model", (TEXTS,)),
+    (ValueError, "corpus must be at least one question", (UNIT[:0],)),
+    (ValueError, r"corpus\[0\]", (ONES,)),
+    (TypeError, "approximate", (UNIT,), {"approximate": 1}),
+    (TypeError, "ids", (UNIT,), {"ids": "abc"}),
+    (TypeError, r"ids\[0\]", (UNIT,), {"ids": [1, 2, 3]}),
+    (ValueError, "ids must be 3", (UNIT,), {"ids": ["1"]}),
+    (ValueError, "ids must be different ids", (UNIT,), {"ids": ["1", "2", "1"]}),
+)
+rows_of(
+    "search.index.QuestionIndex.search",
+    (TypeError, "queries", (INDEX, "Why?")),
+    (TypeError, "model", (INDEX, TEXTS)),
+    (ValueError, "queries must be vectors of 3 numbers", (INDEX, np.eye(2))),
+    (ValueError, "k", (INDEX, UNIT), {"k": 0}),
+    (TypeError, "k", (INDEX, UNIT), {"k": 1.5}),
+)
+rows_of(
+    "search.index.QuestionIndex.add",
+    (TypeError, "model", (INDEX, TEXTS)),
+    (ValueError, "corpus must be vectors of 3 numbers", (INDEX, np.eye(2))),
+    (ValueError, "ids must be different ids", (INDEX, UNIT[:1]), {"ids": ["1"]}),
+)
+rows_of(
+    "search.index.QuestionIndex.remove",
+    (TypeError, "ids", (INDEX, "1")),
+    (ValueError, "ids must be ids that are in the index, but it is '9'", (INDEX, ["1", "9"])),
+)
+rows_of(
+    "search.index.QuestionIndex.save",
+    (TypeError, "folder", (INDEX, 3)),
+    (FileExistsError, "holds no index", (INDEX, TEXT)),
+)
+rows_of(
+    "search.index.QuestionIndex.load",
+    (TypeError, "folder", (None,)),
+    (FileNotFoundError, "no index in", (FOLDER,)),
+    (TypeError, "model", (FOLDER,), {"model": "run"}),
+)
+rows_of("search.index.check_free", (FileExistsError, "holds no index", (Path(__file__),)))
+rows_of("search.index.model_digest", (TypeError, "model", ("run",)))

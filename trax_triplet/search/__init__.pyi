@@ -1,2 +1,4 @@
 from .duplicates import find_duplicates as find_duplicates
 from .duplicates import group_duplicates as group_duplicates
+from .index import Hit as Hit
+from .index import QuestionIndex as QuestionIndex
