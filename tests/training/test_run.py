@@ -293,6 +293,15 @@ def test_wrong_arguments(parts, tmp_path, settings, error, name):
 
 
 @pytest.mark.integration
+def test_drawn_negatives_give_no_probabilities(parts, tmp_path):
+    duplicates = parts[1].select(np.flatnonzero(parts[1].is_duplicate))
+    trained = train(parts[0], tmp_path, validation=duplicates, **{**SMALL, "steps": 1})
+    assert trained.settings["calibration"] is None and trained.threshold is not None
+    with pytest.raises(ValueError, match="labelled 0"):
+        trained.probability(["Why?"], ["Why?"])
+
+
+@pytest.mark.integration
 def test_collapse_is_reported_once(parts, tmp_path, capsys):
     # The course's pooling starts collapsed, the more so the smaller the embedding; and here nothing
     # is learned.
