@@ -95,9 +95,15 @@ def train(options: Namespace) -> dict[str, Any]:
 
     settings = TrainSettings(**{s.name: getattr(options, s.name) for s in fields(TrainSettings)})
     _join_processes(options)
+    start = _load(options.start) if options.start else None
     pairs, validation = _training_parts(options)
     trained, seconds = _train(
-        pairs, validation, options.output, settings, word_vectors=options.word_vectors
+        pairs,
+        validation,
+        options.output,
+        settings,
+        word_vectors=options.word_vectors,
+        start=start,
     )
     best = trained.settings["training"]
     result = {

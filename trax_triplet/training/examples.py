@@ -17,6 +17,7 @@ from trax_triplet.data.stream import BatchStream
 from trax_triplet.data.vocabulary import PAD_ID, Vocabulary
 from trax_triplet.data.word_vectors import read_word_vectors
 from trax_triplet.training.settings import TrainSettings, identity
+from trax_triplet.training.start import Start
 
 
 class Examples:
@@ -26,6 +27,7 @@ class Examples:
         pairs, validation: as in `train`.
         settings: of the run.
         log: function that takes a line to show to the user.
+        start: the model that the run starts from, whose words come first.
         word_vectors: as in `train`.
 
     Attributes:
@@ -51,6 +53,7 @@ class Examples:
         settings: TrainSettings,
         log: Callable[[str], None],
         word_vectors: str | os.PathLike[str] | None = None,
+        start: Start | None = None,
     ) -> None:
         self._settings = settings
         duplicates, implied = _duplicates(pairs, settings)
@@ -73,8 +76,13 @@ class Examples:
             min_count=settings.min_count,
             buckets=settings.buckets,
         )
+        if start is not None:
+            self.vocabulary = start.vocabulary(self.vocabulary)
+            ids = self.vocabulary.encode_all(questions)
         every = np.bincount(np.concatenate(ids), minlength=len(self.vocabulary))
         self.word_counts = every[PAD_ID + 1 :][: len(self.vocabulary.words)]
+        if start is not None:
+            self.word_counts = start.word_counts(self.word_counts)
         ids_of = dict(zip(questions, ids, strict=True))
         self.ids1, self.ids2, self.others1, self.others2 = (
             [ids_of[question] for question in side]
@@ -86,6 +94,9 @@ class Examples:
         )
         parts = [self._duplicates, self.validation, *([self._others] if len(self._others) else [])]
         self.fingerprint = _fingerprint(settings, self.vocabulary, *parts)
+        if start is not None:
+            both_digests = self.fingerprint + start.fingerprint()
+            self.fingerprint = hashlib.sha256(both_digests.encode()).hexdigest()
         self.word_vectors = None
         if word_vectors is not None:
             self.word_vectors = _word_vectors(word_vectors, self.vocabulary, settings, log)
