@@ -46,6 +46,21 @@ def test_finds_what_the_labels_follow():
     assert chances.mean() == pytest.approx(labels.mean(), abs=1e-3)
 
 
+def test_another_share_of_duplicates_moves_the_log_odds():
+    scores, labels = pairs(20_000, 6, -4)
+    # As if three of four others were left out: the odds of a duplicate are four times as large.
+    odds = labels.mean() / (1 - labels.mean())
+    moved = fit_calibration(scores, labels, share=4 * odds / (1 + 4 * odds))
+    own = fit_calibration(scores, labels)
+    assert moved["slope"] == own["slope"]
+    assert moved["intercept"] == pytest.approx(own["intercept"] + np.log(4))
+    kept = (labels == 1) | (np.random.default_rng(1).uniform(size=len(labels)) < 0.25)
+    again = fit_calibration(scores[kept], labels[kept])
+    np.testing.assert_allclose(
+        probabilities(scores, moved), probabilities(scores, again), atol=0.02
+    )
+
+
 def test_pairs_that_a_threshold_tells_apart_do_not_become_certain():
     found = fit_calibration(np.repeat([0.9, 0.1], 5), np.repeat([1, 0], 5))
     assert probabilities(np.array([0.9, 0.1]), found) == pytest.approx([6 / 7, 1 / 7], abs=1e-5)

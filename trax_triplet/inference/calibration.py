@@ -11,7 +11,9 @@ from trax_triplet import _validation as check
 __all__ = ["check_calibration", "fit_calibration", "probabilities"]
 
 
-def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def fit_calibration(
+    scores: np.ndarray, labels: np.ndarray, *, share: float | None = None
+) -> dict[str, Any]:
     """Fits the probability of a duplicate as a logistic function of the similarity.
 
     This is Platt scaling (Platt, "Probabilistic outputs for support vector machines", 1999): the
@@ -22,6 +24,8 @@ def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     Args:
         scores: float (n,), similarities.
         labels: (n,), 1 for a duplicate, 0 for another pair; both must be there.
+        share: of duplicates among the pairs to be judged, in (0, 1); None: as among these. By
+            Bayes' rule another share moves all log-odds by the same amount.
 
     Returns:
         dict: 'slope' and 'intercept', floats, and 'source', a sentence on how they came about.
@@ -52,12 +56,14 @@ def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     found = optimize.minimize(
         loss, np.zeros(2), jac=True, hess=hessian, method="trust-exact", options=options
     )
-    slope = float(found.x[0] / spread)
+    slope, own = float(found.x[0] / spread), n_duplicates / n
+    moved = 0.0 if share is None else special.logit(share) - special.logit(own)
+    meant = "" if share is None else f", for pairs of which {100 * share:.1f} % are"
     return {
         "slope": slope,
-        "intercept": float(found.x[1] - slope * center),
-        "source": f"Platt scaling on {n} labelled validation pairs, {100 * n_duplicates / n:.1f} % "
-        "of them duplicates; where duplicates are rarer or more frequent, the probabilities are "
+        "intercept": float(found.x[1] - slope * center + moved),
+        "source": f"Platt scaling on {n} labelled validation pairs, {100 * own:.1f} % of them "
+        f"duplicates{meant}; where duplicates are rarer or more frequent, the probabilities are "
         "too high or too low",
     }
 

@@ -315,9 +315,11 @@ class _Run:
         if processes.is_first_process():
             if is_best:
                 n_drawn, seed = self._examples.n_drawn, self._settings.seed
-                chosen = choose_threshold(vectors, validation, n_drawn, seed)
+                share = self._settings.duplicate_share
                 # Drawn negatives say nothing about how often other pairs are this similar.
-                calibration = None if n_drawn else fit_calibration(scores, labels)
+                calibration = None if n_drawn else fit_calibration(scores, labels, share=share)
+                moved = None if share is None else calibration
+                chosen = choose_threshold(vectors, validation, n_drawn, seed, moved)
                 self._record.save_model(trained, *chosen, calibration)
             if checkpoint:
                 stream = {f"stream/{k}": v for k, v in self._stream.state().items()}
