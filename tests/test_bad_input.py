@@ -69,7 +69,8 @@ LEFT_OUT = {
         data.table.Table
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
         evaluation.Threshold data.sample.SamplePair
-        data.questions.Questions search.index.Hit search.index.QuestionIndex""",
+        data.questions.Questions search.index.Hit search.negatives.Triplet
+        search.index.QuestionIndex""",
     "of values checked by those who call it": """
         data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities

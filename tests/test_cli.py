@@ -510,7 +510,7 @@ def test_every_option_is_explained():
                 assert set(action.choices) == {x.dest for x in action._choices_actions}
             else:
                 assert len(action.help) > 12, action.dest
-    assert len(parsers) == 12
+    assert len(parsers) == 13
 
 
 @pytest.mark.integration
