@@ -3,7 +3,7 @@
     python benchmarks/startup.py --json startup.json
     python benchmarks/startup.py --model run          # predict with a model that you trained
 
-`predict` loads the framework and a model and compares one pair; without --model a small one of
+`predict` loads a model and compares one pair; without --model a small one of
 random weights is made. Beside them: a Python that does nothing, and `import trax`.
 """
 
@@ -34,6 +34,7 @@ def main():
         "--seconds", type=float, default=60, help="time for the rounds; at least three are made"
     )
     parser.add_argument("--json", help="file for the results, with all raw times")
+    parser.add_argument("--quick", action="store_true", help="two rounds: only to see that it runs")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = args.model or str(Path(folder) / "model")
@@ -53,6 +54,7 @@ def main():
                 for name, arguments in sides.items()
             },
             seconds=args.seconds,
+            rounds=2 if args.quick else None,
             warmup=1,
         )
     rows = [

@@ -72,6 +72,7 @@ LEFT_OUT = {
         data.questions.Questions search.index.Hit search.negatives.Triplet
         search.index.QuestionIndex""",
     "of values checked by those who call it": """
+        inference.calibration.fit_calibration inference.calibration.probabilities
         data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length

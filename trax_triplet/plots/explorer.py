@@ -156,7 +156,7 @@ class Explorer:
             [str(i), *(f"{numbers[name][i]:.4f}" for name in _COLUMNS)]
             for i in range(len(self.scores))
         ]
-        cell = "padding: 0 10px 0 0; text-align: right; font-variant-numeric: tabular-nums"
+        cell = "padding: 0 10px 0 0; text-align: right; white-space: nowrap"
         body = "".join(
             f"<tr>{''.join(f'<{tag} style={cell!r}>{entry}</{tag}>' for entry in row)}</tr>"
             for tag, row in [("th", ("anchor", *_COLUMNS)), *(("td", row) for row in rows)]

@@ -63,7 +63,9 @@ class Examples:
         _tell(log, len(duplicates), len(implied), len(self._others), n_contradicted, n_unused)
         self._labelled = np.flatnonzero(_labels(pairs))
         self._lines = pairs.lines
-        self.validation = _with_both_labels(validation, settings.seed, log)
+        self.validation = _with_both_labels(
+            validation, settings.seed, settings.duplicate_share, log
+        )
         self.validation_labels = _labels(self.validation)
         self.n_drawn = len(self.validation) - len(validation)
         both = zip(pairs.question1, pairs.question2, strict=True)
@@ -212,7 +214,9 @@ def _tell(
         )
 
 
-def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) -> Pairs:
+def _with_both_labels(
+    validation: Pairs, seed: int, share: float | None, log: Callable[[str], None]
+) -> Pairs:
     """Validation pairs of both labels; negatives are drawn where there are none."""
     n_duplicates = int(_labels(validation).sum())
     if n_duplicates < 2:
@@ -223,11 +227,12 @@ def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) 
     if n_duplicates < len(validation):
         n_others = len(validation) - n_duplicates
         log(f"validating on {n_duplicates} duplicate pairs and {n_others} others")
-        if n_duplicates > n_others:
+        if n_duplicates > n_others and share is None:
             log(
                 "more than half of the validation pairs are duplicates: the threshold will suit "
                 "such files, and call too much a duplicate where most pairs are none. If those to "
-                "be judged are not like these, validate on pairs that are"
+                "be judged are not like these, validate on pairs that are, or give their share of "
+                "duplicates (duplicate_share)"
             )
         return validation
     drawn = draw_negatives(validation, n_duplicates, seed=seed)
@@ -237,6 +242,8 @@ def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) 
         "easier than pairs that people chose to label: expect a lower AUC on such pairs. The "
         "threshold is chosen on harder ones: each question, and the most similar of other pairs"
     )
+    if share is not None:
+        log("duplicate_share is not used: it needs validation pairs that people labelled 0")
     return concatenate(validation, drawn)
 
 

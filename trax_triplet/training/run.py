@@ -25,6 +25,7 @@ from trax_triplet.compat import fastmath
 from trax_triplet.data.pairs import Pairs
 from trax_triplet.data.word_vectors import starting_embedding
 from trax_triplet.distributed import processes
+from trax_triplet.inference.calibration import fit_calibration
 from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese
@@ -314,8 +315,12 @@ class _Run:
         if processes.is_first_process():
             if is_best:
                 n_drawn, seed = self._examples.n_drawn, self._settings.seed
-                chosen = choose_threshold(vectors, validation, n_drawn, seed)
-                self._record.save_model(trained, *chosen)
+                share = self._settings.duplicate_share
+                # Drawn negatives say nothing about how often other pairs are this similar.
+                calibration = None if n_drawn else fit_calibration(scores, labels, share=share)
+                moved = None if share is None else calibration
+                chosen = choose_threshold(vectors, validation, n_drawn, seed, moved)
+                self._record.save_model(trained, *chosen, calibration)
             if checkpoint:
                 stream = {f"stream/{k}": v for k, v in self._stream.state().items()}
                 self._record.save_checkpoint(self.loop.step, {**self.loop.arrays(), **stream})
