@@ -35,6 +35,7 @@ def main():
         "--seconds", type=float, default=60, help="time for the rounds; at least three are made"
     )
     parser.add_argument("--json", help="file for the results, with all raw times")
+    parser.add_argument("--quick", action="store_true", help="two rounds: only to see that it runs")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = args.model or str(Path(folder) / "model")
@@ -55,6 +56,7 @@ def main():
                 for name, arguments in sides.items()
             },
             seconds=args.seconds,
+            rounds=2 if args.quick else None,
             warmup=1,
         )
     rows = [

@@ -318,3 +318,23 @@ def test_what_is_no_file_is_refused(tmp_path):
 def test_the_longest_names_can_be_written(tmp_path):
     write(tmp_path / ("n" * 255))
     assert (tmp_path / ("n" * 255)).read_text() == "new"
+
+
+def test_what_windows_does_not_open_is_not_flushed(tmp_path, monkeypatch):
+    """Windows has no handles of folders, and flushes only what is open for writing."""
+    opened, open_any = [], os.open
+
+    def open_as_windows(path, flags, *more):
+        if os.path.isdir(path) or (os.path.basename(path) == "weights" and not flags & os.O_RDWR):
+            raise PermissionError(errno.EACCES, "denied", str(path))
+        opened.append(os.path.basename(path))
+        return open_any(path, flags, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "IS_WINDOWS", True)
+        patch.setattr(os, "open", open_as_windows)
+        write(tmp_path / "a.txt")
+        with files.new_folder(tmp_path / "model") as new, open(new / "weights", "wb") as file:
+            file.write(b"1")
+    assert (tmp_path / "a.txt").read_text() == "new" and "weights" in opened
+    assert (tmp_path / "model" / "weights").read_bytes() == b"1"

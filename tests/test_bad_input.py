@@ -39,8 +39,8 @@ MODULES_LEFT_OUT = {
         compat compat.backends compat.registry distributed.jax_devices _quiet""",
     "inner parts of loss and training; what a user gives was checked on the way there": """
         kernels.packing kernels.rules kernels.lstm kernels.lazy_adam kernels.negative_sums
-        model.walk model.spelling training.packed_trainer training.loop training.examples
-        training.record training.threshold""",
+        model.walk model.spelling training.packed_trainer training.loop training.start
+        training.examples training.record training.threshold""",
     "tables of `checks.check`": """
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
         checks.model checks.running""",
@@ -69,8 +69,10 @@ LEFT_OUT = {
         data.table.Table
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
         evaluation.Threshold data.sample.SamplePair
-        data.questions.Questions search.index.Hit search.index.QuestionIndex""",
+        data.questions.Questions search.index.Hit search.negatives.Triplet
+        search.index.QuestionIndex""",
     "of values checked by those who call it": """
+        inference.calibration.fit_calibration inference.calibration.probabilities
         data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length

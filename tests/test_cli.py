@@ -351,7 +351,8 @@ def test_answers_can_be_joined(small_run, tmp_path, capsys):
     )
     given, rows = rows_of(tmp_path / "p.csv"), rows_of(tmp_path / "a.csv")
     names = ["test_id", "question1", "question2", "similarity", "note"]
-    assert [*rows[0]] == [*names, "answer_similarity", "is_duplicate", "reason"]
+    added = ["answer_similarity", "is_duplicate", "probability", "reason"]
+    assert [*rows[0]] == [*names, *added]
     for before, after in zip(given, rows, strict=True):
         assert [after[name] for name in names] == [before[name] or "" for name in names]
     assert [row["reason"] for row in rows] == [
@@ -510,7 +511,7 @@ def test_every_option_is_explained():
                 assert set(action.choices) == {x.dest for x in action._choices_actions}
             else:
                 assert len(action.help) > 12, action.dest
-    assert len(parsers) == 11
+    assert len(parsers) == 13
 
 
 @pytest.mark.integration

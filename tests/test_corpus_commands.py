@@ -7,6 +7,8 @@ import json
 import pytest
 
 from trax_triplet import cli
+from trax_triplet.data.pairs import question_groups
+from trax_triplet.data.reader import read_pairs
 from trax_triplet.data.sample import generate
 from trax_triplet.search import duplicates
 
@@ -170,3 +172,20 @@ def test_search_a_file_and_lines(indexed, corpus, tmp_path, capsys, monkeypatch)
     assert cli.main(["search", indexed, "-", "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[::2] == [questions[7], questions[8]] and len(lines) == 4
+
+
+def test_mine_finds_negatives_that_train_takes(small_run, tmp_path, capsys):
+    output = str(tmp_path / "triplets.csv")
+    command = ["mine", str(small_run.csv), "--model", str(small_run.folder), "--output", output]
+    assert cli.main([*command, "--band", "0", "0.95"]) == 0
+    assert "--negative negative" in capsys.readouterr().out
+    rows = rows_of(output)
+    known = read_pairs(small_run.csv)
+    first, second = question_groups(known)
+    group = dict(zip((*known.question1, *known.question2), (*first, *second)))
+    assert len(rows) > 10
+    for row in rows:
+        assert group[row["question1"]] == group[row["question2"]] != group[row["negative"]]
+        assert float(row["negative_similarity"]) < 0.95 * float(row["similarity"]) + 1e-6
+    pairs = read_pairs(output, negative="negative")
+    assert pairs.is_duplicate.tolist() == [1, 0] * len(rows)

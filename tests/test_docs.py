@@ -122,6 +122,8 @@ def test_the_commands_of_the_keras_page_run(short_training):
 
 
 @pytest.mark.integration
+# As the Keras page says: the spelling of unknown words does not go across.
+@pytest.mark.filterwarnings("ignore:in Keras, words that the vocabulary lacks:UserWarning")
 @pytest.mark.parametrize("page", LONG, ids=lambda page: page.name)
 def test_code_that_takes_time_runs(page, short_training):
     if page.name == "files.md":

@@ -95,9 +95,15 @@ def train(options: Namespace) -> dict[str, Any]:
 
     settings = TrainSettings(**{s.name: getattr(options, s.name) for s in fields(TrainSettings)})
     _join_processes(options)
+    start = _load(options.start) if options.start else None
     pairs, validation = _training_parts(options)
     trained, seconds = _train(
-        pairs, validation, options.output, settings, word_vectors=options.word_vectors
+        pairs,
+        validation,
+        options.output,
+        settings,
+        word_vectors=options.word_vectors,
+        start=start,
     )
     best = trained.settings["training"]
     result = {
@@ -343,8 +349,10 @@ def _predict_lines(options: Namespace) -> dict[str, Any]:
 
 
 def _answers(trained: TrainedModel, pairs: Pairs, threshold: float) -> list[dict[str, Any]]:
+    from trax_triplet.inference.calibration import probabilities
+
     scores = trained.similarity(pairs.question1, pairs.question2)
-    return [
+    answers: list[dict[str, Any]] = [
         {
             "question1": first,
             "question2": second,
@@ -353,6 +361,10 @@ def _answers(trained: TrainedModel, pairs: Pairs, threshold: float) -> list[dict
         }
         for first, second, score in zip(pairs.question1, pairs.question2, scores, strict=True)
     ]
+    if calibration := trained.settings.get("calibration"):
+        for answer, chance in zip(answers, probabilities(scores, calibration), strict=True):
+            answer["probability"] = round(float(chance), 6)
+    return answers
 
 
 def _answer_text(answer: dict[str, Any]) -> str:
@@ -373,7 +385,8 @@ def _write_answers(
 
     guard = _no_formula if guard_formulas else str
     header, made = [*table.header], []
-    for name in ("similarity", "is_duplicate", "reason"):
+    has_probability = any("probability" in answer for answer in answers)
+    for name in ("similarity", "is_duplicate", *["probability"] * has_probability, "reason"):
         while name in header:
             name = f"answer_{name}"
         header.append(name)
@@ -383,10 +396,11 @@ def _write_answers(
         for row, answer in zip(table.rows, answers, strict=True):
             n = len(table.header)
             fields = [*row.fields[:n], *[""] * (n - len(row.fields))]
-            made = ["", "", _no_formula(row.reason)]
+            made = [""] * (2 + has_probability)
             if not row.reason:
-                made = [answer["similarity"], int(answer["is_duplicate"]), ""]
-            writer.writerow([*map(guard, fields), *made])
+                made = [answer["similarity"], int(answer["is_duplicate"])]
+                made += [answer["probability"]] * has_probability
+            writer.writerow([*map(guard, fields), *made, _no_formula(row.reason)])
     n_without = sum(bool(row.reason) for row in table.rows)
     without = f", {n_without} of them without an answer, for the reason given" * bool(n_without)
     _log(f"wrote {len(answers)} rows to {path}{without}")

@@ -213,3 +213,48 @@ def _write_groups(
         "chains": len(chains),
         "groups_output": options.groups,
     }
+
+
+def mine(options: Namespace) -> dict[str, Any]:
+    """Finds hard negatives for pairs of duplicates."""
+    from trax_triplet import _validation as check
+    from trax_triplet._files import new_file
+    from trax_triplet.data.reader import read_pairs
+    from trax_triplet.search import negatives as search
+
+    per_pair = check.integer("--per-pair", options.per_pair, 1)
+    below = check.number("--below", options.below, 0)
+    low, high = (check.number("--band", value) for value in options.band)
+    if low >= high:
+        raise check.wrong_value("--band", "two numbers, the lower first", (low, high))
+    pairs = read_pairs(
+        options.csv,
+        question1=options.question1,
+        question2=options.question2,
+        label=options.label,
+        encoding=options.encoding,
+        quoting=options.quoting,
+        escape=options.escape,
+        max_skipped=options.max_skipped,
+    )
+    _commands._tell_reading(options.csv, f"{len(pairs)} pairs", pairs.notes, pairs.skipped)
+    trained = _commands._load(options.model)
+    triplets = search.mine_negatives(
+        pairs, trained, per_pair=per_pair, band=(low, high), below=below
+    )
+    safe = _guard(options)
+    with new_file(options.output) as file:
+        writer = csv.writer(file)
+        writer.writerow(search.Triplet._fields)
+        for *texts, similarity, negative in triplets:
+            writer.writerow((*map(safe, texts), round(similarity, 6), round(negative, 6)))
+    duplicates = int((_commands._labels(pairs) == 1).sum())
+    with_one = len({triplet[:2] for triplet in triplets})
+    result = {"output": options.output, "triplets": len(triplets), "duplicates": duplicates}
+    if not options.json:
+        print(
+            f"wrote {len(triplets)} triplets to {options.output}; {with_one} different pairs of "
+            f"duplicates have a negative, of {duplicates} pairs\n"
+            f"next: trax-triplet train {options.output} --negative negative --output FOLDER"
+        )
+    return result

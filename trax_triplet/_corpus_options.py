@@ -83,6 +83,69 @@ def _add_search_options(command: argparse.ArgumentParser) -> None:
     _add_column_options(command)
 
 
+def _add_mine_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("csv", metavar="CSV", help="labelled pairs of questions")
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="FOLDER",
+        help="model folder, or the output folder of a training",
+    )
+    command.add_argument(
+        "--output",
+        required=True,
+        metavar="CSV",
+        help="file for the triplets: question1, question2 (a duplicate), negative (none); "
+        "`trax-triplet train CSV --negative negative` takes it",
+    )
+    command.add_argument(
+        "--per-pair",
+        type=int,
+        default=1,
+        metavar="INT",
+        help="how many negatives a pair gets at most (default: %(default)s)",
+    )
+    command.add_argument(
+        "--band",
+        nargs=2,
+        type=float,
+        default=(0.0, 0.9),
+        metavar=("LOW", "HIGH"),
+        help="similarities between which negatives are looked for; above may be duplicates that "
+        "nobody marked (default: 0.0 0.9)",
+    )
+    command.add_argument(
+        "--below",
+        type=float,
+        default=0.95,
+        metavar="FLOAT",
+        help="a negative is less similar than this times the duplicate (default: %(default)s)",
+    )
+    _add_guard(command)
+    group = command.add_argument_group("columns and rows of the CSV file")
+    for name in ("question1", "question2"):
+        group.add_argument(
+            f"--{name}",
+            default=name,
+            metavar="COLUMN",
+            help=f"column of the questions {name[-1]} (default: %(default)s)",
+        )
+    group.add_argument(
+        "--label",
+        default="is_duplicate",
+        metavar="COLUMN",
+        help="column of the labels, 1 for duplicates and 0 for other pairs (default: %(default)s)",
+    )
+    add_text_options(group)
+    group.add_argument(
+        "--max-skipped",
+        type=float,
+        default=0.01,
+        metavar="FLOAT",
+        help="share of unusable rows above which the file is refused (default: %(default)s)",
+    )
+
+
 def _add_guard(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--guard-formulas",
@@ -157,5 +220,6 @@ COMMANDS = {
         "find all pairs of duplicates among the questions of a file",
     ),
     "index": (_add_index_options, "make an index of questions, change it, tell what is in it"),
+    "mine": (_add_mine_options, "find hard negatives for pairs of duplicates, to train on"),
     "search": (_add_search_options, "find the questions of an index that are nearest to others"),
 }

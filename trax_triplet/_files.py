@@ -31,6 +31,7 @@ __all__ = [
     "read_bytes",
 ]
 
+IS_WINDOWS = os.name == "nt"
 _numbers = itertools.count()  # of the files that this process writes
 
 
@@ -247,7 +248,12 @@ def flush(path: str | os.PathLike[str]) -> None:
     Example:
         >>> flush(".")
     """
-    handle = os.open(path, os.O_RDONLY)
+    flags = os.O_RDONLY
+    if IS_WINDOWS:  # which flushes what is open for writing only, and opens no folders
+        if os.path.isdir(path):
+            return
+        flags = os.O_RDWR
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:

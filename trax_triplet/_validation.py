@@ -143,7 +143,14 @@ def number(
     if isinstance(value, (str, bytes, bool, np.bool_)) or value is None:
         raise wrong_type(name, expected, value)
     if not isinstance(value, numbers.Real):
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except (TypeError, NotImplementedError, ValueError):  # JAX, TensorFlow; ragged lists
+            advice = (
+                "a number that is being traced has no value yet: make it an argument that jit does "
+                "not trace (static_argnames), or a constant"
+            )
+            raise wrong_type(name, expected, value, advice) from None
         is_number = array.dtype.kind in "iuf" or array.dtype.name == "bfloat16"
         if array.ndim or not is_number:
             raise wrong_type(name, expected, value)

@@ -187,6 +187,13 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
         "the last checkpoint in it",
     )
     command.add_argument(
+        "--from",
+        dest="start",
+        metavar="FOLDER",
+        help="model to start from: the words that it knows keep their vectors, new ones are added; "
+        "--d-model, --pooling and --tokenizer must be as it has them",
+    )
+    command.add_argument(
         "--validation",
         metavar="CSV",
         help="labelled pairs to validate on (default: a share of the training pairs)",

@@ -31,7 +31,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-from unittest import mock
 
 import mutations
 import numpy as np
@@ -39,7 +38,7 @@ import numpy as np
 from trax_triplet.data import reader, sample, vocabulary
 from trax_triplet.inference import trained_model as saved
 from trax_triplet.model.siamese import Siamese
-from trax_triplet.model.weights import get_weights, init_model
+from trax_triplet.model.weights import init_model
 from trax_triplet.storage import folders as storage
 from trax_triplet.storage import trax_files as pickles
 
@@ -187,7 +186,7 @@ def _of_folders(folder):
                 (other / name).read_bytes() for other in (folders if where == model else [where])
             ]
             for sealed in (False, True):
-                read = _in_folder(where, manifest, name, load, layer, sealed)
+                read = _in_folder(where, manifest, name, load, sealed)
                 found.append(
                     Target(
                         f"{kind} {name}{', sealed' * sealed}",
@@ -201,7 +200,7 @@ def _of_folders(folder):
     return found
 
 
-def _in_folder(folder, manifest, name, load, ready, sealed):
+def _in_folder(folder, manifest, name, load, sealed):
     """A reader of a folder in which this file has these bytes, and, if sealed, the SHA-256 that
     goes with them."""
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -211,10 +210,7 @@ def _in_folder(folder, manifest, name, load, ready, sealed):
         for file, content in written.items():
             (folder / file).write_bytes(content)
         try:
-            with mock.patch.object(
-                saved, "set_weights", _mostly_checked(saved.set_weights, ready, data)
-            ):
-                load()
+            load()
             assert sealed or _same(data, whole[name]), (
                 "what was changed since it was written is read"
             )
@@ -241,19 +237,6 @@ def _seal(whole, manifest, name, data):
     except (ValueError, RecursionError, TypeError, AttributeError):
         sealed = data  # no JSON object: there is nothing to seal
     return {name: data, manifest: sealed}
-
-
-def _mostly_checked(set_weights, ready, data):
-    """A model set up by JAX takes 0.2 s: some are, the others are one that is there, if the arrays
-    fit it."""
-
-    def checked(layer, weights):
-        for name, there in get_weights(ready).items():
-            assert weights[name].dtype == np.float32 and np.isfinite(weights[name]).all(), name
-            assert weights[name].shape == there.shape, name
-        return ready
-
-    return set_weights if zlib.crc32(data) % 32 == 0 else checked
 
 
 def _of_pickles(folder):

@@ -99,6 +99,23 @@ def test_predict_compares_with_the_threshold(trained):
     assert without.predict(first, second, threshold=0.5).tolist() == (scores > 0.5).tolist()
 
 
+def test_probability_is_the_logistic_function_of_the_similarity(trained, tmp_path):
+    first, second = ["How old are you?", "Are you old?", ""], ["Where?", "are you OLD", "Where?"]
+    with pytest.raises(ValueError, match="labelled 0.*validation="):
+        trained.probability(first, second)
+    calibration = {"slope": 6.0, "intercept": -4.0, "source": "a guess"}
+    settings = {**trained.settings, "calibration": calibration}
+    TrainedModel(trained.model, trained.vocabulary, settings).save(tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    assert again.settings["calibration"] == calibration
+    found = again.probability(first, second)
+    assert found.dtype == np.float32
+    expected = 1 / (1 + np.exp(4 - 6 * again.similarity(first, second).astype(np.float64)))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found[2] == pytest.approx(1 / (1 + np.exp(4)), rel=1e-5)  # at similarity 0
+    assert again.probability([], []).shape == (0,)
+
+
 def test_is_made_from_a_layer_or_its_weights_and_keeps_a_copy(trained):
     questions = ["How old are you?", "Where?"]
     vectors, weights = trained.embed(questions), {k: w.copy() for k, w in trained.weights.items()}
@@ -292,6 +309,12 @@ MISFITS = {
     "other vocabulary": (rewrite("vocabulary", Vocabulary(["how"])), "holds 3 by 'words'"),
     "no pooling": (forge(pooling="max"), "no usable pooling"),
     "text for a number": (forge(d_model="4"), "no usable d_model"),
+    "calibration incomplete": (forge(calibration={"slope": 1.0}), "no usable calibration"),
+    "calibration NaN": (
+        forge(calibration={"slope": float("nan"), "intercept": 0.0}),
+        "no usable calibration",
+    ),
+    "calibration a list": (forge(calibration=[1.0, 0.0]), "no usable calibration"),
     "threshold NaN": (forge(threshold=float("nan")), "no usable threshold"),
     "a weight NaN": (rewrite("lstm/bias", lambda w: w * np.float32("nan")), "not finite float32"),
     "weights float64": (rewrite("lstm/bias", np.float64), "not finite float32"),

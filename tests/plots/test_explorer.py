@@ -114,3 +114,11 @@ def test_a_single_pair_costs_nothing():
 def test_what_cannot_be_explored_is_refused_in_words(scores, settings, error, phrase):
     with pytest.raises(error, match=phrase):
         explore(scores, **settings)
+
+
+def test_the_rows_of_the_table_never_wrap():
+    explorer = explore(SIM)
+    shown = explorer._text.value
+    assert shown.count("<tr>") == 1 + len(explorer.scores)
+    cells = shown.count("<td ") + shown.count("<th ")
+    assert shown.count("text-align: right; white-space: nowrap") == cells == 7 * 5

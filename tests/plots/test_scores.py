@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from trax_triplet.plots import learning_curve, score_histogram
+from trax_triplet.plots import learning_curve, plot_reliability, score_histogram
 
 HISTORY = [
     {"step": 0, "loss": 0.8, "validation_auc": 0.5, "seconds": 1.5},
@@ -21,6 +21,34 @@ def heights(patch):
     """The heights of the bins of one step-filled histogram, from left to right."""
     path = patch.get_path().vertices
     return path[1:64:2, 1].tolist()
+
+
+# Reliability
+
+
+def test_reliability_shows_each_bin_at_its_means():
+    chances = np.float32([0.0, 0.05, 0.45, 0.45, 0.45, 0.45, 1.0])
+    ax = plot_reliability(chances, [0, 0, 0, 1, 0, 0, 1])
+    (points,) = [c for c in ax.collections if c.get_label() == "pairs, in bins"]
+    expected = [[(0 + 0.05) / 2, 0 / 2], [0.45, 1 / 4], [1.0, 1 / 1]]
+    np.testing.assert_allclose(points.get_offsets(), expected, atol=1e-6)
+    assert np.argmax(points.get_sizes()) == 1
+    brier = (0.05**2 + 3 * 0.45**2 + 0.55**2) / 7
+    error = (2 * 0.025 + 4 * (0.45 - 0.25) + 0) / 7
+    assert ax.get_title() == (
+        f"Reliability of 7 probabilities\nBrier score {brier:.3f}, calibration error {error:.3f}"
+    )
+
+
+def test_reliability_has_the_interval_of_wilson():
+    ax = plot_reliability([0.5] * 10, [1] * 2 + [0] * 8, bins=1)
+    (bar,) = [c for c in ax.collections if hasattr(c, "get_segments")]
+    (_, low), (_, high) = bar.get_segments()[0]
+    # (p + z² / 2n ± z √(p (1 - p) / n + z² / 4n²)) / (1 + z² / n), p = 0.2, n = 10, z = 1.96
+    z2 = 1.96**2
+    half = 1.96 * (0.2 * 0.8 / 10 + z2 / 400) ** 0.5
+    bounds = [(0.2 + z2 / 20 + sign * half) / (1 + z2 / 10) for sign in (-1, 1)]
+    assert [low, high] == pytest.approx(bounds)
 
 
 # Histogram

@@ -85,6 +85,7 @@ for groups, error, name in (
     (([0.5] * 3, IDS), TypeError, r"groups\[0\]"),
     (([True] * 3, IDS), TypeError, r"groups\[0\]"),
     ((IDS, ["a"] * 3), TypeError, r"groups\[1\]"),
+    ((IDS, [2**99, "a", 1]), TypeError, r"groups\[1\]"),
     ((IDS, IDS[:2]), ValueError, r"groups\[1\]"),
 ):
     row("loss.steps.group_ids", error, f"{name} must be", groups, 3)
@@ -131,6 +132,7 @@ for options, error, name in (
     ({"v2": WIDE}, ValueError, "v2"),
     ({"labels": [1.0, 0.0, 0.0]}, TypeError, "labels"),
     ({"labels": [1, 0]}, ValueError, "labels"),
+    ({"labels": [1, 0, 2]}, ValueError, "labels"),
     ({"margin": -0.1}, ValueError, "margin"),
     ({"margin": "0.4"}, TypeError, "margin"),
     ({"normalize": 1}, TypeError, "normalize"),
@@ -223,12 +225,15 @@ for f, error, name, *arguments in (
     ("TrainedModel.similarity", TypeError, "questions2", TRAINED, TEXTS, [3]),
     ("TrainedModel.similarity", ValueError, "questions2", TRAINED, TEXTS * 2, TEXTS),
     ("TrainedModel.predict", TypeError, "questions2", TRAINED, TEXTS, b"How"),
+    ("TrainedModel.probability", ValueError, "labelled 0.*--validation", TRAINED, TEXTS, TEXTS),
     ("TrainedModel.save", TypeError, "folder", TRAINED, None),
     ("TrainedModel", TypeError, "model", None, WORDS, {}),
     ("TrainedModel", TypeError, "vocabulary", LAYER, ["how"], {}),
     ("TrainedModel", TypeError, "settings", LAYER, WORDS, None),
     ("TrainedModel", TypeError, "threshold", LAYER, WORDS, {"threshold": "high"}),
     ("TrainedModel", ValueError, "threshold", LAYER, WORDS, {"threshold": NAN}),
+    ("TrainedModel", TypeError, "calibration", LAYER, WORDS, {"calibration": 1.0}),
+    ("TrainedModel", ValueError, "intercept", LAYER, WORDS, {"calibration": {"slope": 1}}),
     ("TrainedModel", ValueError, "vocabulary", LAYER, Vocabulary(["how"]), {}),
     ("TrainedModel", ValueError, "model must be weights", {}, WORDS, {"pooling": "last"}),
     ("TrainedModel", ValueError, "model", {"embedding": ZEROS}, WORDS, {"pooling": "last"}),
@@ -245,6 +250,9 @@ for f, error, name, *arguments in (
     ("load_model", FileNotFoundError, "there is no model.json", "no such folder"),
 ):
     row(f"inference.trained_model.{f}", error, name, *arguments)
+for error, value in ((TypeError, "high"), (TypeError, None), (ValueError, INF)):
+    calibration = {"slope": value, "intercept": 0.0}
+    row("inference.calibration.check_calibration", error, "slope", calibration)
 for error, value in ((TypeError, "high"), (ValueError, NAN)):
     predict = "inference.trained_model.TrainedModel.predict"
     row(predict, error, "threshold", TRAINED, TEXTS, TEXTS, threshold=value)

@@ -36,7 +36,11 @@ rows_of(
     "data.tokenizer.tokenize",
     (TypeError, "question", (None,)),
     (TypeError, "question", (b"Why?",)),
-    (ValueError, "tokenizer must be one of 'words', 'course'.*'treebank'", ("Why?", "treebank")),
+    (
+        ValueError,
+        "tokenizer must be one of 'words', 'words/1', 'c.*'treebank'",
+        ("Why?", "treebank"),
+    ),
     (TypeError, "tokenizer", ("Why?", None)),
 )
 rows_of(
@@ -153,6 +157,16 @@ for name, phrase in (
 GOOD = csv_of("good")
 rows_of(
     "data.reader.read_pairs",
+    (ValueError, "encoding", (GOOD,), {"encoding": "klingon"}),
+    (TypeError, "encoding", (GOOD,), {"encoding": 8}),
+    (ValueError, "quoting", (GOOD,), {"quoting": "some"}),
+    (ValueError, "escape", (GOOD,), {"escape": "two"}),
+    (TypeError, "positive", (GOOD,), {"positive": "yes"}),
+    (TypeError, "threshold_label", (GOOD,), {"threshold_label": "4"}),
+    (ValueError, "threshold_label", (GOOD,), {"threshold_label": NAN}),
+    (TypeError, "duplicates_only", (GOOD,), {"duplicates_only": 1}),
+    (ValueError, "exclude each other", (GOOD,), {"positive": ["1"], "duplicates_only": True}),
+    (ValueError, "expected the columns.*'no'", (GOOD,), {"negative": "no"}),
     (FileNotFoundError, "no such file", ("no such file",)),
     (IsADirectoryError, "folder", (FOLDER,)),
     (TypeError, "path", (None,)),
@@ -323,6 +337,12 @@ for threshold, error in ((INF, ValueError), ("high", TypeError)):
         threshold=threshold,
     )
 row("plots.scores.score_histogram", TypeError, "ax must be", SCORES, LABELS, ax="here")
+RELIABILITY = "plots.scores.plot_reliability"
+row(RELIABILITY, ValueError, "labels", [0.5, 0.5], [1])
+row(RELIABILITY, ValueError, r"probabilities must be in \[0, 1\], .* it is -0.5", [-0.5, 1], [0, 1])
+row(RELIABILITY, ValueError, "it is 1.5", [0.5, 1.5], [0, 1])
+row(RELIABILITY, ValueError, "bins", [0.5, 1], [0, 1], bins=0)
+row(RELIABILITY, TypeError, "ax must be", [0.5, 1], [0, 1], ax="here")
 STEP = {"step": 1, "loss": 0.5}
 for history, error, name in (
     ([], ValueError, "history"),

@@ -3,7 +3,19 @@
 from pathlib import Path
 
 import numpy as np
-from bad_inputs import FOLDER, NAN, ONES, PICTURE, TEXT, TEXTS, TRAINED, WIDE, csv_of
+from bad_inputs import (
+    FOLDER,
+    NAN,
+    ONES,
+    PAIRS,
+    PICTURE,
+    TEXT,
+    TEXTS,
+    TRAINED,
+    UNLABELLED,
+    WIDE,
+    csv_of,
+)
 from bad_inputs_data import rows_of
 
 from trax_triplet.search.index import QuestionIndex
@@ -114,3 +126,15 @@ rows_of(
 )
 rows_of("search.index.check_free", (FileExistsError, "holds no index", (Path(__file__),)))
 rows_of("search.index.model_digest", (TypeError, "model", ("run",)))
+rows_of(
+    "search.negatives.mine_negatives",
+    (TypeError, "pairs", (TEXTS, TRAINED)),
+    (TypeError, "model", (PAIRS, "run")),
+    (ValueError, "pairs must have labels", (UNLABELLED, TRAINED)),
+    (ValueError, "per_pair", (PAIRS, TRAINED), {"per_pair": 0}),
+    (TypeError, "neighbours", (PAIRS, TRAINED), {"neighbours": "all"}),
+    (ValueError, "below", (PAIRS, TRAINED), {"below": NAN}),
+    (TypeError, "band", (PAIRS, TRAINED), {"band": 0.5}),
+    (TypeError, r"band\[1\]", (PAIRS, TRAINED), {"band": (0.1, "0.5")}),
+    (ValueError, "band must be", (PAIRS, TRAINED), {"band": (0.5, 0.5)}),
+)

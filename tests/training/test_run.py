@@ -13,6 +13,7 @@ from trax_triplet import evaluation
 from trax_triplet._files import only_writer
 from trax_triplet.data.pairs import Pairs
 from trax_triplet.data.stream import BatchStream
+from trax_triplet.inference.calibration import fit_calibration
 from trax_triplet.inference.trained_model import load_model
 from trax_triplet.loss.triplet import triplet_loss
 from trax_triplet.model.spelling import TABLE
@@ -76,6 +77,12 @@ def test_keeps_the_model_that_validated_best(small_run, parts):
     chosen = evaluation.best_threshold(scores, validation.is_duplicate)
     assert trained.settings["threshold"] == pytest.approx(float(chosen.threshold), abs=1e-5)
     assert "best accuracy" in trained.settings["threshold_source"]
+    fitted = fit_calibration(scores, validation.is_duplicate)
+    found = trained.settings["calibration"]
+    assert found["slope"] == pytest.approx(fitted["slope"], rel=1e-3)
+    assert found["intercept"] == pytest.approx(fitted["intercept"], abs=1e-3)
+    chances = trained.probability(validation.question1, validation.question2)
+    assert chances.mean() == pytest.approx(validation.is_duplicate.mean(), abs=0.02)
     vectors = trained.embed([*validation.question1, *validation.question2])
     assert best["spread"] == pytest.approx(1 - np.sum(vectors.mean(axis=0) ** 2), abs=1e-5)
 
@@ -283,6 +290,15 @@ def test_wrong_arguments(parts, tmp_path, settings, error, name):
 
 
 # Fresh processes, and what is slow to compile.
+
+
+@pytest.mark.integration
+def test_drawn_negatives_give_no_probabilities(parts, tmp_path):
+    duplicates = parts[1].select(np.flatnonzero(parts[1].is_duplicate))
+    trained = train(parts[0], tmp_path, validation=duplicates, **{**SMALL, "steps": 1})
+    assert trained.settings["calibration"] is None and trained.threshold is not None
+    with pytest.raises(ValueError, match="labelled 0"):
+        trained.probability(["Why?"], ["Why?"])
 
 
 @pytest.mark.integration

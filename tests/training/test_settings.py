@@ -53,6 +53,8 @@ def test_a_new_setting_tells_runs_apart_where_it_changes_something():
         ("min_count", 1, 0),
         ("buckets", 0, -1),
         ("spelling", 0, -1),
+        ("duplicate_share", 1e-9, 0.0),
+        ("duplicate_share", 0.999, 1.0),
         ("evaluate_every", 1, 0),
         ("seed", 0, -1),
     ],

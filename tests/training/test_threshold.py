@@ -21,6 +21,18 @@ def test_labels_decide_where_there_are_some():
     assert source == "best accuracy, 1.0000, on 4 pairs"
 
 
+def test_for_another_share_of_duplicates_it_is_where_they_are_as_likely_as_not():
+    pairs = Pairs(["a"] * 4, ["b", "c", "d", "e"], [1, 1, 0, 0])
+    vectors = np.array(at(1, 1, 1, 1, 0.9, 0.7, 0.5, 0.1))
+    calibration = {"slope": 8.0, "intercept": -6.0, "source": "a fit"}  # 8 x 0.75 = 6
+    found, source = choose_threshold(vectors, pairs, 0, 0, calibration)
+    assert found == pytest.approx(0.75) and source == "a probability of 0.5, by a fit"
+    # So rare that no similarity would do; and a fit by which duplicates are the less similar ones.
+    assert choose_threshold(vectors, pairs, 0, 0, {**calibration, "intercept": -99.0})[0] == 1
+    turned = {**calibration, "slope": -8.0}
+    assert choose_threshold(vectors, pairs, 0, 0, turned) == choose_threshold(vectors, pairs, 0, 0)
+
+
 def test_drawn_negatives_do_not_decide():
     # The question a is as near to d, of another pair, as 0.6; the pair drawn for it is at 0.
     pairs = Pairs(["a", "b", "a"], ["c", "d", "b"], [1, 1, 0])

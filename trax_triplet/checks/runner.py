@@ -139,9 +139,10 @@ class CheckResult:
         first = f"<table>{head}{_row(wrong[0])}</table>" if wrong else ""
         rows = "".join(map(_row, self.cases))
         right = len(self.cases) - len(wrong)
-        mark, message = _MARKS[self.verdict], html.escape(self.message)
+        step, message = html.escape(self.step), html.escape(self.message)
+        mark = f"<b style='color:{_COLOURS[self.verdict]}'>{step} \u2013 {self.verdict}</b>"
         return (
-            f"<p>{mark} <b>{html.escape(self.step)}</b>: {message}</p>{first}"
+            f"<p>{mark}<br>{message}</p>{first}"
             f"<details><summary>{right} of {len(self.cases)} cases right</summary>"
             f"<table>{head}{rows}</table></details>"
         )
@@ -152,7 +153,7 @@ class CheckResult:
             raise AssertionError(str(self))
 
 
-_MARKS = {"right": "&#9989;", "right, but": "&#9888;&#65039;", "wrong": "&#10060;"}
+_COLOURS = {"right": "#1a7f37", "right, but": "#9a6700", "wrong": "#cf222e"}
 
 
 def _row(case: CaseResult) -> str:

@@ -97,7 +97,7 @@ def read_word_vectors(
 
 def _lower(word: str) -> str:
     """A word as the tokenizer 'words' would spell it."""
-    lower = word.lower()
+    lower = word.lower().replace("i\u0307", "i")
     return lower if word.isascii() else unicodedata.normalize("NFC", lower).replace("’", "'")
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "pmap",
     "pmap_refuses_placed_arrays",
     "replicate",
+    "replicated",
 ]
 
 
@@ -42,6 +43,27 @@ def over_local_devices(n_devices: int, axis: str) -> jax.sharding.NamedSharding:
     """
     mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:n_devices]), (axis,))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(axis))
+
+
+def replicated(x: Array) -> Array:
+    """The array, whole on every device, if its rows lie on a mesh with explicit axes.
+
+    There JAX asks of every operation how its result is to lie; on other meshes it decides.
+
+    Args:
+        x: of any library; all but such arrays come back as they are.
+
+    Example:
+        >>> replicated(np.arange(3)).tolist()
+        [0, 1, 2]
+    """
+    sharding = getattr(getattr(x, "aval", None), "sharding", None)
+    spec = getattr(sharding, "spec", ())
+    if sharding is None or all(axis is None for axis in spec):
+        return x
+    where = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(*[None] * x.ndim))
+    reshard: Any = getattr(jax.sharding, "reshard", None)
+    return x if reshard is None else reshard(x, where)
 
 
 def replicate(array: Array, n_devices: int, axis: str) -> jax.Array:

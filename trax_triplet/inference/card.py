@@ -80,9 +80,12 @@ def _threshold(trained: TrainedModel) -> str:
     if trained.threshold is None:
         return "None was chosen. Choose one on labelled pairs before you call pairs duplicates."
     source = trained.settings.get("threshold_source") or "its origin is not known"
+    calibration = trained.settings.get("calibration") or {}
+    given = f"\n\n`probability` is by {calibration['source']}." if "source" in calibration else ""
     return (
         f"Two questions are duplicates above a similarity of {trained.threshold:.4f} ({source}). "
         "Questions of another kind may need another one: `trax-triplet evaluate` shows how it does."
+        + given
     )
 
 

@@ -17,6 +17,7 @@ from trax_triplet import _files as files
 from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
+from trax_triplet.inference.calibration import check_calibration, probabilities
 from trax_triplet.inference.card import model_card
 from trax_triplet.model.spelling import LENGTH, TABLE, compose
 from trax_triplet.model.walk import POOLINGS, Walk
@@ -72,6 +73,7 @@ class TrainedModel:
         check.instance("settings", settings, dict, "a dict")
         if settings.get("threshold") is not None:
             check.number("settings['threshold']", settings["threshold"])
+        check_calibration(settings.get("calibration"))
         self._vocabulary, self._settings = vocabulary, settings
         weights, self._pooling = _weights_and_pooling(model, settings)
         vocab_size = len(weights["embedding"])
@@ -206,6 +208,36 @@ class TrainedModel:
         """
         limit = check.threshold_or_own(threshold, self.threshold)
         return self.similarity(questions1, questions2) > limit
+
+    def probability(self, questions1: Iterable[str], questions2: Iterable[str]) -> np.ndarray:
+        """The probability that each pair of questions is a duplicate, among pairs like those that
+        the training was validated on.
+
+        It rises with the similarity (Platt scaling); `settings["calibration"]` says on how many
+        pairs it was fitted, and how many of them are duplicates. Where duplicates are rarer or more
+        frequent than there, it is too high or too low.
+
+        Args:
+            questions1: n strings.
+            questions2: n strings.
+
+        Returns:
+            NumPy float32 array (n,), in [0, 1].
+
+        Raises:
+            TypeError: as `similarity`.
+            ValueError: as `similarity`; also a model without a calibration, as it was validated on
+                duplicates alone or trained before there was one.
+        """
+        calibration = self._settings.get("calibration")
+        if calibration is None:
+            raise ValueError(
+                "this model gives no probabilities, only similarities: they need validation pairs "
+                "that people labelled, duplicates and others, and it was trained without any that "
+                "are labelled 0, or before there were probabilities; train with labels of both "
+                "kinds (validation=, on the command line --validation)"
+            )
+        return probabilities(self.similarity(questions1, questions2), calibration)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes this model to a folder; see `save_model`.
@@ -393,5 +425,9 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     threshold = settings.get("threshold")
     if threshold is not None and not (isinstance(threshold, float) and np.isfinite(threshold)):
         wrong.append("threshold")
+    try:
+        check_calibration(settings.get("calibration"))
+    except (TypeError, ValueError):
+        wrong.append("calibration")
     if wrong or settings["pooling"] not in POOLINGS:
         raise storage.invalid(folder, f"{MANIFEST} has no usable {', '.join(wrong) or 'pooling'}")

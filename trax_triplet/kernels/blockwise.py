@@ -92,7 +92,7 @@ def blockwise_losses(
     Raises:
         TypeError: a block that is not an integer.
         ValueError: shapes that do not fit, a block that is not positive.
-        NotImplementedError: when the gradient is differentiated again.
+        NotImplementedError: in forward mode, or when the gradient is differentiated again.
 
     Example:
         Collapse: all vectors are equal, so both hinges are the margin.
@@ -122,7 +122,15 @@ def blockwise_losses(
     block = min(block or BLOCK, m)
     chunks = -(-n // (CHUNK_BOTH if both else CHUNK))
     rule = _Rule(float(margin), closest, both, block, block * -(-n // (chunks * block)))
-    losses = _losses(rule, v1, v2, sides)
+    try:
+        losses = _losses(rule, v1, v2, sides)
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        raise NotImplementedError(
+            "the blockwise triplet loss has no forward mode (jvp, jacfwd); ask for the plain form, "
+            "triplet_loss(..., block=0)"
+        ) from None
     return jnp.asarray(sum(losses) / len(losses), dtype)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import jnp
+from trax_triplet.distributed import jax_devices
 
 __all__ = [
     "as_float",
@@ -147,7 +148,7 @@ def similarity_matrix(v1: Array, v2: Array, *, normalize: bool = True) -> Array:
         [[1.0, 0.0], [0.0, -1.0]]
     """
     normalize = check.boolean("normalize", normalize)
-    v1, v2 = as_float("v1", v1), as_float("v2", v2)
+    v1, v2 = (jax_devices.replicated(as_float(name, v)) for name, v in (("v1", v1), ("v2", v2)))
     if len(v1.shape) != 2 or v1.shape[1] == 0:
         raise check.wrong_value("v1", "vectors (n1, d) of at least one entry", v1)
     if len(v2.shape) != 2 or v1.shape[1] != v2.shape[1]:

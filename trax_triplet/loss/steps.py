@@ -15,7 +15,7 @@ import numpy as np
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import jnp
-from trax_triplet.distributed import tf_replicas
+from trax_triplet.distributed import jax_devices, tf_replicas
 from trax_triplet.kernels.rules import CLOSEST, NO_NEGATIVE, by_rule, real_pairs
 from trax_triplet.loss.similarity import as_float, dtype_name, upcast, upcast_both
 
@@ -321,7 +321,10 @@ def group_ids(groups: Groups, batch: int | None) -> Groups:
         raise check.wrong_type("groups", expected, groups, advice)
     if len(groups) != 2:
         raise check.wrong_value("groups", expected, groups, advice)
-    columns = [integer_column(f"groups[{side}]", ids, batch) for side, ids in enumerate(groups)]
+    columns = [
+        jax_devices.replicated(integer_column(f"groups[{side}]", ids, batch))
+        for side, ids in enumerate(groups)
+    ]
     names = {dtype_name(ids) for ids in columns}
     if names.issubset(_INT32):
         return jnp.asarray(columns[0], "int32"), jnp.asarray(columns[1], "int32")
@@ -388,7 +391,7 @@ def _may_be_equal(a: tuple, b: tuple) -> bool:
 
 
 def _square(scores: Array) -> Array:
-    scores = as_float("scores", scores)
+    scores = jax_devices.replicated(as_float("scores", scores))
     shape = tuple(scores.shape)
     if len(shape) != 2 or shape[0] != shape[1] or 0 in shape:
         expected = "a square matrix (batch, batch) of at least one pair"

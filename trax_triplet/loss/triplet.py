@@ -73,7 +73,8 @@ def triplet_loss(
     On several devices, inside `pmap` or `shard_map` (TensorFlow: inside a `tf.distribute`
     strategy's `run`), the negatives come from all of them: each device passes its own rows, and the
     mean over the devices of what is returned is the loss of the whole batch. So it is for the
-    gradients, which Trax averages over the devices, too.
+    gradients, which Trax averages over the devices, too. Arrays whose rows lie on a mesh of devices
+    are taken as the whole batch; on one with explicit axes, each device computes all of the loss.
 
     Args:
         v1: vectors (batch, d) of the first questions; float16, bfloat16, float32 or float64.
@@ -112,7 +113,9 @@ def triplet_loss(
         ValueError: vectors that are not two matrices of one shape, no pair at all, group ids of
             another length, a margin that is negative or not finite, a negative block, a block on
             another backend than JAX, an unknown setting.
-        NotImplementedError: second derivatives of the form without the matrix.
+        NotImplementedError: second derivatives, or forward mode (`jvp`, `jacfwd`, `hessian`), of
+            the form without the matrix; `block=0` has both. (Of a loss inside of `jit`, JAX says so
+            in its own words.)
 
     Example:
         Anchor 1: positive 1, negative 0.6; anchor 2: positive 0.8, negative 0; both ahead by 0.25.
@@ -227,7 +230,7 @@ def paired_vectors(v1: Array, v2: Array) -> tuple[Array, Array]:
         >>> [v.shape for v in paired_vectors([[1.0, 0.0]], [[0.0, 1.0]])]
         [(1, 2), (1, 2)]
     """
-    v1, v2 = as_float("v1", v1), as_float("v2", v2)
+    v1, v2 = (jax_devices.replicated(as_float(name, v)) for name, v in (("v1", v1), ("v2", v2)))
     if len(v1.shape) != 2 or 0 in tuple(v1.shape):
         expected = "vectors (batch, d), at least one pair of at least one entry"
         raise check.wrong_value("v1", expected, v1)

@@ -149,6 +149,21 @@ class Explorer:
         lines.append(f"cost: the sum is {cost:.4f}, the mean {cost / len(self.scores):.4f}")
         return "\n".join(lines)
 
+    def _html_table(self) -> str:
+        """The numbers as a table, whose rows never wrap, however narrow the window is."""
+        numbers = self.numbers()
+        rows = [
+            [str(i), *(f"{numbers[name][i]:.4f}" for name in _COLUMNS)]
+            for i in range(len(self.scores))
+        ]
+        cell = "padding: 0 10px 0 0; text-align: right; white-space: nowrap"
+        body = "".join(
+            f"<tr>{''.join(f'<{tag} style={cell!r}>{entry}</{tag}>' for entry in row)}</tr>"
+            for tag, row in [("th", ("anchor", *_COLUMNS)), *(("td", row) for row in rows)]
+        )
+        cost = html.escape(self.table().splitlines()[-1])
+        return f"<div style='white-space: nowrap'><table>{body}</table>{cost}</div>"
+
     def picture(self) -> Figure:
         """The marked matrix and the numbers beside it, as a matplotlib Figure.
 
@@ -191,7 +206,9 @@ class Explorer:
             widgets.Image(format="png", layout=widgets.Layout(width="400px")),
         )
         left = widgets.VBox([grid, self.fields["margin"], self.fields["closest"], self._text])
-        self.box = widgets.HBox([left, self._image])
+        left.layout.flex = "0 0 auto"  # else the picture squeezes the numbers
+        # In a narrow window the picture goes below.
+        self.box = widgets.HBox([left, self._image], layout=widgets.Layout(flex_flow="row wrap"))
         for field in self.fields.values():
             field.observe(self._read, names="value")
         self._read()
@@ -201,7 +218,7 @@ class Explorer:
         for i, j in np.ndindex(self.scores.shape):
             self.scores[i, j] = self.fields[i, j].value
         self.margin, self.closest = self.fields["margin"].value, self.fields["closest"].value
-        self._text.value = f"<pre>{html.escape(self.table())}</pre>"
+        self._text.value = self._html_table()
         self._image.value = _png(
             similarity_heatmap(self.scores, closest=self.closest, margin=self.margin).figure
         )

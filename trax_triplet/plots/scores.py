@@ -23,7 +23,13 @@ from numpy.typing import ArrayLike
 from trax_triplet import _validation as check
 from trax_triplet.evaluation import check_scores
 
-__all__ = ["axes_for", "learning_curve", "score_histogram", "two_histograms"]
+__all__ = [
+    "axes_for",
+    "learning_curve",
+    "plot_reliability",
+    "score_histogram",
+    "two_histograms",
+]
 
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 BINS = 32
@@ -69,6 +75,72 @@ def score_histogram(
     ax.set_xlabel("cosine similarity of the two questions")
     ax.set_ylabel("share of the pairs of its class (%)")
     ax.legend(frameon=False)
+    return ax
+
+
+def plot_reliability(
+    probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 10, ax: Axes | None = None
+) -> Axes:
+    """A reliability diagram: how often pairs are duplicates that were given a probability.
+
+    The pairs are put into bins of equal width by their probability; a point shows the mean
+    probability of a bin and its share of duplicates, with the 95 % interval of Wilson, and is the
+    larger the more pairs it stands for. Where probabilities are right, points lie on the diagonal.
+    Draw it for pairs that the model was neither trained nor validated on.
+
+    Args:
+      probabilities: (n,), in [0, 1], as `TrainedModel.probability` gives them.
+      labels: (n,), 1 for a duplicate pair, 0 for another.
+      bins: number of bins, at least 1; empty ones are not drawn.
+      ax: draw here instead of in a new Figure.
+
+    Returns:
+      The Axes. Its title has the number of pairs, the Brier score (the mean squared difference of
+      probability and label) and the expected calibration error (the mean distance of the bins from
+      the diagonal, by their pairs).
+
+    Raises:
+      TypeError, ValueError: as `evaluation.check_scores`; also for a probability outside [0, 1], or
+        `bins` that is not an integer of at least 1.
+
+    Example:
+      >>> axes = plot_reliability([0.25, 0.25, 0.25, 0.25, 0.75, 0.75], [0, 0, 0, 1, 1, 1])
+      >>> print(axes.get_title())
+      Reliability of 6 probabilities
+      Brier score 0.146, calibration error 0.083
+    """
+    chances, labels = check_scores(probabilities, labels)
+    chances = chances.astype(np.float64)
+    bins = check.integer("bins", bins, 1)
+    if chances.min() < 0 or chances.max() > 1:
+        wrong = chances[np.argmax(np.abs(chances - 0.5))]
+        advice = "TrainedModel.probability gives them, similarity does not"
+        raise check.wrong_value("probabilities", "in [0, 1]", float(wrong), advice)
+    which = np.minimum((chances * bins).astype(int), bins - 1)
+    counts = np.bincount(which, minlength=bins)
+    filled = np.flatnonzero(counts)
+    n = counts[filled]
+    given = np.bincount(which, chances, bins)[filled] / n
+    share = np.bincount(which, labels, bins)[filled] / n
+    z = 1.96
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    reach = np.maximum([share - (middle - half), middle + half - share], 0)
+    ax = axes_for(ax, (5.5, 5.5))
+    ax.plot([0, 1], [0, 1], color="black", linestyle="--", label="as often as said")
+    ax.errorbar(given, share, yerr=reach, color=BLUE, linewidth=1.5, capsize=3)
+    ax.scatter(given, share, s=20 + 180 * n / n.max(), color=BLUE, label="pairs, in bins")
+    error = float(np.sum(n * np.abs(given - share)) / n.sum())
+    brier = float(np.mean((chances - labels) ** 2))
+    ax.set_title(
+        f"Reliability of {len(labels):,} probabilities\n"
+        f"Brier score {brier:.3f}, calibration error {error:.3f}"
+    )
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    ax.set_xlabel("probability of a duplicate, mean of the bin")
+    ax.set_ylabel("share of duplicates in the bin")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, loc="upper left")
     return ax
 
 

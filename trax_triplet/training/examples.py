@@ -17,6 +17,7 @@ from trax_triplet.data.stream import BatchStream
 from trax_triplet.data.vocabulary import PAD_ID, Vocabulary
 from trax_triplet.data.word_vectors import read_word_vectors
 from trax_triplet.training.settings import TrainSettings, identity
+from trax_triplet.training.start import Start
 
 
 class Examples:
@@ -26,6 +27,7 @@ class Examples:
         pairs, validation: as in `train`.
         settings: of the run.
         log: function that takes a line to show to the user.
+        start: the model that the run starts from, whose words come first.
         word_vectors: as in `train`.
 
     Attributes:
@@ -51,6 +53,7 @@ class Examples:
         settings: TrainSettings,
         log: Callable[[str], None],
         word_vectors: str | os.PathLike[str] | None = None,
+        start: Start | None = None,
     ) -> None:
         self._settings = settings
         duplicates, implied = _duplicates(pairs, settings)
@@ -60,7 +63,9 @@ class Examples:
         _tell(log, len(duplicates), len(implied), len(self._others), n_contradicted, n_unused)
         self._labelled = np.flatnonzero(_labels(pairs))
         self._lines = pairs.lines
-        self.validation = _with_both_labels(validation, settings.seed, log)
+        self.validation = _with_both_labels(
+            validation, settings.seed, settings.duplicate_share, log
+        )
         self.validation_labels = _labels(self.validation)
         self.n_drawn = len(self.validation) - len(validation)
         both = zip(pairs.question1, pairs.question2, strict=True)
@@ -71,8 +76,13 @@ class Examples:
             min_count=settings.min_count,
             buckets=settings.buckets,
         )
+        if start is not None:
+            self.vocabulary = start.vocabulary(self.vocabulary)
+            ids = self.vocabulary.encode_all(questions)
         every = np.bincount(np.concatenate(ids), minlength=len(self.vocabulary))
         self.word_counts = every[PAD_ID + 1 :][: len(self.vocabulary.words)]
+        if start is not None:
+            self.word_counts = start.word_counts(self.word_counts)
         ids_of = dict(zip(questions, ids, strict=True))
         self.ids1, self.ids2, self.others1, self.others2 = (
             [ids_of[question] for question in side]
@@ -84,6 +94,9 @@ class Examples:
         )
         parts = [self._duplicates, self.validation, *([self._others] if len(self._others) else [])]
         self.fingerprint = _fingerprint(settings, self.vocabulary, *parts)
+        if start is not None:
+            both_digests = self.fingerprint + start.fingerprint()
+            self.fingerprint = hashlib.sha256(both_digests.encode()).hexdigest()
         self.word_vectors = None
         if word_vectors is not None:
             self.word_vectors = _word_vectors(word_vectors, self.vocabulary, settings, log)
@@ -201,7 +214,9 @@ def _tell(
         )
 
 
-def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) -> Pairs:
+def _with_both_labels(
+    validation: Pairs, seed: int, share: float | None, log: Callable[[str], None]
+) -> Pairs:
     """Validation pairs of both labels; negatives are drawn where there are none."""
     n_duplicates = int(_labels(validation).sum())
     if n_duplicates < 2:
@@ -212,11 +227,12 @@ def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) 
     if n_duplicates < len(validation):
         n_others = len(validation) - n_duplicates
         log(f"validating on {n_duplicates} duplicate pairs and {n_others} others")
-        if n_duplicates > n_others:
+        if n_duplicates > n_others and share is None:
             log(
                 "more than half of the validation pairs are duplicates: the threshold will suit "
                 "such files, and call too much a duplicate where most pairs are none. If those to "
-                "be judged are not like these, validate on pairs that are"
+                "be judged are not like these, validate on pairs that are, or give their share of "
+                "duplicates (duplicate_share)"
             )
         return validation
     drawn = draw_negatives(validation, n_duplicates, seed=seed)
@@ -226,6 +242,8 @@ def _with_both_labels(validation: Pairs, seed: int, log: Callable[[str], None]) 
         "easier than pairs that people chose to label: expect a lower AUC on such pairs. The "
         "threshold is chosen on harder ones: each question, and the most similar of other pairs"
     )
+    if share is not None:
+        log("duplicate_share is not used: it needs validation pairs that people labelled 0")
     return concatenate(validation, drawn)
 
 

@@ -44,12 +44,19 @@ class Record:
         self.history.append(row)
         return row["validation_auc"] > best
 
-    def save_model(self, trained: TrainedModel, threshold: float, threshold_source: str) -> None:
-        """Writes the model folder, with the threshold and how it came about."""
+    def save_model(
+        self,
+        trained: TrainedModel,
+        threshold: float,
+        threshold_source: str,
+        calibration: dict[str, Any] | None,
+    ) -> None:
+        """Writes the model folder, with the threshold, how it came about, and the calibration."""
         settings = {
             "pooling": self._settings["pooling"],
             "threshold": threshold,
             "threshold_source": threshold_source,
+            "calibration": calibration,
             "training": {**self._settings, **self.history[-1]},
             "data": self.data,
             "history": self.history,

@@ -25,6 +25,7 @@ from trax_triplet.compat import fastmath
 from trax_triplet.data.pairs import Pairs
 from trax_triplet.data.word_vectors import starting_embedding
 from trax_triplet.distributed import processes
+from trax_triplet.inference.calibration import fit_calibration
 from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese
@@ -34,6 +35,7 @@ from trax_triplet.training.examples import Examples
 from trax_triplet.training.loop import make_loop
 from trax_triplet.training.record import Record
 from trax_triplet.training.settings import TrainOptions, TrainSettings
+from trax_triplet.training.start import Start
 from trax_triplet.training.threshold import choose_threshold
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def train(
     settings: TrainSettings | None = None,
     word_vectors: str | os.PathLike[str] | None = None,
     progress: bool = True,
+    start: TrainedModel | str | os.PathLike[str] | None = None,
     **changes: Unpack[TrainOptions],
 ) -> TrainedModel:
     """Trains a Siamese LSTM on the duplicates of `pairs`, and keeps the model that validates best.
@@ -80,6 +83,9 @@ def train(
             reduced to their principal components, narrower ones fill the first columns; and they
             get the standard deviation of the random start, which all else keeps.
         progress: show a progress bar and log what is done, on stderr.
+        start: a `TrainedModel`, or the folder of one, to start from: the words that it knows keep
+            their vectors and its LSTM its weights, and the new words of `pairs` are added. Width,
+            pooling and tokenizer must be the same.
         changes: single settings by name, such as `steps=400`; they replace those of `settings`.
 
     Returns:
@@ -87,9 +93,10 @@ def train(
 
     Raises:
         TypeError: an argument or a setting of a wrong type, or an unknown setting.
-        ValueError: no duplicate pairs, a setting outside its range, or an `output_dir` whose
-            checkpoints belong to other data or settings, or are all damaged; a file of word vectors
-            with a line that cannot be read, or with none of the words.
+        ValueError: no duplicate pairs, a setting outside its range, or other than the model's to
+            `start` from, an `output_dir` whose checkpoints belong to other data or settings, or are
+            all damaged; a file of word vectors with a line that cannot be read, or with none of the
+            words; both `word_vectors` and `start`.
         FloatingPointError: the loss became infinite or NaN.
         BlockingIOError: another training is at work in `output_dir`.
         ConnectionError: another process of this training was lost.
@@ -116,15 +123,20 @@ def train(
     if word_vectors is not None:
         _check_word_vectors(word_vectors, settings)
     output_dir = Path(output_dir)
+    if isinstance(start, (str, os.PathLike)):
+        start = load_model(start)
+    beginning = None if start is None else Start(start, settings)
+    if start is not None and word_vectors is not None:
+        raise ValueError("start and word_vectors exclude each other: words start from one of them")
     progress = check.boolean("progress", progress) and processes.is_first_process()
 
     def log(text: str) -> None:
         if progress:
             tqdm.tqdm.write(text, file=sys.stderr)
 
-    examples = Examples(pairs, validation, settings, log, word_vectors)
+    examples = Examples(pairs, validation, settings, log, word_vectors, beginning)
     record = Record(output_dir, settings, examples.fingerprint)
-    run = _Run(settings, examples, record, log)
+    run = _Run(settings, examples, record, log, beginning)
     is_writer = processes.is_first_process()
     lock = files.only_writer(output_dir) if is_writer else contextlib.nullcontext()
     with lock, processes.report_lost_peers():
@@ -183,17 +195,20 @@ class _Run:
         examples: Examples,
         record: Record,
         log: Callable[[str], None],
+        start: Start | None,
     ) -> None:
         self._settings, self._examples, self._record = settings, examples, record
         self._log, self._logged = log, set[str]()
         record.data = examples.counts
         model = init_model(_siamese("train", settings, examples), settings.seed)
+        if start is not None:
+            set_weights(model, start.weights(get_weights(model), examples.vocabulary))
         if examples.word_vectors is not None:
             weights = get_weights(model)
-            start = starting_embedding(weights["embedding"], *examples.word_vectors)
+            embedding = starting_embedding(weights["embedding"], *examples.word_vectors)
             # Libraries of linear algebra may turn the axes otherwise in another process.
-            start = processes.broadcast_from_first(start)
-            set_weights(model, {**weights, "embedding": start})
+            embedding = processes.broadcast_from_first(embedding)
+            set_weights(model, {**weights, "embedding": embedding})
         self._eval_model = set_weights(_siamese("eval", settings, examples), get_weights(model))
         self._encode = Encoder(self._eval_model)
         self._spelling = (
@@ -300,8 +315,12 @@ class _Run:
         if processes.is_first_process():
             if is_best:
                 n_drawn, seed = self._examples.n_drawn, self._settings.seed
-                chosen = choose_threshold(vectors, validation, n_drawn, seed)
-                self._record.save_model(trained, *chosen)
+                share = self._settings.duplicate_share
+                # Drawn negatives say nothing about how often other pairs are this similar.
+                calibration = None if n_drawn else fit_calibration(scores, labels, share=share)
+                moved = None if share is None else calibration
+                chosen = choose_threshold(vectors, validation, n_drawn, seed, moved)
+                self._record.save_model(trained, *chosen, calibration)
             if checkpoint:
                 stream = {f"stream/{k}": v for k, v in self._stream.state().items()}
                 self._record.save_checkpoint(self.loop.step, {**self.loop.arrays(), **stream})

@@ -125,6 +125,15 @@ class TrainSettings:
         before=0,
         minimum=0,
     )
+    duplicate_share: float | None = _setting(
+        None,
+        "share of duplicates among the pairs that the model will judge, between 0 and 1; threshold "
+        "and probabilities are made for it",
+        none="validation",
+        before=None,
+        above=0,
+        below=1,
+    )
     evaluate_every: int = _setting(100, "steps between evaluations", minimum=1)
     seed: int = _setting(
         0, "seed of the initial weights, the batches, and all that is drawn at random", minimum=0
@@ -203,6 +212,7 @@ class TrainOptions(TypedDict, total=False):
     min_count: int
     buckets: int
     spelling: int
+    duplicate_share: float | None
     evaluate_every: int
     seed: int
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from trax_triplet import evaluation
@@ -11,7 +13,11 @@ MOST_PAIRS = 5000  # among which a question's nearest is looked for; bounds time
 
 
 def choose_threshold(
-    vectors: np.ndarray, pairs: Pairs, n_drawn: int, seed: int
+    vectors: np.ndarray,
+    pairs: Pairs,
+    n_drawn: int,
+    seed: int,
+    calibration: dict[str, Any] | None = None,
 ) -> tuple[float, str]:
     """The threshold of the best accuracy, and how it came about.
 
@@ -25,6 +31,8 @@ def choose_threshold(
         pairs: n validation pairs, with labels.
         n_drawn: how many of them, the last ones, were drawn.
         seed: of the choice of `MOST_PAIRS` pairs, where there are more.
+        calibration: of the labelled pairs for another share of duplicates than theirs, from
+            `fit_calibration`: the threshold is where its probability is a half.
 
     Returns:
         The threshold, and a sentence for `TrainedModel.settings`.
@@ -41,6 +49,9 @@ def choose_threshold(
     first, second = np.split(vectors, 2)
     scores = np.einsum("nd,nd->n", first, second)
     labels = np.asarray(pairs.is_duplicate)
+    if calibration is not None and calibration["slope"] > 0:
+        half = -calibration["intercept"] / calibration["slope"]
+        return float(np.clip(half, -1, 1)), f"a probability of 0.5, by {calibration['source']}"
     if not n_drawn:
         chosen = evaluation.best_threshold(scores, labels, metric="accuracy")
         return chosen.threshold, f"best accuracy, {chosen.value:.4f}, on {len(labels)} pairs"

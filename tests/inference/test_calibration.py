@@ -1,0 +1,80 @@
+"""Probabilities: the same as scikit-learn's logistic regression, and finite at the extremes."""
+
+import numpy as np
+import pytest
+
+from trax_triplet.inference.calibration import fit_calibration, probabilities
+
+
+def pairs(n, slope, intercept, seed=0):
+    """Similarities and labels that follow a logistic function."""
+    random = np.random.default_rng(seed)
+    scores = random.uniform(-0.3, 1, n)
+    labels = random.uniform(size=n) < 1 / (1 + np.exp(-(slope * scores + intercept)))
+    return scores, labels.astype(np.int8)
+
+
+@pytest.mark.parametrize("slope, intercept", [(6, -4), (40, -25), (1, 0), (-3, 1)])
+def test_is_the_logistic_regression_of_softened_labels(slope, intercept):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    scores, labels = pairs(500, slope, intercept)
+    found = fit_calibration(scores.astype(np.float32), labels)
+    # A label of t is t of a 1 and 1 - t of a 0.
+    n1 = labels.sum()
+    target = np.where(labels, (n1 + 1) / (n1 + 2), 1 / (500 - n1 + 2))
+    oracle = linear_model.LogisticRegression(C=1e12, tol=1e-10, max_iter=10_000)
+    oracle.fit(
+        np.tile(scores.astype(np.float32).astype(np.float64), 2)[:, None],
+        np.repeat([1, 0], 500),
+        np.concatenate([target, 1 - target]),
+    )
+    assert found["slope"] == pytest.approx(oracle.coef_[0, 0], rel=1e-3)
+    assert found["intercept"] == pytest.approx(oracle.intercept_[0], rel=1e-3, abs=1e-4)
+    expected = oracle.predict_proba(scores[:, None])[:, 1]
+    np.testing.assert_allclose(probabilities(scores, found), expected, atol=1e-4)
+
+
+def test_finds_what_the_labels_follow():
+    scores, labels = pairs(50_000, 6, -4)
+    found = fit_calibration(scores, labels)
+    assert found["slope"] == pytest.approx(6, rel=0.05)
+    assert found["intercept"] == pytest.approx(-4, rel=0.05)
+    share = 100 * labels.mean()
+    assert f"on 50000 labelled validation pairs, {share:.1f} % of them dup" in found["source"]
+    chances = probabilities(scores, found)
+    # What a logistic regression with an intercept always gives, but for the softened labels.
+    assert chances.mean() == pytest.approx(labels.mean(), abs=1e-3)
+
+
+def test_another_share_of_duplicates_moves_the_log_odds():
+    scores, labels = pairs(20_000, 6, -4)
+    # As if three of four others were left out: the odds of a duplicate are four times as large.
+    odds = labels.mean() / (1 - labels.mean())
+    moved = fit_calibration(scores, labels, share=4 * odds / (1 + 4 * odds))
+    own = fit_calibration(scores, labels)
+    assert moved["slope"] == own["slope"]
+    assert moved["intercept"] == pytest.approx(own["intercept"] + np.log(4))
+    kept = (labels == 1) | (np.random.default_rng(1).uniform(size=len(labels)) < 0.25)
+    again = fit_calibration(scores[kept], labels[kept])
+    np.testing.assert_allclose(
+        probabilities(scores, moved), probabilities(scores, again), atol=0.02
+    )
+
+
+def test_pairs_that_a_threshold_tells_apart_do_not_become_certain():
+    found = fit_calibration(np.repeat([0.9, 0.1], 5), np.repeat([1, 0], 5))
+    assert probabilities(np.array([0.9, 0.1]), found) == pytest.approx([6 / 7, 1 / 7], abs=1e-5)
+
+
+@pytest.mark.parametrize("scores", [[0.5] * 4, [1.0] * 4, [0.0] * 4])
+def test_equal_scores_have_the_share_of_duplicates(scores):
+    found = fit_calibration(np.array(scores), np.array([1, 0, 0, 0]))
+    share = ((1 + 1) / (1 + 2) + 3 / (3 + 2)) / 4  # of the softened labels
+    assert probabilities(np.array(scores), found) == pytest.approx([share] * 4, abs=1e-5)
+
+
+def test_probabilities_stay_in_range_whatever_the_numbers():
+    scores = np.array([-1, 0, 1, 1], np.float32)
+    found = probabilities(scores, {"slope": 1e300, "intercept": 0})
+    assert found.tolist() == [0, 0.5, 1, 1] and found.dtype == np.float32
+    assert np.isnan(probabilities(np.array([np.nan]), {"slope": 1, "intercept": 0})).all()

@@ -1,0 +1,104 @@
+"""From similarities to probabilities: Platt scaling, fitted on labelled validation pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from trax_triplet import _validation as check
+
+__all__ = ["check_calibration", "fit_calibration", "probabilities"]
+
+
+def fit_calibration(
+    scores: np.ndarray, labels: np.ndarray, *, share: float | None = None
+) -> dict[str, Any]:
+    """Fits the probability of a duplicate as a logistic function of the similarity.
+
+    This is Platt scaling (Platt, "Probabilistic outputs for support vector machines", 1999): the
+    logistic regression of the label on the score, where a label of 1 counts as (P + 1) / (P + 2)
+    and one of 0 as 1 / (N + 2), of P duplicates and N others. So the probabilities stay away from
+    0 and 1 even where a threshold tells all pairs apart.
+
+    Args:
+        scores: float (n,), similarities.
+        labels: (n,), 1 for a duplicate, 0 for another pair; both must be there.
+        share: of duplicates among the pairs to be judged, in (0, 1); None: as among these. By
+            Bayes' rule another share moves all log-odds by the same amount.
+
+    Returns:
+        dict: 'slope' and 'intercept', floats, and 'source', a sentence on how they came about.
+
+    Example:
+        >>> found = fit_calibration(np.array([0.9, 0.6, 0.7, 0.1]), np.array([1, 1, 0, 0]))
+        >>> probabilities(np.array([0.1, 0.9]), found).round(2)
+        array([0.26, 0.67], dtype=float32)
+    """
+    from scipy import optimize, special
+
+    x, labels = np.asarray(scores, np.float64), np.asarray(labels) == 1
+    n_duplicates, n = int(labels.sum()), len(labels)
+    target = np.where(labels, (n_duplicates + 1) / (n_duplicates + 2), 1 / (n - n_duplicates + 2))
+    center, spread = x.mean(), x.std() or 1.0  # of standardised scores the search is quick
+    design = np.stack([(x - center) / spread, np.ones(n)], axis=1)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = design @ weights
+        gradient = design.T @ (special.expit(logits) - target) / n
+        return float(np.mean(np.logaddexp(0, logits) - target * logits)), gradient
+
+    def hessian(weights: np.ndarray) -> np.ndarray:
+        chance = special.expit(design @ weights)
+        return design.T @ ((chance * (1 - chance))[:, None] * design) / n
+
+    options = {"gtol": 1e-10}
+    found = optimize.minimize(
+        loss, np.zeros(2), jac=True, hess=hessian, method="trust-exact", options=options
+    )
+    slope, own = float(found.x[0] / spread), n_duplicates / n
+    moved = 0.0 if share is None else special.logit(share) - special.logit(own)
+    meant = "" if share is None else f", for pairs of which {100 * share:.1f} % are"
+    return {
+        "slope": slope,
+        "intercept": float(found.x[1] - slope * center + moved),
+        "source": f"Platt scaling on {n} labelled validation pairs, {100 * own:.1f} % of them "
+        f"duplicates{meant}; where duplicates are rarer or more frequent, the probabilities are "
+        "too high or too low",
+    }
+
+
+def probabilities(scores: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
+    """The probabilities that pairs of these similarities are duplicates.
+
+    Args:
+        scores: float (n,).
+        calibration: as `fit_calibration` gives it.
+
+    Returns:
+        float32 (n,), in [0, 1].
+
+    Example:
+        >>> probabilities(np.array([0.5, 1.0]), {"slope": 4.0, "intercept": -2.0}).round(2)
+        array([0.5 , 0.88], dtype=float32)
+    """
+    logits = calibration["slope"] * np.asarray(scores, np.float64) + calibration["intercept"]
+    # By the tangent, which never overflows.
+    return (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
+
+
+def check_calibration(calibration: Any) -> None:
+    """Raises if it is neither None nor what `fit_calibration` gives.
+
+    Raises:
+        TypeError: not a dict, or of other things than numbers.
+        ValueError: numbers that are not finite, or missing.
+    """
+    if calibration is None:
+        return
+    name = "settings['calibration']"
+    check.instance(name, calibration, dict, "a dict with 'slope' and 'intercept'")
+    for key in ("slope", "intercept"):
+        if key not in calibration:
+            raise check.wrong_value(name, "a dict with 'slope' and 'intercept'", calibration)
+        check.number(f"{name}[{key!r}]", calibration[key])
