@@ -3,8 +3,9 @@
     python benchmarks/startup.py --json startup.json
     python benchmarks/startup.py --model run          # predict with a model that you trained
 
-`predict` loads a model and compares one pair; without --model a small one of
-random weights is made. Beside them: a Python that does nothing, and `import trax`.
+`predict` loads a model and compares one pair; without --model a small one of random weights is
+made. Beside them: a Python that does nothing, `import numpy`, which `predict` needs, and `import
+trax`, which it does without.
 """
 
 import argparse
@@ -43,6 +44,7 @@ def main():
         predict = ("predict", "--model", model, "How do I learn French?", "How can I learn French?")
         sides = {
             "python, nothing": ("-c", "pass"),
+            "import numpy": ("-c", "import numpy"),
             "import trax_triplet": ("-c", "import trax_triplet"),
             "trax-triplet --help": ("-m", "trax_triplet", "--help"),
             "import trax": ("-W", "ignore", "-c", "import trax"),

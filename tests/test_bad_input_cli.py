@@ -87,6 +87,13 @@ ROWS = [  # the arguments, and a phrase of the error
     (TRAIN + " --word-vectors {at}/vectors.txt", "vectors.txt, line 2: expected a word and 2 num"),
     (TRAIN + " --word-vectors {at}/vectors.txt --embedding-stddev 0", "embedding_stddev must be a"),
     (TRAIN + " --question1 q", r"expected the columns \['q'"),
+    (TRAIN + " --encoding klingon", "encoding must be the name of an encoding of text"),
+    (TRAIN + " --escape ab", "escape must be one character"),
+    (TRAIN + " --threshold-label nan", "threshold_label must be"),
+    (TRAIN + " --duplicates-only --positive yes", "exclude each other"),
+    (TRAIN + " --negative q", r"expected the columns .*'q'\]"),
+    (TRAIN + " --from {at}/folder", "there is no model.json in .*folder"),
+    (TRAIN + " --from {at}/model --d-model 8", "d_model must be that of the model to start from"),
     *(
         (f"{TRAIN} --{name} {value}", phrase)
         for name, value, phrase in (

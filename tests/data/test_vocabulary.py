@@ -1,6 +1,8 @@
 """Tokenizers, ids and the vocabulary file."""
 
+import copy
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -389,3 +391,10 @@ def test_unknown_words_are_told_apart_by_ids_of_their_own():
     for row, known in zip(rows, vocabulary.encode_all(questions)):
         np.testing.assert_array_equal(row[row < first], known[row < first])
     assert vocabulary.encode_apart([]) == ([], [])
+
+
+def test_it_can_be_pickled_and_copied():
+    vocabulary = Vocabulary(["how", "नाम"], tokenizer="words/1", buckets=3)
+    for same in (pickle.loads(pickle.dumps(vocabulary)), copy.deepcopy(vocabulary)):
+        assert same == vocabulary and same["zyx"] == vocabulary["zyx"] and same.buckets == 3
+        assert len(same) == len(vocabulary)

@@ -1,6 +1,7 @@
 """What the processes of a training share, as if there were several; and the supervisor of one."""
 
 import json
+import os
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from bare_python import python
 from jax.experimental import multihost_utils
 
-from trax_triplet.distributed import jax_devices, processes
+from trax_triplet.distributed import jax_devices, launch, processes
 from trax_triplet.distributed.launch import check_cluster
 
 
@@ -111,3 +112,9 @@ def test_the_supervisor_ends_as_its_child_does_and_reports_an_abort(end, status,
     assert json.loads(done.stdout) is True
     assert done.returncode == status
     assert words in done.stderr
+
+
+def test_a_system_without_fork_is_told(monkeypatch):
+    monkeypatch.delattr(os, "fork", raising=False)
+    with pytest.raises(ValueError, match="several processes need a system that forks.*leave out"):
+        launch.continue_in_child(60)

@@ -7,16 +7,19 @@ import multiprocessing
 import pickle
 import pickletools
 import shutil
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from trax_triplet import TrainedModel, load_model, save_model
+from trax_triplet.data.padding import course_length, pad
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.model.siamese import Siamese, pooling_of
 from trax_triplet.model.spelling import LENGTH, TABLE, compose
+from trax_triplet.model.walk import POOLINGS
 from trax_triplet.model.weights import get_weights, init_model
 from trax_triplet.storage import folders as storage
 
@@ -128,6 +131,30 @@ def test_is_made_from_a_layer_or_its_weights_and_keeps_a_copy(trained):
     without = TrainedModel(again.model, trained.vocabulary, {})  # the layer knows its pooling
     assert without.pooling == pooling_of(again.model) == "last" and again.model is again.model
     np.testing.assert_array_equal(without.embed(questions), vectors)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_vectors_are_those_of_the_layer(pooling):
+    vocabulary = Vocabulary.build(["How old are you?", "Where is the station?"])
+    layer = init_model(Siamese(len(vocabulary), 4, "eval", pooling=pooling), seed=1)
+    trained = TrainedModel(layer, vocabulary, {})
+    questions = ["How old?", "", "Where is the old station? How old is it?"]
+    for question, vector in zip(questions, trained.embed(questions)):
+        ids = pad([vocabulary.encode(question)], course_length(len(vocabulary.encode(question))))
+        np.testing.assert_allclose(np.asarray(layer((ids, ids))[0])[0], vector, atol=1e-6)
+
+
+def test_a_loaded_model_takes_little_more_memory_than_its_weights(tmp_path):
+    vocabulary, d = Vocabulary([f"word{n}" for n in range(4000)]), 128
+    shapes = {"embedding": (len(vocabulary), d), "lstm/kernel": (2 * d, 4 * d), "lstm/bias": 4 * d}
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    TrainedModel(weights, vocabulary, {"pooling": "last"}).save(tmp_path / "model")
+    tracemalloc.start()
+    model = load_model(tmp_path / "model")
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 1.5 * sum(array.nbytes for array in model.weights.values())
 
 
 QUESTIONS = ["How old are you?", "Where is the station?", "you", "", "unknown words"]

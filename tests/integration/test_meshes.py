@@ -1,7 +1,5 @@
 """Arrays that lie on a mesh of devices, with axes that JAX places and with explicit ones."""
 
-import os
-
 import jax
 import pytest
 from bare_python import python
@@ -45,8 +43,6 @@ print("equal")
     not hasattr(jax, "set_mesh") or not hasattr(jax.sharding, "AxisType"),
     reason="this JAX has no explicit meshes",
 )
-def test_rows_on_a_mesh_are_the_whole_batch(monkeypatch):
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
-    monkeypatch.setenv("XLA_FLAGS", flags)
-    done = python("-c", CODE)
+def test_rows_on_a_mesh_are_the_whole_batch():
+    done = python("-c", CODE, XLA_FLAGS="--xla_force_host_platform_device_count=2")
     assert done.stdout.endswith("equal\n"), done.stderr

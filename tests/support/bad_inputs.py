@@ -85,6 +85,7 @@ for groups, error, name in (
     (([0.5] * 3, IDS), TypeError, r"groups\[0\]"),
     (([True] * 3, IDS), TypeError, r"groups\[0\]"),
     ((IDS, ["a"] * 3), TypeError, r"groups\[1\]"),
+    ((IDS, [2**99, "a", 1]), TypeError, r"groups\[1\]"),
     ((IDS, IDS[:2]), ValueError, r"groups\[1\]"),
 ):
     row("loss.steps.group_ids", error, f"{name} must be", groups, 3)
@@ -131,6 +132,7 @@ for options, error, name in (
     ({"v2": WIDE}, ValueError, "v2"),
     ({"labels": [1.0, 0.0, 0.0]}, TypeError, "labels"),
     ({"labels": [1, 0]}, ValueError, "labels"),
+    ({"labels": [1, 0, 2]}, ValueError, "labels"),
     ({"margin": -0.1}, ValueError, "margin"),
     ({"margin": "0.4"}, TypeError, "margin"),
     ({"normalize": 1}, TypeError, "normalize"),

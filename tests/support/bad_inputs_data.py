@@ -157,6 +157,16 @@ for name, phrase in (
 GOOD = csv_of("good")
 rows_of(
     "data.reader.read_pairs",
+    (ValueError, "encoding", (GOOD,), {"encoding": "klingon"}),
+    (TypeError, "encoding", (GOOD,), {"encoding": 8}),
+    (ValueError, "quoting", (GOOD,), {"quoting": "some"}),
+    (ValueError, "escape", (GOOD,), {"escape": "two"}),
+    (TypeError, "positive", (GOOD,), {"positive": "yes"}),
+    (TypeError, "threshold_label", (GOOD,), {"threshold_label": "4"}),
+    (ValueError, "threshold_label", (GOOD,), {"threshold_label": NAN}),
+    (TypeError, "duplicates_only", (GOOD,), {"duplicates_only": 1}),
+    (ValueError, "exclude each other", (GOOD,), {"positive": ["1"], "duplicates_only": True}),
+    (ValueError, "expected the columns.*'no'", (GOOD,), {"negative": "no"}),
     (FileNotFoundError, "no such file", ("no such file",)),
     (IsADirectoryError, "folder", (FOLDER,)),
     (TypeError, "path", (None,)),

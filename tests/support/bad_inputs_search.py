@@ -138,3 +138,11 @@ rows_of(
     (TypeError, r"band\[1\]", (PAIRS, TRAINED), {"band": (0.1, "0.5")}),
     (ValueError, "band must be", (PAIRS, TRAINED), {"band": (0.5, 0.5)}),
 )
+rows_of(
+    "search.partition.embed_partition",
+    (TypeError, "frame", (TEXTS,), {"model": TRAINED}),
+    (TypeError, "column", ({"question": TEXTS},), {"model": TRAINED, "column": 1}),
+    (TypeError, "model", ({"question": TEXTS},), {"model": 3}),
+    (ValueError, "column must be one of", ({"q": TEXTS},), {"model": TRAINED}),
+    (FileNotFoundError, "nowhere", ({"question": TEXTS},), {"model": "nowhere"}),
+)

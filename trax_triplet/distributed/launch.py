@@ -55,7 +55,13 @@ def continue_in_child(timeout: int) -> None:
 
     Raises:
         SystemExit: in this process, with the child's status; 2 if it was aborted.
+        ValueError: the system has no child processes of this kind (Windows).
     """
+    if not hasattr(os, "fork"):
+        raise ValueError(
+            "several processes need a system that forks, such as Linux; on this one leave out "
+            "--coordinator, --processes and --process-id"
+        )
     sys.stdout.flush()
     sys.stderr.flush()
     parent, child = os.getpid(), os.fork()

@@ -4,3 +4,4 @@ from .index import Hit as Hit
 from .index import QuestionIndex as QuestionIndex
 from .negatives import Triplet as Triplet
 from .negatives import mine_negatives as mine_negatives
+from .partition import embed_partition as embed_partition
