@@ -194,7 +194,7 @@ def search_to_folder(
                 f"more than {max_pairs:,} pairs are above the threshold {threshold:g}; choose a "
                 "higher one, or only the nearest of each question (top_k)"
             )
-        if stop > spool.stop and (count >= STRETCH or stop - covered >= 64 * block):
+        if stop > spool.stop and (count >= STRETCH or stop - covered >= 4 * block):
             spool.write(stop, Found.joined(held))
             held, count, covered = [], 0, stop
         progress(stop, spool.count + count)
