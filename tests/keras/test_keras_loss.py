@@ -415,6 +415,7 @@ def test_there_is_nothing_to_rank_without_both_labels(labels):
     assert float(value) == 0 and not tape.gradient(value, out).numpy().any()
 
 
+@pytest.mark.integration
 def test_fit_learns_from_both_losses_of_one_output(tmp_path):
     rng = np.random.default_rng(0)
     x1 = rng.normal(size=(16, 3)).astype("float32")

@@ -193,6 +193,7 @@ def test_a_vocabulary_without_words_and_one_with_odd_words():
     assert QuestionIds(["\x00", "\x00a"])(tf.constant([b"\x00 a"])).numpy().tolist() == [[2, 1]]
 
 
+@pytest.mark.integration
 def test_works_in_a_dataset():
     layer = QuestionIds.from_vocabulary(VOCABULARIES[1])
     data = tf.data.Dataset.from_tensor_slices(texts_tensor(HARD)).batch(len(HARD)).map(layer)

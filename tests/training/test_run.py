@@ -238,6 +238,7 @@ def translations(n, seed):
     return Pairs(texts1, texts2, labels)
 
 
+@pytest.mark.integration
 def test_the_first_step_starts_from_the_word_vectors(tmp_path, capsys):
     pairs, validation = translations(200, 1), translations(100, 2)
     words = [f"{language}{i}" for language in "ab" for i in range(30)]
