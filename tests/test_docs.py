@@ -95,6 +95,7 @@ def tutorial(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         (folder / "unlabelled.csv").write_text(tables[0])
+        assert cli.main(["sample", "more.csv", "--pairs", "400", "--seed", "9"]) == 0
         (folder / "vectors.txt").write_text("how 1 2 3\nwhat 3 2 1\n")
         for arguments in commands(DOCS / "tutorial.md"):
             assert cli.main([*arguments, *shorter.get(arguments[0], [])]) == 0

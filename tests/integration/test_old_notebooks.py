@@ -85,6 +85,7 @@ def test_its_cells_run_below_the_two_lines(cells, tmp_path):
     assert done.stdout.splitlines()[-1] == "ran to the end"
 
 
+@pytest.mark.slow
 def test_without_them_the_imports_fail(tmp_path):
     done = python("-c", CELLS_2020)
     assert done.returncode != 0

@@ -281,7 +281,6 @@ for name in ("trax", "jax", "keras", "trax_triplet"):
     sys.modules[name] = None
 import numpy as np
 import tensorflow as tf
-from bare_python import python
 texts = tf.constant(open("questions", encoding="utf-8").read().split("\\n"))
 for pooling in sys.argv[1:]:
     model = tf.saved_model.load(f"served {pooling}")
