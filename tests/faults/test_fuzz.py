@@ -207,7 +207,12 @@ def test_texts_that_csv_writes_are_read_back(folder, rows, separator, all_quoted
         [("question1", "question2", "is_duplicate"), *rows]
     )
     (folder / "rows.csv").write_bytes(stream.getvalue().encode())
-    pairs = read_pairs(folder / "rows.csv")
+    # Between tabs, a quoted field with a tab and a line end may as well be rows that a stray quote
+    # swallowed: `read_pairs` refuses such rows until it is told which.
+    texts = [text for row in rows for text in row]
+    is_unclear = any("\t" in text and ("\n" in text or "\r" in text) for text in texts)
+    quoting = "csv" if separator == "\t" and is_unclear else "auto"
+    pairs = read_pairs(folder / "rows.csv", quoting=quoting)
     assert [*zip(pairs.question1, pairs.question2, map(str, pairs.is_duplicate))] == rows
 
 
