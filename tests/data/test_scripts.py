@@ -69,9 +69,10 @@ def test_what_both_rules_cut_alike():
 @settings(deadline=None)
 def test_nothing_visible_is_lost(text):
     def visible(texts):
-        joined = unicodedata.normalize("NFC", "".join(texts)).replace("i\u0307", "i")
-        ignored = {*map(chr, IGNORED), "\u200b"}
-        return [char for char in re.sub(r"\s", "", joined) if char not in ignored]
+        # Blanks go first: between two marks they decide how Unicode orders and composes these.
+        joined = re.sub("[\\s\u200b]", "", "".join(texts))
+        joined = unicodedata.normalize("NFC", joined).replace("i\u0307", "i")
+        return [char for char in joined if char not in {*map(chr, IGNORED)}]
 
     plain = "".join(char for char in text if ord(char) not in IGNORED).lower().replace("’", "'")
     assert visible(tokenize(text)) == visible([plain])
