@@ -384,7 +384,7 @@ def _write_answers(
     from trax_triplet._files import new_file
 
     guard = _no_formula if guard_formulas else str
-    header, made = [*table.header], []
+    header = [*table.header]
     has_probability = any("probability" in answer for answer in answers)
     for name in ("similarity", "is_duplicate", *["probability"] * has_probability, "reason"):
         while name in header:
@@ -436,7 +436,7 @@ def export(options: Namespace) -> dict[str, Any]:
         warnings.simplefilter("always", UserWarning)
         format, what = _export(trained, options.output, format)
     for warning in told:
-        print(f"note: {warning.message}", file=sys.stderr)
+        _log(f"note: {warning.message}")
     if not options.json:
         threshold = trained.threshold
         shown = "none: choose one" if threshold is None else f"{threshold:.4f}"
@@ -544,13 +544,9 @@ def _read_all(paths: list[str], options: Namespace) -> Pairs:
 
 
 def _load(folder: str) -> TrainedModel:
-    """The model of a model folder, or of the output folder of a training."""
-    from trax_triplet import _files as files
-    from trax_triplet.inference.trained_model import load_model
+    from trax_triplet.inference.trained_model import load_trained
 
-    inside = Path(folder, "model")
-    has_model = inside.is_dir() or files.previous(inside).is_dir()
-    return load_model(inside if has_model else folder)
+    return load_trained(folder)
 
 
 def _labels(pairs: Pairs) -> np.ndarray:

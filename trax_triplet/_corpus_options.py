@@ -1,16 +1,28 @@
-"""The options of the commands on a corpus. See `cli`."""
+"""The options of the commands on a corpus, and those that all commands share. See `cli`."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-__all__ = ["COMMANDS", "add_text_options"]
+__all__ = [
+    "COMMANDS",
+    "add_guard",
+    "add_max_skipped",
+    "add_model",
+    "add_pair_columns",
+    "add_text_options",
+    "add_threshold",
+]
 
 
 def _add_duplicates_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("csv", metavar="FILE", help="questions: CSV, TSV, JSON lines or Parquet")
-    _add_model_options(command)
+    add_model(command)
+    add_threshold(
+        command,
+        "the model's own, which is low for a corpus: nearly all of its pairs are no duplicates",
+    )
     command.add_argument(
         "--output", required=True, metavar="CSV", help="file for the pairs, the most similar first"
     )
@@ -30,7 +42,7 @@ def _add_duplicates_options(command: argparse.ArgumentParser) -> None:
         help="single: a group is what a chain of pairs connects; complete: all questions of a "
         "group are pairs (default: %(default)s)",
     )
-    _add_guard(command)
+    add_guard(command)
     _add_column_options(command)
 
 
@@ -73,24 +85,14 @@ def _add_search_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--output", metavar="CSV", help="file for what is found for --csv, instead of stdout"
     )
-    command.add_argument(
-        "--threshold",
-        type=float,
-        metavar="FLOAT",
-        help="similarity above which questions count as duplicates (default: the model's own)",
-    )
-    _add_guard(command)
+    add_threshold(command)
+    add_guard(command)
     _add_column_options(command)
 
 
 def _add_mine_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("csv", metavar="CSV", help="labelled pairs of questions")
-    command.add_argument(
-        "--model",
-        required=True,
-        metavar="FOLDER",
-        help="model folder, or the output folder of a training",
-    )
+    add_model(command)
     command.add_argument(
         "--output",
         required=True,
@@ -121,53 +123,11 @@ def _add_mine_options(command: argparse.ArgumentParser) -> None:
         metavar="FLOAT",
         help="a negative is less similar than this times the duplicate (default: %(default)s)",
     )
-    _add_guard(command)
+    add_guard(command)
     group = command.add_argument_group("columns and rows of the CSV file")
-    for name in ("question1", "question2"):
-        group.add_argument(
-            f"--{name}",
-            default=name,
-            metavar="COLUMN",
-            help=f"column of the questions {name[-1]} (default: %(default)s)",
-        )
-    group.add_argument(
-        "--label",
-        default="is_duplicate",
-        metavar="COLUMN",
-        help="column of the labels, 1 for duplicates and 0 for other pairs (default: %(default)s)",
-    )
+    add_pair_columns(group)
     add_text_options(group)
-    group.add_argument(
-        "--max-skipped",
-        type=float,
-        default=0.01,
-        metavar="FLOAT",
-        help="share of unusable rows above which the file is refused (default: %(default)s)",
-    )
-
-
-def _add_guard(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--guard-formulas",
-        action="store_true",
-        help="put an apostrophe before texts in --output that a spreadsheet takes for formulas",
-    )
-
-
-def _add_model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model",
-        required=True,
-        metavar="FOLDER",
-        help="model folder, or the output folder of a training",
-    )
-    command.add_argument(
-        "--threshold",
-        type=float,
-        metavar="FLOAT",
-        help="similarity above which questions count as duplicates (default: the model's own, "
-        "which is low for a corpus: nearly all of its pairs are no duplicates)",
-    )
+    add_max_skipped(group)
 
 
 def _add_column_options(command: argparse.ArgumentParser) -> None:
@@ -182,10 +142,61 @@ def _add_column_options(command: argparse.ArgumentParser) -> None:
         "--id", metavar="COLUMN", help="column of their ids (default: none; lines are numbered)"
     )
     add_text_options(group)
+    add_max_skipped(group)
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """The model that answers."""
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="FOLDER",
+        help="model folder, or the output folder of a training",
+    )
+
+
+def add_threshold(command: argparse.ArgumentParser, default: str = "the model's own") -> None:
+    """The threshold to answer by, and what its default is."""
+    command.add_argument(
+        "--threshold",
+        type=float,
+        metavar="FLOAT",
+        help=f"similarity above which questions count as duplicates (default: {default})",
+    )
+
+
+def add_guard(command: argparse.ArgumentParser) -> None:
+    """Whether what is written is safe to open in a spreadsheet."""
+    command.add_argument(
+        "--guard-formulas",
+        action="store_true",
+        help="put an apostrophe before texts in --output that a spreadsheet takes for formulas",
+    )
+
+
+def add_pair_columns(group: Any, labels: bool = True) -> None:
+    """The columns of a file of pairs."""
+    columns = {
+        "--question1": ("question1", "first questions"),
+        "--question2": ("question2", "second questions"),
+        "--label": ("is_duplicate", "labels, 1 for duplicates and 0 for other pairs"),
+    }
+    for option, (default, what) in columns.items():
+        if labels or option != "--label":
+            group.add_argument(
+                option,
+                default=default,
+                metavar="COLUMN",
+                help=f"column of the {what} (default: %(default)s)",
+            )
+
+
+def add_max_skipped(group: Any, default: float = 0.01) -> None:
+    """How many rows may be left out."""
     group.add_argument(
         "--max-skipped",
         type=float,
-        default=0.01,
+        default=default,
         metavar="FLOAT",
         help="share of unusable rows above which the file is refused (default: %(default)s)",
     )

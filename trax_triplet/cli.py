@@ -306,21 +306,12 @@ def _add_predict_options(command: argparse.ArgumentParser) -> None:
         help="file for the answers to --csv, instead of stdout: each of its rows with all its "
         "columns, the similarity, whether it is a duplicate, or the reason why there is no answer",
     )
-    command.add_argument(
-        "--guard-formulas",
-        action="store_true",
-        help="put an apostrophe before texts in --output that a spreadsheet takes for formulas",
-    )
+    _corpus_options.add_guard(command)
     _add_column_options(command, labels=False)
 
 
 def _add_serve_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model",
-        required=True,
-        metavar="FOLDER",
-        help="model folder, or the output folder of a training",
-    )
+    _corpus_options.add_model(command)
     command.add_argument(
         "--host",
         default="127.0.0.1",
@@ -367,45 +358,17 @@ def _add_check_options(command: argparse.ArgumentParser) -> None:
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model",
-        required=True,
-        metavar="FOLDER",
-        help="model folder, or the output folder of a training",
-    )
-    command.add_argument(
-        "--threshold",
-        type=float,
-        metavar="FLOAT",
-        help="similarity above which questions count as duplicates (default: the model's own)",
-    )
+    _corpus_options.add_model(command)
+    _corpus_options.add_threshold(command)
 
 
 def _add_column_options(command: argparse.ArgumentParser, labels: bool = True) -> None:
     group = command.add_argument_group("columns and rows of the CSV file")
-    columns = {
-        "--question1": ("question1", "first questions"),
-        "--question2": ("question2", "second questions"),
-        "--label": ("is_duplicate", "labels, 1 for duplicates and 0 for other pairs"),
-    }
-    for option, (default, what) in columns.items():
-        if labels or option != "--label":
-            group.add_argument(
-                option,
-                default=default,
-                metavar="COLUMN",
-                help=f"column of the {what} (default: %(default)s)",
-            )
+    _corpus_options.add_pair_columns(group, labels)
     if labels:
         _add_label_options(group)
     _corpus_options.add_text_options(group)
-    group.add_argument(
-        "--max-skipped",
-        type=float,
-        default=0.01 if labels else 1.0,
-        metavar="FLOAT",
-        help="share of unusable rows above which the file is refused (default: %(default)s)",
-    )
+    _corpus_options.add_max_skipped(group, 0.01 if labels else 1.0)
 
 
 def _add_label_options(group: Any) -> None:

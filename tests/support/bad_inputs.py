@@ -248,6 +248,8 @@ for f, error, name, *arguments in (
     ("load_model", FileNotFoundError, "there is no model.json in .*trax-triplet train", FOLDER),
     ("load_model", FileNotFoundError, "there is no model.json", TEXT),
     ("load_model", FileNotFoundError, "there is no model.json", "no such folder"),
+    ("load_trained", TypeError, "folder", None),
+    ("load_trained", FileNotFoundError, "there is no model.json", "no such folder"),
 ):
     row(f"inference.trained_model.{f}", error, name, *arguments)
 for error, value in ((TypeError, "high"), (TypeError, None), (ValueError, INF)):

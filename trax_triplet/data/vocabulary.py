@@ -269,10 +269,7 @@ class Vocabulary:
             >>> [ids.tolist() for ids in Vocabulary(["why"]).encode_all(["Why why", ""])]
             [[2, 2], []]
         """
-        texts = check.strings("questions", questions)
-        distinct = dict.fromkeys(texts)
-        flat, ends = _cut_all(distinct, tokenizer_named(self._tokenizer), self._ids)
-        return _rows(texts, distinct, flat, ends)
+        return self._encoded(questions, self._ids)
 
     def encode_apart(self, questions: Iterable[str]) -> tuple[list[np.ndarray], list[str]]:
         """`encode_all`, with an id of its own for each unknown word. Raises as `build` does.
@@ -286,11 +283,14 @@ class Vocabulary:
             >>> [row.tolist() for row in ids], words
             ([[2, 3], [3, 4]], ['not', 'now'])
         """
+        ids = _OwnIds(self._ids, len(self))
+        return self._encoded(questions, ids), [*ids]
+
+    def _encoded(self, questions: Iterable[str], ids: dict[str, int]) -> list[np.ndarray]:
         texts = check.strings("questions", questions)
         distinct = dict.fromkeys(texts)
-        ids = _OwnIds(self._ids, len(self))
         flat, ends = _cut_all(distinct, tokenizer_named(self._tokenizer), ids)
-        return _rows(texts, distinct, flat, ends), [*ids]
+        return _rows(texts, distinct, flat, ends)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the vocabulary as UTF-8 text: one header line, then one word a line in id order.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +13,13 @@ from trax_triplet import _files as files
 from trax_triplet import _validation as check
 from trax_triplet.data.padding import LENGTH_MULTIPLE, LONGEST_MULTIPLE
 from trax_triplet.data.vocabulary import PAD_ID
-from trax_triplet.model.spelling import TABLE
+from trax_triplet.model.spelling import warn_of_shared_embeddings
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
 
 __all__ = ["export_onnx"]
 
-_SHARED = (
-    "in ONNX, words that the vocabulary lacks share the embeddings of its buckets: pairs with such "
-    "words get other similarities than from the trained model, which also reads their spelling; "
-    "train with spelling=0 where both must agree"
-)
 OPSET, IR_VERSION = 17, 8
 MAX_BYTES = 2**31 - 2**28  # a file is one protobuf message, and holds the vocabulary, too
 ZERO_ENTRY = 1e-30  # as in `loss.similarity`
@@ -63,8 +57,7 @@ def export_onnx(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
         raise check.wrong_value("trained", f"of at most {MAX_BYTES:,} bytes of weights", size)
     import onnx
 
-    if TABLE in trained.weights:
-        warnings.warn(_SHARED, stacklevel=2)
+    warn_of_shared_embeddings(trained.weights, "ONNX")
     model = _model(trained)
     onnx.checker.check_model(model)
     with files.new_file(path, "wb") as file:

@@ -419,6 +419,13 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
     return TrainedModel(weights, vocabulary, settings)
 
 
+def load_trained(folder: str | os.PathLike[str]) -> TrainedModel:
+    """`load_model` of a model folder, or of the one inside of the output folder of a training."""
+    inside = check.path("folder", folder) / "model"
+    has_model = inside.is_dir() or files.previous(inside).is_dir()
+    return load_model(inside if has_model else folder)
+
+
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     kinds = {"vocab_size": int, "d_model": int, "pooling": str, "tokenizer": str, "training": dict}
     wrong = [name for name, kind in kinds.items() if not isinstance(settings.get(name), kind)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +19,13 @@ from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.keras.layers import keras, swap_pad_and_oov, tf, tower, tower_of, two_towers
 from trax_triplet.keras.text import QuestionIds
-from trax_triplet.model.spelling import TABLE
+from trax_triplet.model.spelling import warn_of_shared_embeddings
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
 
 __all__ = ["FORMATS", "export", "from_keras", "to_keras"]
 
-_SHARED = (
-    "in Keras, words that the vocabulary lacks share the embeddings of its buckets: pairs with "
-    "such words get other similarities than from the trained model, which also reads their "
-    "spelling; train with spelling=0 where both must agree"
-)
 FORMATS = {"keras": "a Keras model", "savedmodel": "a TensorFlow SavedModel"}
 # What the folder of a SavedModel may contain.
 _SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
@@ -73,8 +67,7 @@ def to_keras(source: Any) -> keras.Model:
         source = load_model(source)
     if isinstance(source, TrainedModel):
         trained, weights, pooling = source, source.weights, source.pooling
-        if TABLE in weights:
-            warnings.warn(_SHARED, stacklevel=2)
+        warn_of_shared_embeddings(weights, "Keras")
     else:
         from trax_triplet.model.siamese import pooling_of
         from trax_triplet.model.weights import get_weights

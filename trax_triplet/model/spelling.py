@@ -10,13 +10,16 @@ The method is that of Zhao, Mudgal and Liang, "Generalizing Word Embeddings usin
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["LENGTH", "TABLE", "Spelling", "compose"]
+from trax_triplet.model.walk import unit_rows
+
+__all__ = ["LENGTH", "TABLE", "Spelling", "compose", "warn_of_shared_embeddings"]
 
 TABLE, LENGTH = "spelling/table", "spelling/length"  # names of the arrays beside a model's weights
 SHORTEST, LONGEST = 3, 5  # characters of an n-gram; the word's two ends count as one each
@@ -72,12 +75,23 @@ def compose(words: Sequence[str], weights: Mapping[str, np.ndarray]) -> np.ndarr
     ends = np.cumsum(counts)
     for i, (start, end) in enumerate(zip(ends - counts, ends, strict=True)):
         vectors[i] = table[rows[start:end]].sum(axis=0)
-    return _directions(vectors) * weights[LENGTH]
+    return unit_rows(vectors) * weights[LENGTH]
 
 
-def _directions(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.where(lengths > 0, vectors / np.where(lengths > 0, lengths, 1), 0).astype(np.float32)
+def warn_of_shared_embeddings(weights: Mapping[str, np.ndarray], where: str) -> None:
+    """Warns of what a model loses in a format that knows only the buckets of unknown words.
+
+    Args:
+        weights: of the model.
+        where: the format's name.
+    """
+    if TABLE in weights:
+        warnings.warn(
+            f"in {where}, words that the vocabulary lacks share the embeddings of its buckets: "
+            "pairs with such words get other similarities than from the trained model, which also "
+            "reads their spelling; train with spelling=0 where both must agree",
+            stacklevel=3,
+        )
 
 
 class Spelling:
@@ -128,7 +142,7 @@ class Spelling:
         frequent = lengths[self._counts >= FREQUENT]
         typical = np.float32(np.median(frequent if len(frequent) else [*lengths, 0][:1]))
         table = self._fit(embedding[words])
-        spelled = _directions(self._grams @ table) * typical
+        spelled = unit_rows(self._grams @ table) * typical
         embedding[words] = self._own * embedding[words] + (1 - self._own) * spelled
         new = {TABLE: table, LENGTH: np.array([STRENGTH * typical], np.float32)}
         return {**weights, "embedding": embedding, **new}

@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from trax_triplet.data.padding import course_length
 from trax_triplet.data.vocabulary import PAD_ID
 
-__all__ = ["POOLINGS", "Walk"]
+__all__ = ["POOLINGS", "Walk", "unit_rows"]
 
 POOLINGS = ("course", "mean", "last")
 ROWS = 512  # walked together: more do not fit into the cache of one core
@@ -102,7 +102,7 @@ class Walk:
                 for count in counts[first:last].tolist():
                     states.step(table, places[:count])
                     places = places[count:]
-            return _unit_rows(states.pooled(lengths))
+            return unit_rows(states.pooled(lengths))
 
     def _embedded(self, ids: np.ndarray, more: np.ndarray | None) -> np.ndarray:
         """The embeddings of ascending ids."""
@@ -167,7 +167,7 @@ def _blocks(counts: np.ndarray) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _unit_rows(x: np.ndarray) -> np.ndarray:
+def unit_rows(x: np.ndarray) -> np.ndarray:
     """As `loss.similarity.unit_vectors`: rows of length 1, or 0 where nothing is in them."""
     largest = np.abs(x).max(axis=1, keepdims=True)
     is_zero = largest < ZERO_ENTRY

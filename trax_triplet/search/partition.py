@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from trax_triplet import _validation as check
-from trax_triplet.inference.trained_model import TrainedModel, load_model
+from trax_triplet.inference.trained_model import TrainedModel, load_trained
 from trax_triplet.search.duplicates import embed_all
 
 __all__ = ["embed_partition"]
@@ -57,7 +57,4 @@ def embed_partition(
     return {**frame, **new} if isinstance(frame, dict) else frame.assign(**new)
 
 
-@functools.lru_cache(maxsize=2)
-def _kept(folder: str) -> TrainedModel:
-    inside = os.path.join(folder, "model")
-    return load_model(inside if os.path.isdir(inside) else folder)
+_kept = functools.lru_cache(maxsize=2)(load_trained)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import sys
 import time
@@ -211,11 +212,6 @@ class _Run:
             set_weights(model, {**weights, "embedding": embedding})
         self._eval_model = set_weights(_siamese("eval", settings, examples), get_weights(model))
         self._encode = Encoder(self._eval_model)
-        self._spelling = (
-            Spelling(examples.vocabulary.words, examples.word_counts, settings.spelling)
-            if settings.spelling
-            else None
-        )
         self._stream = examples.stream(
             vectors=lambda: self._vectors(examples.ids1),
             multiple=fastmath.global_device_count(),
@@ -236,11 +232,17 @@ class _Run:
         # Batches of similar pairs must be the same in all processes.
         return processes.broadcast_from_first(self._encode(ids))
 
+    @functools.cached_property
+    def _spelling(self) -> Spelling:
+        """Made at the first evaluation: a run that has ended needs none."""
+        examples = self._examples
+        return Spelling(examples.vocabulary.words, examples.word_counts, self._settings.spelling)
+
     def _trained(self) -> TrainedModel:
         """The model as it is now, as it would answer."""
         weights = get_weights(self.loop.model)
         return TrainedModel(
-            self._spelling(weights) if self._spelling else weights,
+            self._spelling(weights) if self._settings.spelling else weights,
             self._examples.vocabulary,
             {"pooling": self._settings.pooling},
         )
