@@ -51,6 +51,7 @@ MODULES_LEFT_OUT = {
     "their mistakes are tested with them": """
         _files _validation distributed.processes distributed.launch storage.folders storage.arrays
         inference.card inference.lines inference.onnx_file server.app server.batches server.run
+        server.search server.served_index server.limits
         storage.trax_files storage.unpickler keras.dataset keras.convert keras.loss
         keras.text""",
 }

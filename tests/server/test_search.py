@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from test_app import Server, random_model, testclient
 
-from trax_triplet import read_pairs
+from trax_triplet import cli, read_pairs
 from trax_triplet.search.index import QuestionIndex
 
 httpx = pytest.importorskip("httpx")
 app_module = pytest.importorskip("trax_triplet.server.app")
+run_module = pytest.importorskip("trax_triplet.server.run")
 served_index = pytest.importorskip("trax_triplet.server.served_index")
 
 QUESTIONS = [
@@ -210,6 +211,30 @@ def test_searches_beside_additions_see_whole_ones(trained, tmp_path, approximate
         served.add(["old?"], ["9.3"])
 
 
+def test_serve_refuses_an_index_that_does_not_fit_in_one_line(trained, folder, tmp_path, capsys):
+    random_model(seed=1).save(tmp_path / "other")
+    command = ["serve", "--model", str(tmp_path / "other"), "--index"]
+    assert cli.main([*command, str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert "built with another model" in err and err.count("\n") == 1
+    assert cli.main([*command, str(tmp_path / "nowhere")]) == 2
+    assert "there is no index in" in capsys.readouterr().err
+    assert cli.main(["serve"]) == 2
+    assert "serve takes --model, or --index" in capsys.readouterr().err
+
+
+def test_serve_answers_by_the_indexs_own_model(trained, folder, tmp_path, capsys, monkeypatch):
+    taken = []
+    monkeypatch.setattr(run_module, "run", lambda *args, index: taken.append((args[0], index)))
+    assert cli.main(["serve", "--index", str(folder)]) == 0
+    [(model, index)] = taken
+    np.testing.assert_array_equal(model.embed(QUESTIONS), trained.embed(QUESTIONS))
+    assert index == str(folder)
+    QuestionIndex.build(np.eye(8)).save(tmp_path / "vectors")
+    assert cli.main(["serve", "--index", str(tmp_path / "vectors")]) == 2
+    assert "made of vectors" in capsys.readouterr().err
+
+
 # --- the process ----------------------------------------------------------------------------------
 
 
@@ -291,16 +316,3 @@ def test_labels_of_the_page_are_pairs_to_train_on(server, trained, folder, tmp_p
     assert plain.question2 == tuple(hit.question for hit in hits[:2])
     assert plain.is_duplicate.tolist() == [1, 0]
     assert safe.question1 == (f"'{query}",) * 2
-
-
-@pytest.mark.integration
-def test_serve_refuses_an_index_that_does_not_fit_in_one_line(trained, folder, tmp_path, capsys):
-    from trax_triplet import cli
-
-    random_model(seed=1).save(tmp_path / "other")
-    command = ["serve", "--model", str(tmp_path / "other"), "--index"]
-    assert cli.main([*command, str(folder)]) == 2
-    err = capsys.readouterr().err
-    assert "built with another model" in err and err.count("\n") == 1
-    assert cli.main([*command, str(tmp_path / "nowhere")]) == 2
-    assert "there is no index in" in capsys.readouterr().err
