@@ -51,6 +51,7 @@ MODULES_LEFT_OUT = {
     "their mistakes are tested with them": """
         _files _validation distributed.processes distributed.launch storage.folders storage.arrays
         inference.card inference.lines inference.onnx_file server.app server.batches server.run
+        server.search server.served_index server.limits
         storage.trax_files storage.unpickler keras.dataset keras.convert keras.loss
         keras.text""",
 }
@@ -63,6 +64,7 @@ LEFT_OUT = {
         data.stream.BatchStream.state data.stream.BatchStream.rest_of_epoch
         training.settings.kinds training.settings.identity
         training.settings.TrainOptions search.index.QuestionIndex.info
+        search.index.QuestionIndex.is_outdated
         keras.old_names.provide_old_names
         checks.runner.CheckResult.raise_if_failed""",
     "a result, made by the package": """
@@ -70,10 +72,11 @@ LEFT_OUT = {
         data.table.Table
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
         evaluation.Threshold data.sample.SamplePair
-        data.questions.Questions search.index.Hit search.negatives.Triplet
+        data.questions.Questions search.corpus.Hit search.negatives.Triplet
         search.index.QuestionIndex""",
     "of values checked by those who call it": """
         inference.calibration.fit_calibration inference.calibration.probabilities
+        search.corpus.checked_ids search.corpus.embedded
         data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
