@@ -1,0 +1,110 @@
+"""The commands `serve` and `export`: a model that answers elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from trax_triplet.cli.inputs import load
+from trax_triplet.cli.options import add_model
+from trax_triplet.cli.outputs import log
+
+if TYPE_CHECKING:
+    from trax_triplet.inference.trained_model import TrainedModel
+
+__all__ = ["COMMANDS"]
+
+
+def _add_serve_options(command: argparse.ArgumentParser) -> None:
+    add_model(command)
+    command.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: %(default)s, for programs of this machine only; there "
+        "is no login, so put a proxy in front where others may ask)",
+    )
+    command.add_argument(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="INT",
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
+    )
+
+
+def serve(options: Namespace) -> dict[str, Any]:
+    """Answers over HTTP until it is stopped."""
+    from trax_triplet import _validation as check
+
+    check.integer("--port", options.port, 0, 65_535)
+    try:
+        from trax_triplet.server.run import run
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"serve needs {error.name}, which is not installed: pip install 'trax-triplet[serve]'"
+        ) from None
+    run(load(options.model), options.host, options.port, log)
+    return {}
+
+
+def _add_export_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "model", metavar="FOLDER", help="model folder, or the output folder of a training"
+    )
+    command.add_argument("output", metavar="OUT", help="file (.keras or .onnx) or folder to write")
+    command.add_argument(
+        "--format",
+        choices=("keras", "savedmodel", "onnx"),
+        help="keras: a file to load and train on with Keras; savedmodel: a folder for TensorFlow "
+        "Serving, from questions to vectors and similarities; onnx: a file for ONNX runtimes, from "
+        "word ids to vectors (default: keras or onnx if OUT ends with .keras or .onnx, else "
+        "savedmodel)",
+    )
+
+
+def export(options: Namespace) -> dict[str, Any]:
+    """Writes a model as an ONNX file, a Keras file or a TensorFlow SavedModel."""
+    format = options.format
+    if format is None and options.output.endswith(".onnx"):
+        format = "onnx"
+    trained = load(options.model)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        format, what = _export(trained, options.output, format)
+    for warning in told:
+        log(f"note: {warning.message}")
+    if not options.json:
+        threshold = trained.threshold
+        shown = "none: choose one" if threshold is None else f"{threshold:.4f}"
+        print(f"wrote {options.output} ({what}); threshold {shown}")
+    return {"output": options.output, "format": format, "threshold": trained.threshold}
+
+
+def _export(trained: TrainedModel, path: str, format: str | None) -> tuple[str, str]:
+    """The format that was written, and what it is in words."""
+    if format == "onnx":
+        from trax_triplet.inference.onnx_file import export_onnx
+
+        try:
+            export_onnx(trained, path)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"the format onnx needs {error.name}, which is not installed: pip install "
+                "'trax-triplet[onnx]'"
+            ) from None
+        return format, "an ONNX model, word ids to vectors"
+    try:
+        from trax_triplet.keras import convert
+    except ImportError as error:  # another backend, or an old Keras: the user can change it
+        raise ValueError(error) from None
+    format = convert.export(trained, path, format=format)
+    return format, convert.FORMATS[format]
+
+
+COMMANDS = {
+    "serve": (_add_serve_options, serve, "answer over HTTP, with a page to try it on"),
+    "export": (_add_export_options, export, "write a model for Keras, TensorFlow or ONNX"),
+}
