@@ -12,6 +12,7 @@ from paths import ROOT
 
 import trax_triplet
 from trax_triplet import cli
+from trax_triplet.cli.program import make_parser
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -59,7 +60,7 @@ def test_blocks_are_of_the_kinds_that_are_tested():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_are_understood(page):
     for arguments in commands(page):
-        assert cli._parser().parse_args(arguments).command == arguments[0]
+        assert make_parser().parse_args(arguments).command == arguments[0]
 
 
 def test_code_is_short_enough_for_a_page():

@@ -1,25 +1,74 @@
-"""What the commands on a corpus do: options to calls, results to text. See `_commands`."""
+"""The commands `duplicates` and `mine`: all questions of a file with each other."""
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trax_triplet import _commands
+from trax_triplet.cli.inputs import (
+    embed,
+    labels_of,
+    load,
+    read_corpus,
+    tell_reading,
+    threshold_of,
+)
+from trax_triplet.cli.options import (
+    add_guard,
+    add_max_skipped,
+    add_model,
+    add_pair_columns,
+    add_question_options,
+    add_text_options,
+    add_threshold,
+)
+from trax_triplet.cli.outputs import guard, id_of, log, progress
 
 if TYPE_CHECKING:
     import numpy as np
 
     from trax_triplet.data.questions import Questions
-    from trax_triplet.inference.trained_model import TrainedModel
     from trax_triplet.search.products import Found
     from trax_triplet.search.spool import Spool
+
+__all__ = ["COMMANDS"]
+
+
+def _add_duplicates_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("csv", metavar="FILE", help="questions: CSV, TSV, JSON lines or Parquet")
+    add_model(command)
+    add_threshold(
+        command,
+        "the model's own, which is low for a corpus: nearly all of its pairs are no duplicates",
+    )
+    command.add_argument(
+        "--output", required=True, metavar="CSV", help="file for the pairs, the most similar first"
+    )
+    command.add_argument(
+        "--top-k",
+        type=int,
+        metavar="INT",
+        help="only so many pairs of each question, the most similar (default: all)",
+    )
+    command.add_argument(
+        "--groups", metavar="CSV", help="file for the groups of duplicates, the largest first"
+    )
+    command.add_argument(
+        "--linkage",
+        choices=("single", "complete"),
+        default="single",
+        help="single: a group is what a chain of pairs connects; complete: all questions of a "
+        "group are pairs (default: %(default)s)",
+    )
+    add_guard(command)
+    add_question_options(command)
 
 
 def duplicates(options: Namespace) -> dict[str, Any]:
@@ -30,19 +79,19 @@ def duplicates(options: Namespace) -> dict[str, Any]:
     top_k = None if options.top_k is None else check.integer("--top-k", options.top_k, 1)
     if options.linkage == "complete" and top_k is not None:
         raise ValueError("--linkage complete needs all pairs; leave --top-k out")
-    questions = _read(options.csv, options)
-    trained = _commands._load(options.model)
-    threshold = _commands._threshold(options.threshold, trained)
-    vectors = _embed(questions, trained)
+    questions = read_corpus(options.csv, options)
+    trained = load(options.model)
+    threshold = threshold_of(options.threshold, trained)
+    vectors = embed(questions, trained)
     with ExitStack() as stack:
         folder = _spool_folder(options.output, stack)
-        show = stack.enter_context(_progress(len(questions), "questions compared"))
+        show = stack.enter_context(progress(len(questions), "questions compared"))
         try:
             spool = search.search_to_folder(folder, vectors, threshold, top_k=top_k, progress=show)
         except KeyboardInterrupt:
             _leave_what_is_complete(folder, vectors, questions, threshold, top_k)
             raise
-        n_pairs = _write_pairs(options.output, spool, questions, _guard(options))
+        n_pairs = _write_pairs(options.output, spool, questions, guard(options))
         result = {"questions": len(questions), "threshold": threshold, "pairs": n_pairs}
         result["output"] = options.output
         if options.groups:
@@ -59,46 +108,6 @@ def duplicates(options: Namespace) -> dict[str, Any]:
                 f"{options.groups}"
             )
     return result
-
-
-def _read(path: str, options: Namespace) -> Questions:
-    from trax_triplet.data.questions import read_questions
-
-    try:
-        questions = read_questions(
-            path,
-            column=options.column,
-            id=options.id,
-            encoding=options.encoding,
-            quoting=options.quoting,
-            escape=options.escape,
-            max_skipped=options.max_skipped,
-        )
-    except ImportError as error:  # of what reads this kind of file: the user can change it
-        raise ValueError(error) from None
-    _commands._tell_reading(path, f"{len(questions)} questions", (), questions.skipped)
-    return questions
-
-
-def _embed(questions: Questions, trained: TrainedModel) -> np.ndarray:
-    from trax_triplet.search.duplicates import embed_all
-
-    with _progress(len(questions), "questions read by the model") as progress:
-        return embed_all(list(questions.texts), trained, progress)
-
-
-@contextmanager
-def _progress(total: int, what: str) -> Iterator[Callable[..., None]]:
-    """Shows how many of a total are done, and the time left, where stderr is a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="", desc=what, disable=None, leave=False) as bar:
-
-        def show(done: int, pairs: int = 0) -> None:
-            bar.set_postfix_str(f"{pairs} pairs" if pairs else "", refresh=False)
-            bar.update(done - bar.n)
-
-        yield show
 
 
 def _spool_folder(output: str, stack: ExitStack) -> Path:
@@ -127,15 +136,6 @@ def _remove_lock(folder: Path) -> None:
         folder.rmdir()
 
 
-def _id(questions: Questions, row: int) -> str:
-    """The id of a question: the file's own, or else the line that it starts on."""
-    return str(questions.lines[row]) if questions.ids is None else questions.ids[row]
-
-
-def _guard(options: Namespace) -> Callable[[str], str]:
-    return _commands._no_formula if options.guard_formulas else str
-
-
 def _write_pairs(
     path: str | os.PathLike[str], spool: Spool, questions: Questions, safe: Callable[[str], str]
 ) -> int:
@@ -156,7 +156,7 @@ def _rows(
 ) -> Iterator[tuple[Any, ...]]:
     texts = questions.texts
     for first, second, similarity in zip(*(column.tolist() for column in found), strict=True):
-        ids = safe(_id(questions, first)), safe(_id(questions, second))
+        ids = safe(id_of(questions, first)), safe(id_of(questions, second))
         yield *ids, round(similarity, 6), safe(texts[first]), safe(texts[second])
 
 
@@ -170,7 +170,7 @@ def _leave_what_is_complete(
     if not folder.name.endswith(".unfinished") or not spool.stop:
         return
     count = _write_pairs(spool.table, spool, questions, str)
-    _commands._log(
+    log(
         f"stopped: {spool.table} has the {count} pairs of the first {spool.stop} "
         "questions with all others; the same command goes on from there"
     )
@@ -192,17 +192,17 @@ def _write_groups(
     sizes = np.bincount(groups[groups >= 0])
     least = search.least_similarities(vectors, groups)
     chains = np.flatnonzero(least <= threshold)
-    safe = _guard(options)
+    safe = guard(options)
     with new_file(options.groups) as file:
         writer = csv.writer(file)
         writer.writerow(("group", "size", "least_similarity", "id", "question"))
         for row in np.argsort(groups, kind="stable")[np.count_nonzero(groups < 0) :].tolist():
             group = groups[row]
             about = int(group), int(sizes[group]), round(float(least[group]), 6)
-            writer.writerow((*about, safe(_id(questions, row)), safe(questions.texts[row])))
+            writer.writerow((*about, safe(id_of(questions, row)), safe(questions.texts[row])))
     if len(chains):
         first = chains[0]
-        _commands._log(
+        log(
             f"{len(chains)} groups are chains: the largest of them has {sizes[first]} questions, "
             f"and the least similarity of two of these is {least[first]:.4f}, not above the "
             "threshold; choose a higher threshold, or --linkage complete"
@@ -213,6 +213,46 @@ def _write_groups(
         "chains": len(chains),
         "groups_output": options.groups,
     }
+
+
+def _add_mine_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("csv", metavar="CSV", help="labelled pairs of questions")
+    add_model(command)
+    command.add_argument(
+        "--output",
+        required=True,
+        metavar="CSV",
+        help="file for the triplets: question1, question2 (a duplicate), negative (none); "
+        "`trax-triplet train CSV --negative negative` takes it",
+    )
+    command.add_argument(
+        "--per-pair",
+        type=int,
+        default=1,
+        metavar="INT",
+        help="how many negatives a pair gets at most (default: %(default)s)",
+    )
+    command.add_argument(
+        "--band",
+        nargs=2,
+        type=float,
+        default=(0.0, 0.9),
+        metavar=("LOW", "HIGH"),
+        help="similarities between which negatives are looked for; above may be duplicates that "
+        "nobody marked (default: 0.0 0.9)",
+    )
+    command.add_argument(
+        "--below",
+        type=float,
+        default=0.95,
+        metavar="FLOAT",
+        help="a negative is less similar than this times the duplicate (default: %(default)s)",
+    )
+    add_guard(command)
+    group = command.add_argument_group("columns and rows of the CSV file")
+    add_pair_columns(group)
+    add_text_options(group)
+    add_max_skipped(group)
 
 
 def mine(options: Namespace) -> dict[str, Any]:
@@ -237,18 +277,18 @@ def mine(options: Namespace) -> dict[str, Any]:
         escape=options.escape,
         max_skipped=options.max_skipped,
     )
-    _commands._tell_reading(options.csv, f"{len(pairs)} pairs", pairs.notes, pairs.skipped)
-    trained = _commands._load(options.model)
+    tell_reading(options.csv, f"{len(pairs)} pairs", pairs.notes, pairs.skipped)
+    trained = load(options.model)
     triplets = search.mine_negatives(
         pairs, trained, per_pair=per_pair, band=(low, high), below=below
     )
-    safe = _guard(options)
+    safe = guard(options)
     with new_file(options.output) as file:
         writer = csv.writer(file)
         writer.writerow(search.Triplet._fields)
         for *texts, similarity, negative in triplets:
             writer.writerow((*map(safe, texts), round(similarity, 6), round(negative, 6)))
-    duplicates = int((_commands._labels(pairs) == 1).sum())
+    duplicates = int((labels_of(pairs) == 1).sum())
     with_one = len({triplet[:2] for triplet in triplets})
     result = {"output": options.output, "triplets": len(triplets), "duplicates": duplicates}
     if not options.json:
@@ -258,3 +298,13 @@ def mine(options: Namespace) -> dict[str, Any]:
             f"next: trax-triplet train {options.output} --negative negative --output FOLDER"
         )
     return result
+
+
+COMMANDS = {
+    "duplicates": (
+        _add_duplicates_options,
+        duplicates,
+        "find all pairs of duplicates among the questions of a file",
+    ),
+    "mine": (_add_mine_options, mine, "find hard negatives for pairs of duplicates, to train on"),
+}

@@ -1,7 +1,8 @@
-"""What the commands `index` and `search` do: options to calls, results to text. See `_commands`."""
+"""The commands `index` and `search`."""
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import sys
@@ -10,13 +11,41 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trax_triplet import _commands, _corpus_commands
+from trax_triplet.cli.inputs import embed, load, read_corpus
+from trax_triplet.cli.options import add_guard, add_question_options, add_threshold
+from trax_triplet.cli.outputs import guard, id_of, log, printable, progress
 
 if TYPE_CHECKING:
     from trax_triplet.data.questions import Questions
     from trax_triplet.search.index import Hit, QuestionIndex
 
+__all__ = ["COMMANDS"]
+
 _AT_ONCE = 2048  # queries of a file
+
+
+def _add_index_options(command: argparse.ArgumentParser) -> None:
+    command.usage = (
+        "trax-triplet index FILE --model FOLDER --output IDX [option ...]\n"
+        "       trax-triplet index IDX (--add FILE | --remove ID [ID ...] | --info) [option ...]"
+    )
+    command.add_argument(
+        "path", metavar="FILE|IDX", help="questions to index, or the folder of an index"
+    )
+    command.add_argument("--model", metavar="FOLDER", help="model folder; the index keeps a copy")
+    command.add_argument("--output", metavar="IDX", help="folder for the index")
+    command.add_argument("--add", metavar="FILE", help="add the questions of a file to the index")
+    command.add_argument(
+        "--remove", nargs="+", metavar="ID", help="remove the questions with these ids"
+    )
+    command.add_argument("--info", action="store_true", help="tell what is in the index")
+    command.add_argument(
+        "--approximate",
+        action=argparse.BooleanOptionalAction,
+        help="find nearly all of the nearest questions by a graph, or all by comparing with each "
+        "(default: a graph above 200 000 questions, where FAISS is installed)",
+    )
+    add_question_options(command)
 
 
 def index(options: Namespace) -> dict[str, Any]:
@@ -51,9 +80,9 @@ def _made(options: Namespace) -> QuestionIndex:
     from trax_triplet.search.index import QuestionIndex, check_free
 
     check_free(Path(options.output))
-    questions = _corpus_commands._read(options.path, options)
-    trained = _commands._load(options.model)
-    vectors = _corpus_commands._embed(questions, trained)
+    questions = read_corpus(options.path, options)
+    trained = load(options.model)
+    vectors = embed(questions, trained)
     return QuestionIndex.of_vectors(
         vectors, list(questions.texts), questions.ids, trained, options.approximate
     )
@@ -61,7 +90,7 @@ def _made(options: Namespace) -> QuestionIndex:
 
 def _change(made: QuestionIndex, options: Namespace) -> None:
     if options.add:
-        questions = _corpus_commands._read(options.add, options)
+        questions = read_corpus(options.add, options)
         made.add(questions.texts, ids=questions.ids)
     if options.remove:
         made.remove(options.remove)
@@ -74,6 +103,26 @@ def _described(info: dict[str, Any]) -> str:
     return f"{info['questions']} questions, vectors of {info['dimensions']}; {kind}"
 
 
+def _add_search_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("index", metavar="IDX", help="folder of an index")
+    command.add_argument(
+        "questions",
+        nargs="*",
+        metavar="QUESTION",
+        help="questions to look for; - for one a line from standard input",
+    )
+    command.add_argument(
+        "--top", type=int, default=10, metavar="INT", help="how many to find (default: %(default)s)"
+    )
+    command.add_argument("--csv", metavar="FILE", help="questions to look for, in a file")
+    command.add_argument(
+        "--output", metavar="CSV", help="file for what is found for --csv, instead of stdout"
+    )
+    add_threshold(command)
+    add_guard(command)
+    add_question_options(command)
+
+
 def search(options: Namespace) -> dict[str, Any]:
     """Finds the nearest questions of an index."""
     from trax_triplet import _validation as check
@@ -84,7 +133,7 @@ def search(options: Namespace) -> dict[str, Any]:
         raise ValueError("search takes questions, or --csv with a file of them, or - for stdin")
     if options.output and not options.csv:
         raise ValueError("--output takes what is found for --csv; leave it out with questions")
-    queries = _corpus_commands._read(options.csv, options) if options.csv else None
+    queries = read_corpus(options.csv, options) if options.csv else None
     try:
         index = QuestionIndex.load(options.index)
     except ImportError as error:  # FAISS: the user can install it
@@ -93,7 +142,7 @@ def search(options: Namespace) -> dict[str, Any]:
     if threshold is None and index.model is not None:
         threshold = index.model.threshold
     if index.approximate:
-        _commands._log(_described(index.info()))
+        log(_described(index.info()))
     if options.questions == ["-"]:
         _answer_lines(index, top, threshold, options.json)
         return {}
@@ -127,7 +176,6 @@ def _answer(query: str, hits: Iterable[Hit], threshold: float | None) -> dict[st
 
 
 def _show(answer: dict[str, Any], with_query: bool) -> None:
-    printable = _commands.printable
     if with_query:
         print(printable(answer["query"]))
     for hit in answer["found"]:
@@ -164,7 +212,7 @@ def _write_hits(
     from trax_triplet._files import new_file
 
     assert queries is not None  # there is an output only with a file
-    count, safe = 0, _corpus_commands._guard(options)
+    count, safe = 0, guard(options)
     with new_file(options.output) as file:
         writer = csv.writer(file)
         columns = ("query_id", "rank", "similarity", "is_duplicate", "id", "query", "question")
@@ -173,7 +221,7 @@ def _write_hits(
             for rank, hit in enumerate(_answer(query, hits, threshold)["found"], 1):
                 same = hit["is_duplicate"]
                 numbers = rank, hit["similarity"], "" if same is None else int(same)
-                query_id = safe(_corpus_commands._id(queries, row))
+                query_id = safe(id_of(queries, row))
                 texts = safe(hit["id"]), safe(query), safe(hit["question"])
                 writer.writerow((query_id, *numbers, *texts))
                 count += 1
@@ -183,11 +231,25 @@ def _write_hits(
 def _found(
     index: QuestionIndex, queries: Questions, top: int
 ) -> Iterator[tuple[int, str, list[Hit]]]:
-    with _corpus_commands._progress(len(queries), "questions looked for") as progress:
+    with progress(len(queries), "questions looked for") as show:
         for start in range(0, len(queries), _AT_ONCE):
             part = list(queries.texts[start : start + _AT_ONCE])
             for row, (query, hits) in enumerate(
                 zip(part, index.search(part, top), strict=True), start
             ):
                 yield row, query, hits
-            progress(start + len(part))
+            show(start + len(part))
+
+
+COMMANDS = {
+    "index": (
+        _add_index_options,
+        index,
+        "make an index of questions, change it, tell what is in it",
+    ),
+    "search": (
+        _add_search_options,
+        search,
+        "find the questions of an index that are nearest to others",
+    ),
+}

@@ -14,8 +14,10 @@ from bare_python import python
 from small_run import SETTINGS
 
 import trax_triplet
-from trax_triplet import _commands, cli
+from trax_triplet import cli
 from trax_triplet._files import new_file
+from trax_triplet.cli import program, tour
+from trax_triplet.cli.outputs import printable
 from trax_triplet.data import sample
 from trax_triplet.inference import trained_model
 from trax_triplet.training import run as training
@@ -224,8 +226,8 @@ def test_evaluate_shows_each_number_and_the_worst_mistakes(small_run, evaluated,
             assert int(place[1]) == mistake["line"]
             assert place[2] == f"{mistake['similarity']:.4f}"
             first, second = row[place.end() :].split("  |  ")
-            assert first == _commands.printable(mistake["question1"])
-            assert second == _commands.printable(mistake["question2"])
+            assert first == printable(mistake["question1"])
+            assert second == printable(mistake["question2"])
 
 
 @pytest.mark.parametrize("n, words", [(0, "in none of the pairs"), (4, "in 100.0 % of the pairs")])
@@ -406,7 +408,7 @@ def test_export(small_run, tmp_path, capsys):
 
 
 def test_demo(small_run, tmp_path, capsys, monkeypatch, not_trained):
-    monkeypatch.setattr(_commands, "DEMO_PAIRS", 300)
+    monkeypatch.setattr(tour, "DEMO_PAIRS", 300)
     assert cli.main(["demo", "--output", str(tmp_path / "demo"), "--seed", "2"]) == 0
     text = capsys.readouterr().out
     assert "test pairs whose questions were never seen" in text and text.count("duplicate  ") >= 8
@@ -419,8 +421,8 @@ def test_demo(small_run, tmp_path, capsys, monkeypatch, not_trained):
 
 @pytest.mark.integration
 def test_demo_trains(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(_commands, "DEMO_PAIRS", 600)
-    monkeypatch.setattr(_commands, "DEMO_SETTINGS", SETTINGS)
+    monkeypatch.setattr(tour, "DEMO_PAIRS", 600)
+    monkeypatch.setattr(tour, "DEMO_SETTINGS", SETTINGS)
     assert cli.main(["demo", "--output", str(tmp_path / "demo")]) == 0
     assert "ROC AUC 0." in capsys.readouterr().out
     files = sorted(path.name for path in (tmp_path / "demo").iterdir())
@@ -503,7 +505,7 @@ def test_version(capsys):
 
 
 def test_every_option_is_explained():
-    parsers = [cli._parser()]
+    parsers = [program.make_parser()]
     for parser in parsers:
         for action in parser._actions:
             if isinstance(action.choices, dict):  # the commands

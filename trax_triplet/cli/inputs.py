@@ -1,0 +1,152 @@
+"""What the commands read: pairs, questions and models; and what they tell of it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from trax_triplet.cli.outputs import log, printable, progress
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trax_triplet.data.pairs import Pairs
+    from trax_triplet.data.questions import Questions
+    from trax_triplet.data.reader import Columns
+    from trax_triplet.data.table import Table
+    from trax_triplet.inference.trained_model import TrainedModel
+
+__all__ = [
+    "embed",
+    "labels_of",
+    "load",
+    "read_corpus",
+    "read_labelled",
+    "read_several",
+    "read_unlabelled",
+    "tell_reading",
+    "threshold_of",
+]
+
+
+def read_labelled(path: str, options: Namespace) -> Pairs:
+    """The pairs of a file with labels."""
+    from trax_triplet.data import reader
+
+    pairs = reader.read_pairs(
+        path,
+        question1=options.question1,
+        question2=options.question2,
+        label=options.label,
+        positive=options.positive,
+        threshold_label=options.threshold_label,
+        duplicates_only=options.duplicates_only,
+        negative=options.negative,
+        encoding=options.encoding,
+        quoting=options.quoting,
+        escape=options.escape,
+        max_skipped=options.max_skipped,
+    )
+    tell_reading(path, f"{len(pairs)} pairs", pairs.notes, pairs.skipped)
+    return pairs
+
+
+def read_several(paths: list[str], options: Namespace) -> Pairs:
+    """The pairs of one file or of several, which need not number their questions alike."""
+    from trax_triplet.data.pairs import Pairs, concatenate
+
+    first, *others = [read_labelled(path, options) for path in paths]
+    if not others:
+        return first
+    for pairs in others:
+        first = concatenate(first, pairs)
+    return Pairs(first.question1, first.question2, first.is_duplicate)
+
+
+def read_unlabelled(path: str, options: Namespace) -> tuple[Table, Columns]:
+    """All rows of a file without labels."""
+    from trax_triplet.data import reader
+
+    table, columns = reader.read_rows(
+        path,
+        [options.question1, options.question2],
+        reader.Labels(None, None, None),
+        encoding=options.encoding,
+        quoting=options.quoting,
+        escape=options.escape,
+    )
+    skipped = tuple((row.line, row.reason) for row in table.rows if row.reason)
+    reader.check_skipped(len(table.rows) - len(skipped), skipped, options.max_skipped, path)
+    tell_reading(path, f"{len(table.rows) - len(skipped)} pairs", table.notes, skipped)
+    return table, columns
+
+
+def read_corpus(path: str, options: Namespace) -> Questions:
+    """The questions of a file, one a row."""
+    from trax_triplet.data.questions import read_questions
+
+    try:
+        questions = read_questions(
+            path,
+            column=options.column,
+            id=options.id,
+            encoding=options.encoding,
+            quoting=options.quoting,
+            escape=options.escape,
+            max_skipped=options.max_skipped,
+        )
+    except ImportError as error:  # of what reads this kind of file: the user can change it
+        raise ValueError(error) from None
+    tell_reading(path, f"{len(questions)} questions", (), questions.skipped)
+    return questions
+
+
+def tell_reading(
+    path: str, what: str, notes: Sequence[str], skipped: Sequence[tuple[int, str]]
+) -> None:
+    """Tells what was read, how the file was understood, and which rows were left out."""
+    log(f"read {what} from {path}")
+    for note in notes:
+        log(printable(note))
+    if skipped:
+        shown = [f"line {line}: {printable(reason)}" for line, reason in skipped[:3]]
+        more = ["..."] * (len(skipped) > 3)
+        log(f"left out {len(skipped)} rows that cannot be used ({'; '.join(shown + more)})")
+
+
+def labels_of(pairs: Pairs) -> np.ndarray:
+    """The labels of pairs that `read_labelled` read."""
+    assert pairs.is_duplicate is not None
+    return pairs.is_duplicate
+
+
+def load(folder: str) -> TrainedModel:
+    """The model of a folder, or of the output folder of a training."""
+    from trax_triplet.inference.trained_model import load_trained
+
+    return load_trained(folder)
+
+
+def threshold_of(given: float | None, trained: TrainedModel) -> float:
+    """The threshold that was given, or else the model's own."""
+    from trax_triplet import _validation as check
+
+    if given is not None:
+        return check.number("--threshold", given)
+    if trained.threshold is None:
+        raise ValueError("this model was saved without a threshold; give one with --threshold")
+    if "no pairs labelled 0" in str(trained.settings.get("threshold_source")):
+        log(
+            f"note: the threshold {trained.threshold:.4f} was chosen on made-up negatives; where "
+            "you have labelled pairs, `trax-triplet evaluate` shows whether another one is better"
+        )
+    return trained.threshold
+
+
+def embed(questions: Questions, trained: TrainedModel) -> np.ndarray:
+    """The vectors of questions, with progress shown."""
+    from trax_triplet.search.duplicates import embed_all
+
+    with progress(len(questions), "questions read by the model") as show:
+        return embed_all(list(questions.texts), trained, show)

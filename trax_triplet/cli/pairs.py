@@ -1,0 +1,275 @@
+"""The commands `evaluate` and `predict`: a model and pairs of questions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from trax_triplet.cli.inputs import (
+    labels_of,
+    load,
+    read_labelled,
+    read_unlabelled,
+    threshold_of,
+)
+from trax_triplet.cli.options import (
+    add_guard,
+    add_model,
+    add_pair_options,
+    add_seed,
+    add_threshold,
+)
+from trax_triplet.cli.outputs import log, plot_scores, printable, without_formula
+
+if TYPE_CHECKING:
+    from trax_triplet.data.pairs import Pairs
+    from trax_triplet.data.table import Table
+    from trax_triplet.inference.trained_model import TrainedModel
+
+__all__ = ["COMMANDS", "answer_text", "answers_of"]
+
+
+def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("csv", metavar="CSV", help="labelled question pairs")
+    add_model(command)
+    add_threshold(command)
+    command.add_argument(
+        "--plot", metavar="PNG", help="file for histograms of the similarities, with the threshold"
+    )
+    command.add_argument(
+        "--mistakes",
+        type=int,
+        default=0,
+        metavar="INT",
+        help="how many of the worst mistakes of each kind to show: duplicates that are far below "
+        "the threshold, other pairs that are far above it (default: %(default)s)",
+    )
+    add_seed(command, "the bootstrap intervals and the split into halves")
+    add_pair_options(command)
+
+
+def evaluate(options: Namespace) -> dict[str, Any]:
+    """Measures how well a model tells duplicates."""
+    from trax_triplet import _validation as check
+    from trax_triplet.inference import quality
+
+    mistakes = check.integer("--mistakes", options.mistakes)
+    pairs = read_labelled(options.csv, options)
+    trained = load(options.model)
+    threshold = threshold_of(options.threshold, trained)
+    result = quality.evaluate(
+        trained, pairs, threshold=threshold, seed=options.seed, mistakes=mistakes
+    )
+    if options.plot:
+        scores = trained.similarity(pairs.question1, pairs.question2)
+        plot_scores(options.plot, scores, labels_of(pairs), threshold)
+        result["plot"] = options.plot
+    if not options.json:
+        print(_report_text(result))
+    return result
+
+
+def _report_text(result: dict[str, Any]) -> str:
+    half = result["half"]
+    lines = [
+        f"{result['n']} pairs, {100 * result['share']:.1f} % duplicates",
+        f"ROC AUC            {_with_interval(result, 'roc_auc')}",
+        f"average precision  {_with_interval(result, 'average_precision')}",
+        f"accuracy           {_with_interval(result, 'accuracy')} "
+        f"at threshold {result['threshold']:.4f}",
+        f"precision, recall  {result['precision']:.4f}, {result['recall']:.4f}; "
+        f"F1 {result['f1']:.4f}",
+        f"accuracy           {result['accuracy_at_0.7']:.4f}   at threshold 0.7, the course's",
+        f"accuracy           {half['accuracy']:.4f}   on one half of the pairs, at the threshold "
+        f"{half['threshold']:.4f} that was best on the other",
+    ]
+    for name, best in (("accuracy", result["best_accuracy"]), ("F1", result["best_f1"])):
+        lines.append(
+            f"{'best ' + name:17}  {best['value']:.4f}   at threshold {best['threshold']:.4f}, "
+            "chosen on these very pairs: too good"
+        )
+    lines += _unknown_words_lines(result["unknown_words"])
+    for kind, worst in (result["mistakes"] or {}).items():
+        lines += ["", *_mistake_lines(kind.replace("_", " "), worst, result["confusion"][kind])]
+    return "\n".join(lines)
+
+
+def _with_interval(result: dict[str, Any], name: str) -> str:
+    low, high = result[f"{name}_interval"]
+    return f"{result[name]:.4f}   (95 % interval {low:.4f} to {high:.4f})"
+
+
+def _unknown_words_lines(unknown: dict[str, Any]) -> list[str]:
+    if not unknown["share"]:
+        return ["unknown words      in none of the pairs"]
+    lines = [f"unknown words      in {100 * unknown['share']:.1f} % of the pairs"]
+    for name in ("with", "without"):
+        part = unknown[name]
+        measured = (
+            "not measured, for lack of duplicates or of other pairs"
+            if part["roc_auc"] is None
+            else f"ROC AUC {part['roc_auc']:.4f}, accuracy {part['accuracy']:.4f}"
+        )
+        counts = f"{part['n']} pairs, {part['duplicates']} of them duplicates"
+        lines.append(f"  {name:15}  {measured}   ({counts})")
+    return lines
+
+
+def _mistake_lines(kind: str, worst: list[dict[str, Any]], count: int) -> list[str]:
+    lines = [f"{kind}: {f'the {len(worst)} worst of {count}' if worst else 'none'}"]
+    width = max((len(str(mistake["line"])) for mistake in worst), default=0)
+    for mistake in worst:
+        first, second = printable(mistake["question1"]), printable(mistake["question2"])
+        place = f"line {mistake['line']:{width}}"
+        lines.append(f"{place}  {mistake['similarity']:7.4f}  {first}  |  {second}")
+    return lines
+
+
+def _add_predict_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "questions",
+        nargs="*",
+        metavar="QUESTION",
+        help="two questions to compare; or - to answer lines on stdin one by one, each at once: "
+        "two questions with a tab between them, or JSON with question1 and question2",
+    )
+    add_model(command)
+    add_threshold(command)
+    command.add_argument("--csv", help="question pairs to compare, instead of two questions")
+    command.add_argument(
+        "--output",
+        metavar="CSV",
+        help="file for the answers to --csv, instead of stdout: each of its rows with all its "
+        "columns, the similarity, whether it is a duplicate, or the reason why there is no answer",
+    )
+    add_guard(command)
+    add_pair_options(command, labels=False)
+
+
+def predict(options: Namespace) -> dict[str, Any]:
+    """Tells whether two questions are duplicates, or the pairs of a CSV file or of stdin."""
+    from trax_triplet.data.pairs import Pairs
+    from trax_triplet.data.table import Row
+
+    if options.questions == ["-"] and not options.csv and not options.output:
+        return _predict_lines(options)
+    n = len(options.questions)
+    if bool(options.csv) == bool(n) or n not in (0, 2):
+        raise ValueError(
+            "predict takes two questions, or --csv with a file of pairs, or - for lines on stdin; "
+            f"got {n} questions{' and --csv' if options.csv else ''}"
+        )
+    if options.output and not options.csv:
+        raise ValueError("--output takes the answers to --csv; leave it out with two questions")
+    table, rows = None, [Row(1, [], "")]
+    if options.csv:
+        table, columns = read_unlabelled(options.csv, options)
+        rows = table.rows
+        first, second = ([row.fields[i] for row in rows if not row.reason] for i in columns.texts)
+    else:
+        first, second = options.questions[:1], options.questions[1:]
+    trained = load(options.model)
+    threshold = threshold_of(options.threshold, trained)
+    found = iter(answers_of(trained, Pairs(first, second), threshold))
+    answers = [
+        next(found)
+        if not row.reason
+        else {"similarity": None, "is_duplicate": None, "reason": row.reason}
+        for row in rows
+    ]
+    if options.csv:
+        answers = [{"line": row.line, **a} for row, a in zip(rows, answers, strict=True)]
+    if options.output and table is not None:
+        _write_answers(options.output, table, answers, options.guard_formulas)
+    elif not options.json:
+        for answer in answers:
+            print(answer_text(answer))
+    return {"threshold": threshold, "answers": answers}
+
+
+def _predict_lines(options: Namespace) -> dict[str, Any]:
+    from trax_triplet.inference.lines import answer_lines
+
+    trained = load(options.model)
+    threshold = threshold_of(options.threshold, trained)
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    n, errors = answer_lines(
+        trained, sys.stdin.buffer, write, threshold=threshold, as_json=options.json
+    )
+    if errors:
+        raise ValueError(f"{len(errors)} of {n} lines were no pairs of questions; {errors[0]}")
+    return {}
+
+
+def answers_of(trained: TrainedModel, pairs: Pairs, threshold: float) -> list[dict[str, Any]]:
+    from trax_triplet.inference.calibration import probabilities
+
+    scores = trained.similarity(pairs.question1, pairs.question2)
+    answers: list[dict[str, Any]] = [
+        {
+            "question1": first,
+            "question2": second,
+            "similarity": round(float(score), 6),
+            "is_duplicate": bool(score > threshold),
+        }
+        for first, second, score in zip(pairs.question1, pairs.question2, scores, strict=True)
+    ]
+    if calibration := trained.settings.get("calibration"):
+        for answer, chance in zip(answers, probabilities(scores, calibration), strict=True):
+            answer["probability"] = round(float(chance), 6)
+    return answers
+
+
+def answer_text(answer: dict[str, Any]) -> str:
+    if answer["similarity"] is None:
+        return f"no answer              line {answer['line']}: {printable(answer['reason'])}"
+    verdict = "duplicate    " if answer["is_duplicate"] else "not duplicate"
+    first, second = printable(answer["question1"]), printable(answer["question2"])
+    return f"{verdict}  {answer['similarity']:7.4f}  {first}  |  {second}"
+
+
+def _write_answers(
+    path: str, table: Table, answers: list[dict[str, Any]], guard_formulas: bool
+) -> None:
+    """One row for each row of the table, in its order, with all its columns and the answer."""
+    import csv
+
+    from trax_triplet._files import new_file
+
+    guard = without_formula if guard_formulas else str
+    header = [*table.header]
+    has_probability = any("probability" in answer for answer in answers)
+    for name in ("similarity", "is_duplicate", *["probability"] * has_probability, "reason"):
+        while name in header:
+            name = f"answer_{name}"
+        header.append(name)
+    with new_file(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(map(guard, header))
+        for row, answer in zip(table.rows, answers, strict=True):
+            n = len(table.header)
+            fields = [*row.fields[:n], *[""] * (n - len(row.fields))]
+            made = [""] * (2 + has_probability)
+            if not row.reason:
+                made = [answer["similarity"], int(answer["is_duplicate"])]
+                made += [answer["probability"]] * has_probability
+            writer.writerow([*map(guard, fields), *made, without_formula(row.reason)])
+    n_without = sum(bool(row.reason) for row in table.rows)
+    without = f", {n_without} of them without an answer, for the reason given" * bool(n_without)
+    log(f"wrote {len(answers)} rows to {path}{without}")
+
+
+COMMANDS = {
+    "evaluate": (
+        _add_evaluate_options,
+        evaluate,
+        "measure a model on a CSV file of labelled pairs",
+    ),
+    "predict": (_add_predict_options, predict, "tell whether questions are duplicates"),
+}
