@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from trax_triplet import _validation as check
@@ -103,7 +105,7 @@ def Siamese(
         stddev = check.number("embedding_stddev", embedding_stddev, 0)
         initializer["kernel_initializer"] = tl.RandomNormalInitializer(stddev)
     embedding = tl.Embedding(vocab_size, d_model, **initializer)
-    last = [tl.Fn("Normalize", l2_normalize)]
+    last: list[Any] = [tl.Fn("Normalize", l2_normalize)]
     if centre is not None:
         centre = check.vector("centre", centre, d_model)
         last.append(_centred(centre))
