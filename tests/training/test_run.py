@@ -206,7 +206,7 @@ def test_a_weight_that_is_not_finite_stops_the_run(parts, tmp_path, monkeypatch)
 def test_two_runs_in_one_folder(parts, tmp_path):
     with (
         only_writer(tmp_path),
-        pytest.raises(BlockingIOError, match="another training is writing to this folder"),
+        pytest.raises(BlockingIOError, match="another process is writing to this folder"),
     ):
         train(parts[0], tmp_path, validation=parts[1], **SMALL)
 
