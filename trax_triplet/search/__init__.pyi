@@ -1,3 +1,4 @@
+from .corpus_quality import evaluate_corpus as evaluate_corpus
 from .duplicates import find_duplicates as find_duplicates
 from .duplicates import group_duplicates as group_duplicates
 from .index import Hit as Hit
@@ -5,3 +6,5 @@ from .index import QuestionIndex as QuestionIndex
 from .negatives import Triplet as Triplet
 from .negatives import mine_negatives as mine_negatives
 from .partition import embed_partition as embed_partition
+from .ranking import mean_metrics as mean_metrics
+from .ranking import ranking_metrics as ranking_metrics
