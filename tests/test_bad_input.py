@@ -45,12 +45,14 @@ MODULES_LEFT_OUT = {
     "tables of `checks.check`": """
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
         checks.model checks.running""",
-    "inner parts of the Keras edition": "keras.layers distributed.tf_replicas",
+    "inner parts of the Keras edition": """
+        keras.layers keras.unicode_forms distributed.tf_replicas""",
     "inner parts of search; what a user gives was checked on the way there": """
         search.products search.spool search.graph _threads""",
     "their mistakes are tested with them": """
         _files _validation distributed.processes distributed.launch storage.folders storage.arrays
         inference.card inference.lines inference.onnx_file server.app server.batches server.run
+        server.search server.served_index server.limits
         storage.trax_files storage.unpickler keras.dataset keras.convert keras.loss
         keras.text""",
 }
@@ -63,6 +65,7 @@ LEFT_OUT = {
         data.stream.BatchStream.state data.stream.BatchStream.rest_of_epoch
         training.settings.kinds training.settings.identity
         training.settings.TrainOptions search.index.QuestionIndex.info
+        search.index.QuestionIndex.is_outdated
         keras.old_names.provide_old_names
         checks.runner.CheckResult.raise_if_failed""",
     "a result, made by the package": """
@@ -70,14 +73,16 @@ LEFT_OUT = {
         data.table.Table
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
         evaluation.Threshold data.sample.SamplePair
-        data.questions.Questions search.index.Hit search.negatives.Triplet
+        data.questions.Questions search.corpus.Hit search.negatives.Triplet
         search.index.QuestionIndex""",
     "of values checked by those who call it": """
         inference.calibration.fit_calibration inference.calibration.probabilities
+        search.corpus.checked_ids search.corpus.embedded
         data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
-        data.reader.read_rows data.reader.check_skipped data.reader.Labels.value
+        data.reader.read_rows data.reader.check_skipped
+        data.reader.find_columns data.table.read_text data.reader.Labels.value
         data.reader.Labels.expected data.table.read_table
         data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.tokenizer_of_version
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both

@@ -20,6 +20,7 @@ from trax_triplet import TrainedModel, Vocabulary
 testclient = pytest.importorskip("fastapi.testclient")
 httpx = pytest.importorskip("httpx")
 app_module = pytest.importorskip("trax_triplet.server.app")
+limits = pytest.importorskip("trax_triplet.server.limits")
 
 
 def random_model(threshold=0.25, seed=0):
@@ -96,7 +97,7 @@ def test_pages_need_nothing_from_elsewhere(client):
         assert client.get(link).status_code == 200
 
 
-LONG = "a" * (app_module.MAX_CHARACTERS + 1)
+LONG = "a" * (limits.MAX_CHARACTERS + 1)
 
 
 @pytest.mark.parametrize(
@@ -141,14 +142,14 @@ def test_an_error_of_the_servers_own_shows_no_traceback(trained, monkeypatch):
     def fail(self, questions):
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(app_module.Batches, "embed", fail)
+    monkeypatch.setattr(app_module.Batches, "ask", fail)
     with testclient.TestClient(app, raise_server_exceptions=False) as client:
         answer = client.post("/embed", json={"questions": ["Why?"]})
     assert answer.status_code == 500 and answer.text == "Internal Server Error"
 
 
 def test_a_body_that_does_not_come_is_given_up(trained):
-    app = app_module.create_app(trained, limits=app_module.Limits(body_seconds=0.05))
+    app = app_module.create_app(trained, limits=limits.Limits(body_seconds=0.05))
     sent = []
 
     async def receive():
@@ -178,10 +179,10 @@ def test_a_body_that_does_not_come_is_given_up(trained):
 class Server:
     """`trax-triplet serve` in a process of its own."""
 
-    def __init__(self, model):
+    def __init__(self, model, *more):
         command = [sys.executable, "-W", "error", "-m", "trax_triplet", "serve", "--port", "0"]
         self.process = subprocess.Popen(
-            [*command, "--model", str(model)],
+            [*command, "--model", str(model), *more],
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -265,8 +266,9 @@ def test_serve_says_what_is_wrong_before_it_serves(server, tmp_path):
     assert cli.main(["serve", "--model", str(tmp_path / "model"), "--port", "70000"]) == 2
 
 
-@pytest.mark.integration
-def test_the_page_in_a_browser(server, trained):
+@contextlib.contextmanager
+def chromium_page(width):
+    """Context: a page of a browser, the addresses that it asks for, and what goes wrong in it."""
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
@@ -274,11 +276,18 @@ def test_the_page_in_a_browser(server, trained):
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=chromium, args=options)
-        context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark")
+        context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme="dark")
         page, asked, wrong = context.new_page(), [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
+        yield page, asked, wrong
+        browser.close()
+
+
+@pytest.mark.integration
+def test_the_page_in_a_browser(server, trained):
+    with chromium_page(width=360) as (page, asked, wrong):
         page.goto(server.url)
         first, second = "How old <b>zyx</b> is she?", "Are you old?"
         page.keyboard.type(first)  # the first field has the focus
@@ -299,7 +308,7 @@ def test_the_page_in_a_browser(server, trained):
         assert mark["x"] - middle == pytest.approx(0.25 * track["width"] / 2, abs=2)
         assert page.evaluate("document.documentElement.scrollWidth") == 360
         assert wrong == [] and {url.split("/")[2] for url in asked} == {server.url.split("/")[2]}
-        browser.close()
+        assert page.locator("#search").is_hidden()
 
 
 @pytest.mark.integration

@@ -22,15 +22,15 @@ class Embedding:
 
 
 async def asked(batches, *requests):
-    return [rows.tolist() for rows in await asyncio.gather(*map(batches.embed, requests))]
+    return [rows.tolist() for rows in await asyncio.gather(*map(batches.ask, requests))]
 
 
 async def after_the_first(embedding, batches, first, *requests):
     """Asks, and lets the first batch through once all others have asked, too."""
-    running = [asyncio.create_task(batches.embed(first))]
+    running = [asyncio.create_task(batches.ask(first))]
     while not embedding.calls:
         await asyncio.sleep(0)
-    running += [asyncio.create_task(batches.embed(request)) for request in requests]
+    running += [asyncio.create_task(batches.ask(request)) for request in requests]
     await asyncio.sleep(0)
     return running
 
@@ -84,7 +84,7 @@ def test_an_error_reaches_those_who_asked_and_the_next_are_answered():
         batches = Batches(embedding)
         for bad in (["1", "x"], ["y"]):
             with pytest.raises(ValueError, match="invalid literal"):
-                await batches.embed(bad)
+                await batches.ask(bad)
         return await asked(batches, ["1"], ["2"])
 
     assert asyncio.run(run()) == [[[1]], [[2]]]

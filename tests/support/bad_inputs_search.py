@@ -125,7 +125,7 @@ rows_of(
     (TypeError, "model", (FOLDER,), {"model": "run"}),
 )
 rows_of("search.index.check_free", (FileExistsError, "holds no index", (Path(__file__),)))
-rows_of("search.index.model_digest", (TypeError, "model", ("run",)))
+rows_of("search.corpus.model_digest", (TypeError, "model", ("run",)))
 rows_of(
     "search.negatives.mine_negatives",
     (TypeError, "pairs", (TEXTS, TRAINED)),

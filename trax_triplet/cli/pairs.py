@@ -125,8 +125,8 @@ def _corpus_text(result: dict[str, Any]) -> str:
             f"precision, recall  {pairs['precision']:.4f}, {pairs['recall']:.4f}; "
             f"F1 {pairs['f1']:.4f}",
             f"average precision  {average}",
-            f"best F1            {best['value']:.4f}   at threshold {best['threshold']:.4f}, chosen "
-            "on these very pairs: too good",
+            f"best F1            {best['value']:.4f}   at threshold {best['threshold']:.4f}, "
+            "chosen on these very pairs: too good",
         ]
     )
 

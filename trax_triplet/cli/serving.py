@@ -8,7 +8,6 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from trax_triplet.cli.inputs import load
-from trax_triplet.cli.options import add_model
 from trax_triplet.cli.outputs import log
 
 if TYPE_CHECKING:
@@ -18,7 +17,16 @@ __all__ = ["COMMANDS"]
 
 
 def _add_serve_options(command: argparse.ArgumentParser) -> None:
-    add_model(command)
+    command.add_argument(
+        "--model",
+        metavar="FOLDER",
+        help="model folder, or the output folder of a training (default: the index's own model)",
+    )
+    command.add_argument(
+        "--index",
+        metavar="IDX",
+        help="folder of an index to search and to add to; it must be one of this model",
+    )
     command.add_argument(
         "--host",
         default="127.0.0.1",
@@ -40,14 +48,29 @@ def serve(options: Namespace) -> dict[str, Any]:
     from trax_triplet import _validation as check
 
     check.integer("--port", options.port, 0, 65_535)
+    if options.model is None and options.index is None:
+        raise ValueError("serve takes --model, or --index, or both")
     try:
         from trax_triplet.server.run import run
     except ModuleNotFoundError as error:
         raise ValueError(
             f"serve needs {error.name}, which is not installed: pip install 'trax-triplet[serve]'"
         ) from None
-    run(load(options.model), options.host, options.port, log)
+    try:
+        trained = _own_model(options.index) if options.model is None else load(options.model)
+        run(trained, options.host, options.port, log, index=options.index)
+    except ImportError as error:  # FAISS: the user can install it
+        raise ValueError(error) from None
     return {}
+
+
+def _own_model(folder: str) -> TrainedModel:
+    from trax_triplet.search.index import QuestionIndex
+
+    model = QuestionIndex.load(folder).model
+    if model is None:
+        raise ValueError(f"the index {folder} was made of vectors; --model is needed")
+    return model
 
 
 def _add_export_options(command: argparse.ArgumentParser) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trax_triplet import _files as files
 from trax_triplet import _validation as check
-from trax_triplet.search.duplicates import check_model, embed_all, unit_vectors
+from trax_triplet.search.corpus import Hit, checked_ids, embedded, model_digest
+from trax_triplet.search.duplicates import check_model, unit_vectors
 from trax_triplet.search.graph import Graph, has_engine
 from trax_triplet.search.products import nearest
 from trax_triplet.storage import folders as storage
@@ -21,19 +21,11 @@ from trax_triplet.storage import folders as storage
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
 
-__all__ = ["Hit", "QuestionIndex", "check_free", "model_digest"]
+__all__ = ["QuestionIndex", "check_free"]
 
 INSIDE, MANIFEST, QUESTIONS, MODEL = "index", "index.json", "questions.jsonl", "model"
 # Up to here all products take no longer than the walk through a graph (benchmarks/README.md).
 EXACT_UP_TO = 200_000
-
-
-class Hit(NamedTuple):
-    """A question that was found: its id, its similarity, and its text ("" where there is none)."""
-
-    id: str
-    similarity: float
-    question: str
 
 
 class QuestionIndex:
@@ -104,7 +96,7 @@ class QuestionIndex:
         """
         if approximate is not None:
             check.boolean("approximate", approximate)
-        questions, vectors = _embedded("corpus", corpus, model)
+        questions, vectors = embedded("corpus", corpus, model)
         if not len(vectors):
             raise check.wrong_value("corpus", "at least one question", corpus)
         return cls.of_vectors(vectors, questions, ids, model, approximate)
@@ -119,7 +111,7 @@ class QuestionIndex:
         approximate: bool | None,
     ) -> QuestionIndex:
         """As `build`, of questions whose vectors are there already."""
-        names = _checked_ids(ids, len(vectors), [])
+        names = checked_ids(ids, len(vectors), [])
         if approximate is None:
             approximate = len(vectors) > EXACT_UP_TO and has_engine()
         if approximate and not has_engine():
@@ -132,10 +124,26 @@ class QuestionIndex:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, id: object) -> bool:
+        return id in self._rows
+
+    def __copy__(self) -> QuestionIndex:
+        """Another index of the same questions: a change of one leaves the other as it is."""
+        graph = self._graph and Graph.read(self._vectors, self._graph.arrays())
+        arguments = (self._all_ids, self._questions, self._vectors, self.model, graph, self._hidden)
+        new = type(self)(*arguments)
+        new._read_from = self._read_from
+        return new
+
     @property
     def ids(self) -> list[str]:
         """The ids of the questions, in the order in which they were added."""
         return list(self._rows)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether it was made of questions, and not of vectors."""
+        return self._questions is not None
 
     @property
     def approximate(self) -> bool:
@@ -168,7 +176,7 @@ class QuestionIndex:
             [[Hit(id='1', similarity=1.0, question='')]]
         """
         k = min(check.integer("k", k, 1), max(1, len(self)))
-        _, vectors = _embedded("queries", queries, self.model)
+        _, vectors = embedded("queries", queries, self.model)
         self._check_width("queries", vectors)
         hits: list[list[Hit]] = [[] for _ in vectors]
         asked = np.flatnonzero(vectors.any(axis=1))
@@ -202,7 +210,7 @@ class QuestionIndex:
             >>> index.ids
             ['1', '2', '3', '4']
         """
-        questions, vectors = _embedded("corpus", corpus, self.model)
+        questions, vectors = embedded("corpus", corpus, self.model)
         if (questions is None) != (self._questions is None):
             raise check.wrong_type(
                 "corpus",
@@ -210,7 +218,7 @@ class QuestionIndex:
                 corpus,
             )
         self._check_width("corpus", vectors)
-        names = _checked_ids(ids, len(vectors), self._rows)
+        names = checked_ids(ids, len(vectors), self._rows)
         first = len(self._all_ids)
         self._all_ids = self._all_ids + names
         if self._questions is not None:
@@ -301,17 +309,26 @@ class QuestionIndex:
         inside = folder / INSIDE
         check_free(folder)
         with files.only_writer(folder):
-            self._check_unchanged(folder)
+            if self._read_from and self._read_from[0] == folder.resolve() and self.is_outdated():
+                raise ValueError(
+                    f"{folder} was changed since it was loaded; load it again, and repeat the "
+                    "change"
+                )
             with files.new_folder(inside) as new:
                 self._write(new)
             self._read_from = (folder.resolve(), _manifest(folder))
 
-    def _check_unchanged(self, folder: Path) -> None:
-        at, manifest = self._read_from or (None, "")
-        if at == folder.resolve() and manifest != _manifest(folder):
-            raise ValueError(
-                f"{folder} was changed since it was loaded; load it again, and repeat the change"
-            )
+    def is_outdated(self) -> bool:
+        """Whether the folder that it was loaded from, or last saved to, was changed since then.
+
+        Example:
+            >>> QuestionIndex.build(np.eye(3)).is_outdated()  # it has no folder
+            False
+        """
+        if self._read_from is None:
+            return False
+        folder, manifest = self._read_from
+        return manifest != _manifest(folder)
 
     def _write(self, new: Path) -> None:
         texts = self._questions or [""] * len(self._all_ids)
@@ -441,43 +458,3 @@ def _assembled(
         raise storage.invalid(inside, str(error)) from error
     texts = questions if settings.get("has_questions") else None
     return cls(ids, texts, vectors, model, graph, hidden)
-
-
-def _embedded(name: str, corpus: Any, model: Any) -> tuple[list[str] | None, np.ndarray]:
-    """Questions and their vectors; None and the vectors where these were given."""
-    if isinstance(corpus, np.ndarray):
-        return None, unit_vectors(name, corpus)
-    questions = check.strings(name, corpus, "write a single question as ['How old are you?']")
-    check_model(model)
-    return questions, embed_all(questions, model)
-
-
-def _checked_ids(ids: Iterable[str] | None, n: int, taken: Any) -> list[str]:
-    if ids is None:
-        last = max((int(name) for name in taken if name.isdecimal()), default=0)
-        return [str(last + number) for number in range(1, n + 1)]
-    names = check.strings("ids", ids)
-    if len(names) != n:
-        raise ValueError(f"ids must be {n}, one for each question, but they are {len(names)}")
-    known = set(taken)
-    for name in names:
-        if name in known:
-            raise check.wrong_value(
-                "ids", "different ids that are not in the index", name, "remove the old one first"
-            )
-        known.add(name)
-    return names
-
-
-def model_digest(model: TrainedModel) -> str:
-    """SHA-256 of what makes a model's vectors: its weights, its pooling and its vocabulary.
-
-    Raises:
-        TypeError: it is not a model.
-    """
-    check_model(model)
-    digest = hashlib.sha256(json.dumps([model.pooling, model.vocabulary.words]).encode())
-    for name, array in sorted(model.weights.items()):
-        digest.update(f"{name} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

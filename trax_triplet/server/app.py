@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+import os
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request
@@ -19,25 +18,13 @@ from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import tokenizer_named
 from trax_triplet.inference.trained_model import TrainedModel
 from trax_triplet.server.batches import Batches
+from trax_triplet.server.limits import MAX_QUESTIONS, LimitedBody, Limits, Question
+from trax_triplet.server.search import add_search
+from trax_triplet.server.served_index import ServedIndex
 
 __all__ = ["Limits", "create_app"]
 
-MAX_PAIRS, MAX_QUESTIONS, MAX_CHARACTERS = 1000, 2000, 10_000
-
-Question = Annotated[str, Field(max_length=MAX_CHARACTERS)]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a client may ask for.
-
-    Attributes:
-        body_bytes: size of a request.
-        body_seconds: time from a request's head to the end of its body.
-    """
-
-    body_bytes: int = 2 * 2**20
-    body_seconds: float = 10.0
+MAX_PAIRS = 1000
 
 
 class Pair(BaseModel):
@@ -88,11 +75,18 @@ class Problem(BaseModel):
     detail: str
 
 
-def create_app(trained: TrainedModel, *, limits: Limits | None = None) -> FastAPI:
-    """The application: `POST /similarity` and `/embed`, `GET /health`, `/model`, `/docs`, `/`.
+def create_app(
+    trained: TrainedModel,
+    *,
+    index: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+) -> FastAPI:
+    """The application: `POST /similarity` and `/embed`, `GET /health`, `/model`, `/docs`, `/`; with
+    an index also `POST /search` and `/add`.
 
     Args:
         trained: the model that answers. Requests that arrive together are computed together.
+        index: folder of an index that this very model made. What is added goes there, too.
         limits: of a request's body; besides, a request has at most 1 000 pairs or 2 000 questions,
             each of at most 10 000 characters.
 
@@ -101,10 +95,12 @@ def create_app(trained: TrainedModel, *, limits: Limits | None = None) -> FastAP
 
     Raises:
         TypeError: something other than a `TrainedModel`.
-        FileNotFoundError: the model's tokenizer lacks its parameters, see `tokenize`.
+        FileNotFoundError: the model's tokenizer lacks its parameters, see `tokenize`; no index.
+        ImportError, ValueError: as `QuestionIndex.load`; also an index made of vectors.
     """
     check.instance("trained", trained, TrainedModel, "trax_triplet.TrainedModel")
     trained.embed(["Is everything there that is needed to answer?"])
+    served = None if index is None else ServedIndex(index, trained)
     app = FastAPIOffline(
         title="trax-triplet",
         version=__version__,
@@ -113,10 +109,12 @@ def create_app(trained: TrainedModel, *, limits: Limits | None = None) -> FastAP
         responses={status: {"model": Problem} for status in (408, 413, 422)},
     )
     app.add_exception_handler(RequestValidationError, _in_words)
-    app.add_middleware(_Body, limits=limits or Limits())
+    app.add_middleware(LimitedBody, limits=limits or Limits())
     batches = Batches(trained.embed)
     _add_answers(app, trained, batches)
-    _add_pages(app, trained)
+    if served is not None:
+        add_search(app, served, trained.threshold)
+    _add_pages(app, trained, served)
     return app
 
 
@@ -130,9 +128,7 @@ def _add_answers(app: FastAPI, trained: TrainedModel, batches: Batches) -> None:
     async def similarity(asked: Pairs) -> dict[str, Any]:
         """How similar the questions of each pair are."""
         pairs, threshold = asked.pairs, trained.threshold
-        vectors = await batches.embed(
-            [*(p.question1 for p in pairs), *(p.question2 for p in pairs)]
-        )
+        vectors = await batches.ask([*(p.question1 for p in pairs), *(p.question2 for p in pairs)])
         first, second = np.split(vectors, 2)
         scores = np.clip(np.einsum("nd,nd->n", first, second), -1, 1).tolist()
         answers: list[dict[str, Any]] = [
@@ -148,12 +144,12 @@ def _add_answers(app: FastAPI, trained: TrainedModel, batches: Batches) -> None:
     @app.post("/embed", response_model=Vectors)
     async def embed(asked: Questions) -> dict[str, Any]:
         """The unit vector of each question; without words it is zero."""
-        return {"vectors": (await batches.embed(asked.questions)).tolist()}
+        return {"vectors": (await batches.ask(asked.questions)).tolist()}
 
 
-def _add_pages(app: FastAPI, trained: TrainedModel) -> None:
+def _add_pages(app: FastAPI, trained: TrainedModel, served: ServedIndex | None) -> None:
     page = files("trax_triplet.server").joinpath("page.html").read_text(encoding="utf-8")
-    about = {
+    about: dict[str, Any] = {
         "version": __version__,
         "threshold": trained.threshold,
         "vocab_size": len(trained.vocabulary),
@@ -169,8 +165,8 @@ def _add_pages(app: FastAPI, trained: TrainedModel) -> None:
 
     @app.get("/model")
     async def model() -> dict[str, Any]:
-        """Settings, threshold and version."""
-        return about
+        """Settings, threshold and version; what the index has, or null."""
+        return {**about, "index": None if served is None else served.about()}
 
     @app.get("/", include_in_schema=False, response_class=HTMLResponse)
     async def home() -> HTMLResponse:
@@ -190,55 +186,3 @@ async def _in_words(_: Request, error: Exception) -> Response:
     place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
     more = f" (and {len(others)} more)" if others else ""
     return JSONResponse({"detail": f"{place}: {first['msg']}{more}"}, 422)
-
-
-class _Body:
-    """Middleware: reads the whole body first, up to a size and within a time; 413 and 408."""
-
-    def __init__(self, app: Any, limits: Limits):
-        self._app, self._limits = app, limits
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
-            await self._app(scope, receive, send)
-            return
-        most = self._limits.body_bytes
-        try:
-            body = await asyncio.wait_for(_read(receive, most), self._limits.body_seconds)
-        except asyncio.TimeoutError:
-            detail = f"the body did not arrive within {self._limits.body_seconds:g} seconds"
-            await _refuse(detail, 408)(scope, receive, send)
-            return
-        if body is None:
-            return  # the client has gone
-        if len(body) > most:
-            detail = f"the body has more than {most:,} bytes; send several requests"
-            await _refuse(detail, 413)(scope, receive, send)
-            return
-        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-        async def receive_again() -> Any:
-            return next(messages, None) or await receive()
-
-        await self._app(scope, receive_again, send)
-
-
-def _refuse(detail: str, status: int) -> Response:
-    # What may follow of the body is not read, so nothing else can come through this connection.
-    return JSONResponse({"detail": detail}, status, {"Connection": "close"})
-
-
-async def _read(receive: Any, most: int) -> bytes | None:
-    """The body; of one larger than `most` its first part. None if the client goes away."""
-    body, size = bytearray(), 0
-    # A larger one is read on for a while: many clients look for an answer only when all is sent.
-    while size <= 16 * most:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        body += chunk[: most + 1 - len(body)]
-        if not message.get("more_body", False):
-            break
-    return bytes(body)

@@ -1,40 +1,39 @@
-"""Questions of many requests, embedded together: what arrives during one batch is the next one."""
+"""Questions of many requests, answered together: what arrives during one batch is the next one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-
-import numpy as np
+from typing import Any
 
 __all__ = ["Batches"]
 
 
 class Batches:
-    """Requests for vectors, answered in batches by one thread, so that the server stays awake.
+    """Requests answered in batches by one thread, so that the server stays awake.
 
     Args:
-        embed: function from strings to an array with a row for each.
+        answer: function from questions to a list or an array with an answer for each.
         most: questions in a batch, unless a single request has more.
 
     Example:
-        >>> batches = Batches(lambda texts: np.array([[len(text)] for text in texts]))
-        >>> asyncio.run(batches.embed(["a", "abc"])).tolist()
-        [[1], [3]]
+        >>> batches = Batches(lambda texts: [len(text) for text in texts])
+        >>> asyncio.run(batches.ask(["a", "abc"]))
+        [1, 3]
     """
 
-    def __init__(self, embed: Callable[[Sequence[str]], np.ndarray], *, most: int = 2048):
-        self._embed, self._most = embed, most
-        self._waiting: list[tuple[Sequence[str], asyncio.Future[np.ndarray]]] = []
+    def __init__(self, answer: Callable[[Sequence[Any]], Any], *, most: int = 2048):
+        self._answer_all, self._most = answer, most
+        self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []
         self._working: asyncio.Task[None] | None = None
 
-    async def embed(self, questions: Sequence[str]) -> np.ndarray:
-        """The vectors of these questions; raises what `embed` raised."""
-        vectors = asyncio.get_running_loop().create_future()
-        self._waiting.append((questions, vectors))
+    async def ask(self, questions: Sequence[Any]) -> Any:
+        """The answers to these questions; raises what `answer` raised."""
+        answers = asyncio.get_running_loop().create_future()
+        self._waiting.append((questions, answers))
         if self._working is None:
             self._working = asyncio.create_task(self._work())
-        return await vectors
+        return await answers
 
     async def _work(self) -> None:
         try:
@@ -43,7 +42,7 @@ class Batches:
         finally:
             self._working = None
 
-    def _next(self) -> list[tuple[Sequence[str], asyncio.Future[np.ndarray]]]:
+    def _next(self) -> list[tuple[Sequence[Any], asyncio.Future[Any]]]:
         """The requests of the next batch, the first that came first."""
         n_requests, n_questions = 0, 0
         for questions, _ in self._waiting:
@@ -54,17 +53,17 @@ class Batches:
         batch, self._waiting = self._waiting[:n_requests], self._waiting[n_requests:]
         return batch
 
-    async def _answer(self, batch: list[tuple[Sequence[str], asyncio.Future[np.ndarray]]]) -> None:
+    async def _answer(self, batch: list[tuple[Sequence[Any], asyncio.Future[Any]]]) -> None:
         every = [question for questions, _ in batch for question in questions]
         try:
-            rows = await asyncio.to_thread(self._embed, every)
+            rows = await asyncio.to_thread(self._answer_all, every)
         except Exception as error:  # whoever asked gets it, and nobody else waits for ever
-            for _, vectors in batch:
-                if not vectors.done():
-                    vectors.set_exception(error)
+            for _, answers in batch:
+                if not answers.done():
+                    answers.set_exception(error)
             return
         start = 0
-        for questions, vectors in batch:
-            if not vectors.done():  # else its client has gone
-                vectors.set_result(rows[start : start + len(questions)])
+        for questions, answers in batch:
+            if not answers.done():  # else its client has gone
+                answers.set_result(rows[start : start + len(questions)])
             start += len(questions)

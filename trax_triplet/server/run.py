@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 
@@ -16,18 +17,27 @@ MAX_CONNECTIONS = 1000  # beyond them the answer is 503
 SECONDS_TO_END = 10  # that requests have when the server is stopped
 
 
-def run(trained: TrainedModel, host: str, port: int, log: Callable[[str], object]) -> None:
+def run(
+    trained: TrainedModel,
+    host: str,
+    port: int,
+    log: Callable[[str], object],
+    *,
+    index: str | os.PathLike[str] | None = None,
+) -> None:
     """Answers until the process is interrupted or terminated, and then what was asked before.
 
     Args:
         trained: the model.
         host, port: what to listen on; port 0 is a free one.
         log: takes the server's address, once it listens.
+        index: folder of an index to search and add to.
 
     Raises:
         OSError: nobody can listen there, such as on a port that is in use.
+        FileNotFoundError, ImportError, ValueError: as `create_app`.
     """
-    app = create_app(trained)
+    app = create_app(trained, index=index)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         # Here and not by uvicorn, which ends the process if it cannot.

@@ -1,0 +1,112 @@
+"""The server's addresses for an index: nearest questions, and questions to add."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from pydantic import AfterValidator, BaseModel, Field
+
+from trax_triplet.server.batches import Batches
+from trax_triplet.server.limits import MAX_QUESTIONS, Question
+from trax_triplet.server.served_index import NotAddedError, ServedIndex
+
+__all__ = ["add_search"]
+
+MAX_SEARCHED, MAX_TOP, MAX_ID = 100, 100, 200
+
+
+class Queries(BaseModel):
+    """Questions to look for."""
+
+    questions: list[Question] = Field(min_length=1, max_length=MAX_SEARCHED)
+    top: int = Field(10, ge=1, le=MAX_TOP, description="how many to find for each")
+
+
+class Found(BaseModel):
+    """A question of the index."""
+
+    id: str
+    similarity: float = Field(description="cosine of the questions' vectors, in [-1, 1]")
+    is_duplicate: bool | None = Field(description="above the threshold; null without one")
+    question: str
+
+
+class Nearest(BaseModel):
+    """What was found for each question, the most similar first; nothing for one without words."""
+
+    threshold: float | None
+    approximate: bool = Field(description="whether some of the nearest may be missed")
+    answers: list[list[Found]]
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+class NewQuestion(BaseModel):
+    """A question to add."""
+
+    id: Annotated[str, Field(max_length=MAX_ID), AfterValidator(_not_blank)]
+    question: Annotated[Question, AfterValidator(_not_blank)]
+
+
+class NewQuestions(BaseModel):
+    """Questions to add, all of them or none."""
+
+    questions: list[NewQuestion] = Field(min_length=1, max_length=MAX_QUESTIONS)
+
+
+class Added(BaseModel):
+    """How many questions were added, and how many the index has now, on disk as well."""
+
+    added: int
+    questions: int
+
+
+def add_search(app: FastAPI, index: ServedIndex, threshold: float | None) -> None:
+    """Gives an application `POST /search` and `POST /add`."""
+    batches = Batches(index.search)
+    from_here = [Depends(_refuse_other_sites)]
+
+    @app.post("/search", response_model=Nearest, dependencies=from_here)
+    async def search(asked: Queries) -> dict[str, Any]:
+        """The nearest questions of the index."""
+        found = await batches.ask([(question, asked.top) for question in asked.questions])
+        answers = [
+            [
+                {
+                    "id": hit.id,
+                    "similarity": hit.similarity,
+                    "is_duplicate": None if threshold is None else hit.similarity > threshold,
+                    "question": hit.question,
+                }
+                for hit in hits
+            ]
+            for hits in found
+        ]
+        approximate = index.current.approximate
+        return {"threshold": threshold, "approximate": approximate, "answers": answers}
+
+    @app.post("/add", response_model=Added, dependencies=from_here)
+    async def add(new: NewQuestions) -> dict[str, Any]:
+        """Adds questions to the index; the answer comes once they are saved."""
+        ids = [question.id for question in new.questions]
+        [(id, times)] = Counter(ids).most_common(1)
+        if times > 1:
+            raise HTTPException(422, f"the id {id!r} comes {times} times; nothing was added")
+        try:
+            total = await asyncio.to_thread(index.add, [q.question for q in new.questions], ids)
+        except NotAddedError as error:
+            raise HTTPException(error.status, str(error)) from error
+        return {"added": len(ids), "questions": total}
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """A page of another site that somebody has open here must not read or change the index."""
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise HTTPException(403, "pages of other sites may not ask this server")
