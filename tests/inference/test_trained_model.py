@@ -114,6 +114,13 @@ def test_spelling_that_does_not_fit_the_weights(trained, wrong):
         TrainedModel(weights, trained.vocabulary, trained.settings)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_no_model(trained, number):
+    weights = {**trained.weights, "lstm/bias": np.full(16, number, np.float32)}
+    with pytest.raises(ValueError, match="weights must be finite.*lstm/bias"):
+        TrainedModel(weights, trained.vocabulary, trained.settings)
+
+
 def test_predict_compares_with_the_threshold(trained):
     first, second = ["How old are you?", "Are you old?", ""], ["Where?", "are you OLD", "Where?"]
     scores = trained.similarity(first, second)

@@ -198,7 +198,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_its_batch_is_named(
     rows = np.sort(np.flatnonzero(parts[0].is_duplicate)[batches[-1]])
     checkpoint = storage.checkpoints(tmp_path / "checkpoints")[-1]
     assert str(caught.value) == (
-        f"the loss became nan at step 4, in a batch of rows {', '.join(map(str, rows))}; a smaller "
+        f"the loss became nan at step 4, in a batch of rows {', '.join(map(str, rows))} and 8 "
+        "pairs labelled 0; a smaller "
         f"learning_rate may help. The last good checkpoint is {checkpoint}"
     )
     [row] = history(tmp_path)
@@ -224,7 +225,7 @@ def test_a_weight_that_is_not_finite_stops_the_run(parts, tmp_path, monkeypatch)
 def test_two_runs_in_one_folder(parts, tmp_path):
     with (
         only_writer(tmp_path),
-        pytest.raises(BlockingIOError, match="another training is writing to this folder"),
+        pytest.raises(BlockingIOError, match="another process is writing to this folder"),
     ):
         train(parts[0], tmp_path, validation=parts[1], **SMALL)
 

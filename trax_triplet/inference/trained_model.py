@@ -50,7 +50,8 @@ class TrainedModel:
     Raises:
         TypeError: an argument of another type.
         ValueError: a vocabulary of more or fewer ids than the model has, weights of other names or
-            shapes, an unknown pooling or another one than the layer's.
+            shapes, weights that are not finite, an unknown pooling or another one than the
+            layer's.
 
     Example:
         >>> vocabulary = Vocabulary.build(["How old are you?"])
@@ -84,6 +85,12 @@ class TrainedModel:
                 f"{len(vocabulary)}; take the vocabulary that the model was trained with"
             )
         self._weights = {name: _kept(array) for name, array in weights.items()}
+        for name, array in self._weights.items():
+            if not np.isfinite(array).all():  # every answer would be "no duplicate"
+                raise ValueError(
+                    f"model's weights must be finite, but {name!r} holds NaN or infinity; take "
+                    "those of an earlier checkpoint, or train again with a smaller learning_rate"
+                )
         self._walk = Walk(self._weights, self._pooling)
 
     @property

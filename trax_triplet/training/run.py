@@ -345,9 +345,11 @@ class _Run:
         first = bad.index(True) if any(bad) else len(losses) - 1
         what = f"the loss became {losses[first]}" if any(bad) else "a weight became infinite or NaN"
         good = self._record.last_checkpoint()
+        beside = self._stream.others_per_batch
+        others = f" and {beside} pairs labelled 0" if beside else ""
         raise FloatingPointError(
             f"{what} at step {self.loop.step - len(losses) + 1 + first}, in a batch of "
-            f"{self._examples.described(rows[first])}; a smaller learning_rate may help. "
+            f"{self._examples.described(rows[first])}{others}; a smaller learning_rate may help. "
             + (f"The last good checkpoint is {good}" if good else "There is no checkpoint yet")
         )
 
