@@ -41,6 +41,7 @@ MODULES_LEFT_OUT = {
     "inner parts of loss and training; what a user gives was checked on the way there": """
         kernels.packing kernels.rules kernels.lstm kernels.lazy_adam kernels.negative_sums
         model.walk model.spelling training.packed_trainer training.loop training.start
+        training.teacher
         training.examples training.record training.threshold""",
     "tables of `checks.check`": """
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
