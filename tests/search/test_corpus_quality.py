@@ -58,7 +58,9 @@ def test_pairs_are_judged_as_scikit_learn_judges_them(distinct):
     precision, recall, _ = sk.precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
     assert best["value"] == pytest.approx(f1.max())
-    assert sk.f1_score(labels, scores > np.float32(best["threshold"])) == best["value"]
+    assert sk.f1_score(labels, scores > np.float32(best["threshold"])) == pytest.approx(
+        best["value"]
+    )
 
 
 def test_a_large_corpus_ranks_its_most_similar_pairs(monkeypatch):
