@@ -47,7 +47,7 @@ MODULES_LEFT_OUT = {
         checks.model checks.running""",
     "inner parts of the Keras edition": "keras.layers distributed.tf_replicas",
     "inner parts of search; what a user gives was checked on the way there": """
-        search.products search.spool search.graph""",
+        search.products search.spool search.graph _threads""",
     "their mistakes are tested with them": """
         _files _validation distributed.processes distributed.launch storage.folders storage.arrays
         inference.card inference.lines inference.onnx_file server.app server.batches server.run

@@ -1,14 +1,16 @@
 """The walk in NumPy: plain loops' vectors, in blocks of any size, in any number of threads."""
 
 import concurrent.futures
+import contextlib
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import oracles
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
+from trax_triplet import _threads as threads
 from trax_triplet.model import walk as module
 from trax_triplet.model.walk import POOLINGS, Walk
 
@@ -101,40 +103,9 @@ def test_the_number_of_threads_changes_nothing(monkeypatch):
     with threadpool_limits(1, "blas"):
         expected = walk(questions, 16)
     assert pools == []
-    monkeypatch.setattr(module._blas, "one_thread", lambda: threadpool_limits_of(3))
+    monkeypatch.setattr(threads.blas, "one_thread", lambda: contextlib.nullcontext(3))
     np.testing.assert_array_equal(walk(questions, 16), expected)
     assert pools == [3]
-
-
-class threadpool_limits_of:
-    """Context: as if the library had so many threads."""
-
-    def __init__(self, n):
-        self._n = n
-
-    def __enter__(self):
-        return self._n
-
-    def __exit__(self, *_):
-        pass
-
-
-def blas_threads():
-    return [
-        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
-    ]
-
-
-def test_the_library_has_its_threads_back_when_the_last_has_left():
-    before = blas_threads()
-    first, second = module._blas.one_thread(), module._blas.one_thread()
-    n = first.__enter__()
-    assert second.__enter__() == n
-    assert set(blas_threads()) <= {1}
-    first.__exit__(None, None, None)
-    assert set(blas_threads()) <= {1}
-    second.__exit__(None, None, None)
-    assert blas_threads() == before
 
 
 def test_weights_that_are_not_finite_give_nan_without_a_warning():

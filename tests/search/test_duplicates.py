@@ -57,8 +57,19 @@ def test_a_pair_at_the_threshold_is_not_above_it():
 
 
 def test_too_many_pairs_are_refused():
+    fan = np.float32([[np.cos(angle), np.sin(angle)] for angle in np.linspace(0, 0.5, 9)])
     with pytest.raises(ValueError, match="more than 10 pairs .*top_k"):
-        find_duplicates(np.tile(np.float32([[1, 0]]), (9, 1)), threshold=0.5, max_pairs=10)
+        find_duplicates(fan, threshold=0.5, max_pairs=10)
+
+
+def test_questions_that_come_very_often_are_named_before_the_search():
+    vectors = np.concatenate([np.eye(3), np.tile(np.eye(3)[1:2], (5, 1)), np.zeros((9, 3))])
+    with pytest.raises(ValueError, match="number 2 comes 6 times"):
+        find_duplicates(vectors, threshold=0.5, max_pairs=14)
+    with pytest.raises(ValueError, match="number 2 comes 6 times"):
+        find_duplicates(vectors, threshold=0.5, top_k=1, max_pairs=14)
+    assert len(find_duplicates(vectors, threshold=0.5, max_pairs=15).first) == 6 * 5 / 2
+    assert len(find_duplicates(vectors, threshold=1.0, max_pairs=1).first) == 0
 
 
 def complete_by_loop(n, products, threshold):

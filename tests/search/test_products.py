@@ -1,8 +1,12 @@
 """Pairs above a threshold and nearest rows, against plain loops, in blocks of all sizes."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
+from trax_triplet import _threads as threads
+from trax_triplet.search import products as module
 from trax_triplet.search.products import Found, nearest, pairs_above, similarities
 
 
@@ -37,7 +41,7 @@ def test_pairs_are_those_of_all_products_whatever_the_block(threshold):
     i, j = np.triu_indices(len(vectors), 1)
     sure, possible = products[i, j] > threshold + 1e-6, products[i, j] > threshold - 1e-6
     first = None
-    for block in (1, 7, 64, 149, 4096):
+    for block in (3, 64, 149, 4096):
         found = found_in(vectors, threshold, block=block)
         pairs = list(zip(found.first.tolist(), found.second.tolist()))
         assert len(set(pairs)) == len(pairs)
@@ -47,6 +51,26 @@ def test_pairs_are_those_of_all_products_whatever_the_block(threshold):
         for column, same in zip(found, first):
             assert column.tobytes() == same.tobytes()
     assert not np.any(np.diff(first.similarity) > 0)
+
+
+def test_tiles_spans_and_threads_change_nothing(monkeypatch):
+    vectors, queries = clustered(700, spread=0.2), clustered(90, seed=4)
+    pairs, top = found_in(vectors, 0.5), found_in(vectors, 0.5, top_k=4)
+    rows = nearest(queries, vectors, 5)
+    for tile, first, span, n_threads in ((7, 64, 50, 1), (64, 100, 33, 3), (512, 512, 512, 2)):
+        monkeypatch.setattr(module, "_TILE", tile)
+        monkeypatch.setattr(module, "_FIRST", first)
+        monkeypatch.setattr(module, "_SPAN", span)
+        monkeypatch.setattr(
+            threads.blas, "one_thread", lambda n=n_threads: contextlib.nullcontext(n)
+        )
+        for found, expected in (
+            (found_in(vectors, 0.5, block=200), pairs),
+            (found_in(vectors, 0.5, block=200, top_k=4), top),
+            (nearest(queries, vectors, 5), rows),
+        ):
+            for column, same in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(column, same)
 
 
 def test_short_rows_leave_nothing_out():

@@ -7,15 +7,11 @@ product a step, and no step of padding.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
+from trax_triplet._threads import in_threads
 from trax_triplet.data.padding import course_length
 from trax_triplet.data.vocabulary import PAD_ID
 
@@ -80,7 +76,9 @@ class Walk:
         def walk(part: np.ndarray) -> None:
             vectors[part] = self._part([rows[i] for i in part], lengths[part], more)
 
-        _in_threads(walk, [order[i : i + size] for i in range(0, len(order), size)])
+        parts = [order[i : i + size] for i in range(0, len(order), size)]
+        for _ in in_threads(walk, parts):
+            pass
         return vectors
 
     def _part(
@@ -174,60 +172,3 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
     scaled = x / np.where(is_zero, 1, largest)
     length = np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
     return np.where(is_zero, 0, scaled / np.where(is_zero, 1, length))
-
-
-def _in_threads(function: Callable[[np.ndarray], None], parts: list[np.ndarray]) -> None:
-    """Calls the function with each part, several at once."""
-    with _blas.one_thread() as n_threads:
-        if min(n_threads, len(parts)) < 2:
-            for part in parts:
-                function(part)
-            return
-        from concurrent.futures import ThreadPoolExecutor  # two questions do without it
-
-        with ThreadPoolExecutor(min(n_threads, len(parts))) as pool:
-            list(pool.map(function, parts))
-
-
-class _Blas:
-    """The threads of the linear algebra library: a setting of the process, shared by its threads.
-
-    So the first that enters `one_thread` sets it, and the last that leaves puts it back.
-    """
-
-    def __init__(self) -> None:
-        self._inside, self._own, self._limit = 0, 1, contextlib.ExitStack()
-        self._lock = threading.Lock()
-        self._controller: Any = None
-
-    @contextlib.contextmanager
-    def one_thread(self) -> Iterator[int]:
-        """Context: products run in the thread that asks for them. How many there were before."""
-        with self._lock:
-            if not self._inside:
-                self._controller = self._controller or ThreadpoolController()
-                found = self._controller.select(user_api="blas")
-                self._own = max(
-                    (library.num_threads for library in found.lib_controllers), default=1
-                )
-                self._limit.enter_context(found.limit(limits=1))
-            self._inside += 1
-        try:
-            yield self._own
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if not self._inside:
-                    self._limit.close()
-
-    def after_fork(self) -> None:
-        """In the child only the thread that forked lives on; others may have been inside."""
-        if self._inside:
-            self._inside = 0
-            self._limit.close()
-        self._lock = threading.Lock()
-
-
-_blas = _Blas()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_blas.after_fork)
