@@ -45,7 +45,8 @@ MODULES_LEFT_OUT = {
     "tables of `checks.check`": """
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
         checks.model checks.running""",
-    "inner parts of the Keras edition": "keras.layers distributed.tf_replicas",
+    "inner parts of the Keras edition": """
+        keras.layers keras.unicode_forms distributed.tf_replicas""",
     "inner parts of search; what a user gives was checked on the way there": """
         search.products search.spool search.graph _threads""",
     "their mistakes are tested with them": """
@@ -80,7 +81,8 @@ LEFT_OUT = {
         data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
-        data.reader.read_rows data.reader.check_skipped data.reader.Labels.value
+        data.reader.read_rows data.reader.check_skipped
+        data.reader.find_columns data.table.read_text data.reader.Labels.value
         data.reader.Labels.expected data.table.read_table
         data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.tokenizer_of_version
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both

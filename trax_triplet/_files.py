@@ -349,7 +349,7 @@ def only_writer(folder: str | os.PathLike[str]) -> Iterator[None]:
     except filelock.Timeout:
         raise BlockingIOError(
             errno.EWOULDBLOCK,
-            "another training is writing to this folder; wait for its end, or name another one",
+            "another process is writing to this folder; wait for its end, or name another one",
             str(folder),
         ) from None
     except NotImplementedError:

@@ -348,6 +348,23 @@ def margin(value: Any, name: str = "margin") -> float:
     return number(name, value, 0)
 
 
+def vector(name: str, value: Any, length: int) -> np.ndarray:
+    """A row of `length` finite numbers, as float32.
+
+    Example:
+        >>> vector("centre", [0.5, 0], length=3)
+        Traceback (most recent call last):
+        ...
+        ValueError: centre must be a row of 3 finite numbers, but it is [0.5, 0]
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise wrong_type(name, f"a row of {length} numbers", value)
+    if array.shape != (length,) or not np.isfinite(array).all():
+        raise wrong_value(name, f"a row of {length} finite numbers", value)
+    return array.astype(np.float32)
+
+
 def group_ids(name: str, value: Any, length: int) -> np.ndarray:
     """Integer ids as an array (length,).
 

@@ -341,6 +341,29 @@ def test_a_port_to_another_library_is_told():
         assert not result and "computes with PyTorch" in result.message
 
 
+SWAPPED_PORT = """
+def port(v1, v2, margin=0.25):
+    v1, v2 = np.asarray(v1), np.asarray(v2)
+    scores, b = torch.matmul(v2, v1.T), len(v1)
+    positive = np.diag(scores)
+    others = np.where(np.eye(b) == 1, 0.0, scores)
+    closest = (scores - 2.0 * np.eye(b)).max(axis=1)
+    mean = others.sum(axis=1) / (b - 1)
+    losses = np.maximum(margin - positive + closest, 0) + np.maximum(margin - positive + mean, 0)
+    return losses.mean()
+"""
+
+
+def test_a_port_with_another_mistake_has_both_named():
+    torch = types.ModuleType("torch")
+    torch.matmul = np.matmul
+    written = {"torch": torch, "np": np}
+    exec(SWAPPED_PORT, written)
+    result = checks.check("TripletLossFn", written["port"])
+    assert not result and "computes with PyTorch" in result.message
+    assert "rows and columns of the scores are swapped" in result.message
+
+
 def test_a_result_is_true_or_raises():
     right, wrong = checks.check("positives", np.diag), checks.check("positives", np.triu)
     assert right and not wrong

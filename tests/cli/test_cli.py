@@ -20,6 +20,7 @@ from trax_triplet.cli import program, tour
 from trax_triplet.cli.outputs import printable
 from trax_triplet.data import sample
 from trax_triplet.inference import trained_model
+from trax_triplet.search import evaluate_corpus
 from trax_triplet.training import run as training
 from trax_triplet.training.settings import TrainSettings
 
@@ -240,6 +241,30 @@ def test_evaluate_says_where_a_part_cannot_be_measured(small_run, evaluated, cap
     assert f"unknown words      {words}\n" in text
     not_measured = "without          not measured, for lack of duplicates or of other pairs   (0 p"
     assert (not_measured in text) == (n > 0)
+
+
+def test_evaluate_a_corpus(small_run, capsys):
+    pairs = trax_triplet.read_pairs(small_run.csv)
+    numbers = evaluate_corpus(small_run.trained, pairs, queries="question1", threshold=0.4)
+    arguments = ["evaluate", str(small_run.csv), "--model", str(small_run.folder), "--corpus"]
+    arguments += ["--queries", "question1", "--threshold", "0.4"]
+    assert cli.main([*arguments, "--json"]) == 0
+    assert json_of(capsys) == numbers
+    assert cli.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert f"{numbers['queries']} queries" in shown
+    for name, value in (
+        ("recall@100", numbers["recall@100"]),
+        ("MRR@10", numbers["mrr@10"]),
+        ("nDCG@10", numbers["ndcg@10"]),
+        ("average precision", numbers["pairs"]["average_precision"]),
+        ("best F1", numbers["pairs"]["best_f1"]["value"]),
+    ):
+        assert re.search(rf"^{name} +{value:.4f}\b", shown, re.MULTILINE)
+    for words in (["--plot", "x.png"], ["--mistakes", "3"]):
+        assert cli.main([*arguments, *words]) == 2
+    assert cli.main([*arguments[:4], "--queries", "all"]) == 2
+    assert "--corpus" in capsys.readouterr().err
 
 
 def test_predict_two_questions(small_run, capsys):

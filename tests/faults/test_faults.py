@@ -137,7 +137,7 @@ def test_a_second_run_in_the_folder_is_refused(csv, tmp_path):
     """
     line = last_line(train(csv, tmp_path, hold))
     assert line == (
-        f"trax-triplet train: error: {tmp_path}: another training is writing to this folder; wait "
+        f"trax-triplet train: error: {tmp_path}: another process is writing to this folder; wait "
         "for its end, or name another one"
     )
     assert os.listdir(tmp_path) == [".lock"]

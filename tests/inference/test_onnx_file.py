@@ -9,7 +9,7 @@ from bare_python import python
 from trax_triplet import TrainedModel, Vocabulary, cli
 from trax_triplet.inference import onnx_file
 from trax_triplet.inference.onnx_file import export_onnx
-from trax_triplet.model.walk import POOLINGS
+from trax_triplet.model.walk import CENTRE, POOLINGS
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -17,12 +17,12 @@ runtime = pytest.importorskip("onnxruntime")
 WORDS = "how old are you where is the station and why not ?".split()
 
 
-def trained_of(pooling, d=8):
+def trained_of(pooling, d=8, **more):
     vocabulary = Vocabulary(WORDS, buckets=3)
     random = np.random.default_rng(0)
     shapes = {"embedding": (len(vocabulary), d), "lstm/kernel": (2 * d, 4 * d), "lstm/bias": 4 * d}
     weights = {name: 0.5 * random.normal(size=shape) for name, shape in shapes.items()}
-    return TrainedModel(weights, vocabulary, {"pooling": pooling, "threshold": 0.5})
+    return TrainedModel({**weights, **more}, vocabulary, {"pooling": pooling, "threshold": 0.5})
 
 
 def questions_of(lengths):
@@ -41,9 +41,10 @@ def padded(trained, questions, width, *, anywhere=False):
     return ids
 
 
+@pytest.mark.parametrize("centre", [{}, {CENTRE: np.linspace(-0.3, 0.4, 8)}])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_vectors_are_the_models_whatever_the_batch_and_the_padding(pooling, tmp_path):
-    trained = trained_of(pooling)
+def test_vectors_are_the_models_whatever_the_batch_and_the_padding(pooling, centre, tmp_path):
+    trained = trained_of(pooling, **centre)
     export_onnx(trained, tmp_path / "model.onnx")
     session = runtime.InferenceSession(tmp_path / "model.onnx")
     # About the lengths at which a course's model pads to another one.

@@ -17,10 +17,12 @@ from trax_triplet import TrainedModel, load_model, save_model
 from trax_triplet.data.padding import course_length, pad
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
+from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese, pooling_of
 from trax_triplet.model.spelling import LENGTH, TABLE, compose
-from trax_triplet.model.walk import POOLINGS
+from trax_triplet.model.walk import CENTRE, POOLINGS
 from trax_triplet.model.weights import get_weights, init_model
+from trax_triplet.search.index import model_digest
 from trax_triplet.storage import folders as storage
 
 
@@ -77,10 +79,45 @@ def test_spelled_embeddings_are_added_to_those_of_the_buckets(tmp_path):
     assert get_weights(trained.model).keys() == weights.keys()
 
 
+def test_a_centre_goes_wherever_the_model_goes(trained, tmp_path):
+    centre = np.linspace(-0.3, 0.4, trained.weights["embedding"].shape[1])
+    weights = {**trained.weights, CENTRE: centre}
+    moved = TrainedModel(weights, trained.vocabulary, trained.settings)
+    questions = ["How old are you?", "", "Where?"]
+    plain, found = trained.embed(questions), moved.embed(questions)
+    expected = [(v - centre) / np.linalg.norm(v - centre) if v.any() else v for v in plain]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    moved.save(tmp_path / "model")
+    np.testing.assert_array_equal(load_model(tmp_path / "model").embed(questions), found)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(moved)).embed(questions), found)
+    # Trax's layer has it too, and hands it on.
+    ids = [moved.vocabulary.encode(question) for question in questions]
+    padded = np.array([[*row, *[1] * (8 - len(row))] for row in ids], np.int32)
+    np.testing.assert_allclose(moved.model((padded, padded))[0], found, atol=1e-6)
+    np.testing.assert_array_equal(Encoder(moved.model)(ids), found)
+    again = TrainedModel(moved.model, moved.vocabulary, {})
+    np.testing.assert_array_equal(again.embed(questions), found)
+    assert model_digest(moved) == model_digest(again) != model_digest(trained)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 4)])
+def test_a_centre_that_does_not_fit_the_weights(trained, shape):
+    weights = {**trained.weights, CENTRE: np.ones(shape)}
+    with pytest.raises(ValueError, match=r"model must be weights .*centre \(d,\)"):
+        TrainedModel(weights, trained.vocabulary, trained.settings)
+
+
 @pytest.mark.parametrize("wrong", [{TABLE: (8, 4)}, {LENGTH: (1,)}, {TABLE: (8, 3), LENGTH: (1,)}])
 def test_spelling_that_does_not_fit_the_weights(trained, wrong):
     weights = {**trained.weights, **{name: np.ones(shape) for name, shape in wrong.items()}}
     with pytest.raises(ValueError, match=r"model must be weights .*spelling/table \(rows, d\)"):
+        TrainedModel(weights, trained.vocabulary, trained.settings)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_no_model(trained, number):
+    weights = {**trained.weights, "lstm/bias": np.full(16, number, np.float32)}
+    with pytest.raises(ValueError, match="weights must be finite.*lstm/bias"):
         TrainedModel(weights, trained.vocabulary, trained.settings)
 
 

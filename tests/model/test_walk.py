@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from trax_triplet import _threads as threads
 from trax_triplet.model import walk as module
-from trax_triplet.model.walk import POOLINGS, Walk
+from trax_triplet.model.walk import CENTRE, POOLINGS, Walk, centre_of
 
 D, VOCAB = 5, 30
 
@@ -54,6 +54,35 @@ def test_the_vectors_are_those_of_plain_loops(pooling, block, monkeypatch):
     alone = np.concatenate([walk([question]) for question in questions])
     np.testing.assert_allclose(alone, expected, atol=1e-6)
     assert walk([]).shape == (0, D) and walk(questions).dtype == np.float32
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_centre_is_subtracted_from_unit_vectors_but_not_from_zeros(pooling):
+    weights, questions = weights_of(), questions_of((3, 8, 0, 1, 17))
+    centre = np.array([0.3, -0.2, 0.1, 0.4, 0])
+    expected = [by_plain_loops(weights, pooling, question) for question in questions]
+    expected = [oracles.unit(v - centre) if np.any(v) else v for v in expected]
+    found = Walk(weights | {CENTRE: centre.astype("f")}, pooling)(questions)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.dtype == np.float32
+    if pooling != "course":  # whose padding is read like words
+        assert not found[2].any()
+
+
+def test_the_centre_has_the_direction_of_the_mean_and_one_length():
+    vectors = np.random.default_rng(0).normal(size=(50, 3)) + [1, 0, 0.5]
+    mean = sum(vectors) / 50
+    length = sum(x * x for x in mean) ** 0.5
+    np.testing.assert_allclose(centre_of(vectors), 0.6 * mean / length, rtol=1e-6)
+    assert centre_of(np.zeros((3, 2), "f")).tolist() == [0, 0]  # questions without words
+    assert np.isnan(centre_of(np.array([[1, np.nan]]))).all()
+
+
+def test_vectors_that_are_not_finite_stay_so():
+    weights = weights_of() | {CENTRE: np.full(D, 0.1, "f")}
+    weights["embedding"][3] = np.nan
+    found = Walk(weights, "last")([np.array([2, 3]), np.array([2, 4])])
+    assert np.isnan(found[0]).all() and np.isfinite(found[1]).all()
 
 
 def test_more_embeddings_follow_on_those_of_the_model():

@@ -131,6 +131,7 @@ rows_of(
     (TypeError, "second", (PAIRS, None)),
 )
 row("data.pairs.question_groups", TypeError, "pairs", [("a", "b")])
+row("data.pairs.distinct_questions", TypeError, "pairs", [("a", "b")])
 row("data.pairs.normalize_text", TypeError, "text", None)
 rows_of(
     "data.pairs.split_pairs",

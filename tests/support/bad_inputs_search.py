@@ -146,3 +146,28 @@ rows_of(
     (ValueError, "column must be one of", ({"q": TEXTS},), {"model": TRAINED}),
     (FileNotFoundError, "nowhere", ({"question": TEXTS},), {"model": "nowhere"}),
 )
+rows_of(
+    "search.corpus_quality.evaluate_corpus",
+    (TypeError, "model", ("run", PAIRS)),
+    (TypeError, "pairs", (TRAINED, TEXTS)),
+    (ValueError, "pairs must have labels", (TRAINED, UNLABELLED)),
+    (ValueError, "queries", (TRAINED, PAIRS), {"queries": "some"}),
+    (ValueError, "threshold", (TRAINED, PAIRS), {"threshold": NAN}),
+    (TypeError, "seed", (TRAINED, PAIRS), {"seed": 0.5}),
+)
+rows_of(
+    "search.ranking.ranking_metrics",
+    (TypeError, "scores", (TEXTS, [True] * len(TEXTS))),
+    (ValueError, "scores", ([[0.5]], [[True]])),
+    (ValueError, "scores", ([], [])),
+    (ValueError, "scores", ([NAN, 0.5], [True, False])),
+    (TypeError, "relevant", ([0.5, 0.1], [1, 0])),
+    (ValueError, "relevant", ([0.5, 0.1], [True])),
+    (ValueError, "relevant", ([0.5, 0.1], [False, False])),
+)
+rows_of(
+    "search.ranking.mean_metrics",
+    (ValueError, "rows", ([],)),
+    (ValueError, "rows", ([{"map": 1.0}, {"recall@1": 1.0}],)),
+    (TypeError, "seed", ([{"map": 1.0}],), {"seed": "0"}),
+)

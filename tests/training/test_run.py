@@ -1,5 +1,6 @@
 """Training: what it leaves on disk, going on, and what it says when something is wrong."""
 
+import csv
 import dataclasses
 import os
 import signal
@@ -14,9 +15,10 @@ from trax_triplet._files import only_writer
 from trax_triplet.data.pairs import Pairs
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.inference.calibration import fit_calibration
-from trax_triplet.inference.trained_model import load_model
+from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.loss.triplet import triplet_loss
 from trax_triplet.model.spelling import TABLE
+from trax_triplet.model.walk import CENTRE
 from trax_triplet.model.weights import get_weights, set_weights
 from trax_triplet.storage import folders as storage
 from trax_triplet.training import loop
@@ -83,8 +85,25 @@ def test_keeps_the_model_that_validated_best(small_run, parts):
     assert found["intercept"] == pytest.approx(fitted["intercept"], abs=1e-3)
     chances = trained.probability(validation.question1, validation.question2)
     assert chances.mean() == pytest.approx(validation.is_duplicate.mean(), abs=0.02)
-    vectors = trained.embed([*validation.question1, *validation.question2])
+    vectors = uncentred(trained).embed([*validation.question1, *validation.question2])
     assert best["spread"] == pytest.approx(1 - np.sum(vectors.mean(axis=0) ** 2), abs=1e-5)
+
+
+def uncentred(trained):
+    """The model without its centre, as it was trained."""
+    weights = {name: w for name, w in trained.weights.items() if name != CENTRE}
+    return TrainedModel(weights, trained.vocabulary, trained.settings)
+
+
+def test_the_centre_is_in_the_direction_of_the_mean_of_the_training_questions(small_run):
+    trained = small_run.trained
+    rows = csv.reader(small_run.csv.read_text(encoding="utf-8").splitlines()[1:])
+    questions = {text for row in rows for text in row if text.endswith("?")}
+    mean = uncentred(trained).embed(questions).astype(np.float64).mean(axis=0)
+    centre = trained.weights[CENTRE]
+    assert np.linalg.norm(centre) == pytest.approx(0.6)
+    # Of all questions, validation too, each once.
+    assert centre @ mean / np.linalg.norm(mean) / 0.6 > 0.99
 
 
 def test_words_never_seen_are_told_by_their_spelling(small_run):
@@ -103,9 +122,9 @@ def test_the_validation_loss_is_that_of_the_weights_as_trained(parts, tmp_path):
     )  # so that the model keeps these weights
     trained = train(parts[0], tmp_path, validation=parts[1], settings=settings, progress=False)
     assert TABLE not in trained.weights
-    losses = []
+    walk, losses = uncentred(trained)._walk, []
     for ids1, ids2, *groups in Examples(*parts, settings, print).validation_batches():
-        vectors = [trained._walk([row[row != 1] for row in ids]) for ids in (ids1, ids2)]
+        vectors = [walk([row[row != 1] for row in ids]) for ids in (ids1, ids2)]
         rule = {"margin": RUN.margin, "closest": RUN.closest, "anchor": RUN.anchor}
         losses.append(float(triplet_loss(*vectors, groups=groups, normalize=False, **rule)))
     assert history(tmp_path)[0]["validation_loss"] == pytest.approx(np.mean(losses), abs=1e-5)
@@ -179,7 +198,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_its_batch_is_named(
     rows = np.sort(np.flatnonzero(parts[0].is_duplicate)[batches[-1]])
     checkpoint = storage.checkpoints(tmp_path / "checkpoints")[-1]
     assert str(caught.value) == (
-        f"the loss became nan at step 4, in a batch of rows {', '.join(map(str, rows))}; a smaller "
+        f"the loss became nan at step 4, in a batch of rows {', '.join(map(str, rows))} and 8 "
+        "pairs labelled 0; a smaller "
         f"learning_rate may help. The last good checkpoint is {checkpoint}"
     )
     [row] = history(tmp_path)
@@ -205,7 +225,7 @@ def test_a_weight_that_is_not_finite_stops_the_run(parts, tmp_path, monkeypatch)
 def test_two_runs_in_one_folder(parts, tmp_path):
     with (
         only_writer(tmp_path),
-        pytest.raises(BlockingIOError, match="another training is writing to this folder"),
+        pytest.raises(BlockingIOError, match="another process is writing to this folder"),
     ):
         train(parts[0], tmp_path, validation=parts[1], **SMALL)
 

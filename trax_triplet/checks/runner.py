@@ -364,8 +364,8 @@ def _known_mistakes(
     bases = _bases(step, edition)
     found = _matching(name, seen, step.mistakes, bases, step.cases, edition)
     library = running.foreign_library(function) if step.foreign else None
-    if library and not found:
-        return [FOREIGN.format(library)]
+    if library:
+        return [*found, FOREIGN.format(library)]
     signs = [] if found else [sentence for sentence, test in step.signs if test(seen, expected)]
     found = found or (signs if step.every_sign else signs[:1])
     return found or _matching(name, seen, step.mistakes, bases, step.cases, edition, 2)

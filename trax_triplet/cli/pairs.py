@@ -46,6 +46,20 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
         help="how many of the worst mistakes of each kind to show: duplicates that are far below "
         "the threshold, other pairs that are far above it (default: %(default)s)",
     )
+    command.add_argument(
+        "--corpus",
+        action="store_true",
+        help="how well the model finds duplicates among all questions of the file: nearest "
+        "questions, and pairs above the threshold",
+    )
+    command.add_argument(
+        "--queries",
+        choices=("groups", "question1", "question2", "all"),
+        metavar="WHICH",
+        help="which questions are asked with --corpus: groups: the first one of each group of "
+        "duplicates; question1, question2, all: those of one side or of both that have a duplicate "
+        "(default: groups)",
+    )
     add_seed(command, "the bootstrap intervals and the split into halves")
     add_pair_options(command)
 
@@ -56,6 +70,10 @@ def evaluate(options: Namespace) -> dict[str, Any]:
     from trax_triplet.inference import quality
 
     mistakes = check.integer("--mistakes", options.mistakes)
+    if options.corpus:
+        return _evaluate_corpus(options)
+    if options.queries:
+        raise ValueError("--queries says what is asked with --corpus; leave it out without")
     pairs = read_labelled(options.csv, options)
     trained = load(options.model)
     threshold = threshold_of(options.threshold, trained)
@@ -69,6 +87,48 @@ def evaluate(options: Namespace) -> dict[str, Any]:
     if not options.json:
         print(_report_text(result))
     return result
+
+
+def _evaluate_corpus(options: Namespace) -> dict[str, Any]:
+    from trax_triplet.search import evaluate_corpus
+
+    if options.plot or options.mistakes:
+        raise ValueError("--plot and --mistakes are of pairs; leave them out with --corpus")
+    pairs = read_labelled(options.csv, options)
+    trained = load(options.model)
+    result = evaluate_corpus(
+        trained,
+        pairs,
+        queries=options.queries or "groups",
+        threshold=threshold_of(options.threshold, trained),
+        seed=options.seed,
+    )
+    if not options.json:
+        print(_corpus_text(result))
+    return result
+
+
+def _corpus_text(result: dict[str, Any]) -> str:
+    pairs, best = result["pairs"], result["pairs"]["best_f1"]
+    names = [name for name in result if f"{name}_interval" in result]
+    average = f"{pairs['average_precision']:.4f}"
+    if pairs["average_precision_at_most"] > pairs["average_precision"]:
+        average += f" to {pairs['average_precision_at_most']:.4f}, some pairs being unranked"
+    titles = {"map": "MAP", "mrr@10": "MRR@10", "ndcg@10": "nDCG@10"}
+    return "\n".join(
+        [
+            f"{result['questions']} questions, {result['groups']} groups of duplicates; "
+            f"{result['queries']} queries",
+            *(f"{titles.get(name, name):17}  {_with_interval(result, name)}" for name in names),
+            f"{pairs['called']} pairs are above the threshold {pairs['threshold']:.4f}, "
+            f"{pairs['duplicates']} are duplicates",
+            f"precision, recall  {pairs['precision']:.4f}, {pairs['recall']:.4f}; "
+            f"F1 {pairs['f1']:.4f}",
+            f"average precision  {average}",
+            f"best F1            {best['value']:.4f}   at threshold {best['threshold']:.4f}, "
+            "chosen on these very pairs: too good",
+        ]
+    )
 
 
 def _report_text(result: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ __all__ = [
     "Split",
     "concatenate",
     "connect",
+    "distinct_questions",
     "normalize_text",
     "question_groups",
     "split_pairs",
@@ -192,6 +193,37 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
         connect(roots, *np.concatenate(edges, axis=1))
     _, groups = np.unique(roots[ids], return_inverse=True)
     return groups[: len(pairs)], groups[len(pairs) :]
+
+
+def distinct_questions(pairs: Pairs) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The questions of pairs, those that are the same but for case and blanks once.
+
+    Returns:
+        (questions, places, groups): n texts, in the order of question 1 and then of question 2;
+        int64 (2, pairs), where the question of each side is among them; int64 (n,), the group of
+        each, as of `question_groups`.
+
+    Raises:
+        TypeError: something other than `Pairs`.
+
+    Example:
+        >>> questions, places, groups = distinct_questions(Pairs(["Why?", "Who?"], ["why?", "X"]))
+        >>> questions, places.tolist(), groups.tolist()
+        (['Why?', 'Who?', 'X'], [[0, 1], [0, 2]], [0, 1, 2])
+    """
+    group_of_sides = np.stack(question_groups(pairs))
+    numbers: dict[str, int] = {}
+    questions: list[str] = []
+    rows = []
+    for text in pairs.question1 + pairs.question2:
+        number = numbers.setdefault(normalize_text(text), len(numbers))
+        if number == len(questions):
+            questions.append(text)
+        rows.append(number)
+    places = np.array(rows, np.int64).reshape(2, -1)
+    groups = np.empty(len(questions), np.int64)
+    groups[places] = group_of_sides
+    return questions, places, groups
 
 
 def normalize_text(text: str) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from trax_triplet import _validation as check
 from trax_triplet._files import read_bytes
-from trax_triplet.data.reader import MAX_BYTES, _found, check_skipped
-from trax_triplet.data.table import MissingColumns, _text, read_table
+from trax_triplet.data.reader import MAX_BYTES, check_skipped, find_columns
+from trax_triplet.data.table import MissingColumns, read_table, read_text
 
 __all__ = ["Questions", "read_questions"]
 
@@ -99,7 +99,7 @@ def read_questions(
     if is_parquet:
         rows = _parquet(path, column, id, max_bytes)
     else:
-        text, _ = _text(path, encoding, max_bytes)
+        text, _ = read_text(path, encoding, max_bytes)
         if text.lstrip()[:1] == "{":
             rows = _json_lines(text, path, column, id)
         else:
@@ -134,14 +134,16 @@ def _table(
 ) -> Iterator[tuple[int, Any, Any, str]]:
     names = [column] if id is None else [column, id]
     try:
-        header, rows, _ = read_table(path, lambda header: all(_found(header, names)), **options)
+        header, rows, _ = read_table(
+            path, lambda header: all(find_columns(header, names)), **options
+        )
     except MissingColumns as error:
         raise ValueError(
             f"{path}: expected the columns {names} (separated by comma, semicolon or tab) in the "
             f"first line, got {error.args[0]!s:.300}; name yours by column= and id=, on the "
             "command line by --column and --id"
         ) from None
-    found = _found(header, names)
+    found = find_columns(header, names)
     for name, positions in zip(names, found, strict=True):
         if len(positions) > 1:
             raise ValueError(f"{path}: several columns are named {name!r}: {header!s:.300}")

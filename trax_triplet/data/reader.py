@@ -14,7 +14,15 @@ from trax_triplet import _validation as check
 from trax_triplet.data.pairs import Pairs, normalize_text
 from trax_triplet.data.table import MissingColumns, Row, Table, read_table
 
-__all__ = ["MAX_BYTES", "Columns", "Labels", "check_skipped", "read_pairs", "read_rows"]
+__all__ = [
+    "MAX_BYTES",
+    "Columns",
+    "Labels",
+    "check_skipped",
+    "find_columns",
+    "read_pairs",
+    "read_rows",
+]
 
 MAX_BYTES = 2 * 2**30
 
@@ -237,7 +245,7 @@ def read_rows(
         )
     options = {"encoding": encoding, "quoting": quoting, "escape": escape, "max_bytes": max_bytes}
     try:
-        table = read_table(path, lambda header: all(_found(header, names)), **options)
+        table = read_table(path, lambda header: all(find_columns(header, names)), **options)
     except MissingColumns as error:
         raise ValueError(
             f"{path}: expected the columns {names} (separated by comma, semicolon or tab), got "
@@ -245,11 +253,11 @@ def read_rows(
             "labels), on the command line by --question1, --question2 and --label. Where every row "
             "is a pair of duplicates: duplicates_only=True, --duplicates-only"
         ) from None
-    found = _found(table.header, names)
+    found = find_columns(table.header, names)
     for name, positions in zip(names, found, strict=True):
         if len(positions) > 1:
             raise ValueError(f"{path}: several columns are named {name!r}: {table.header!s:.300}")
-    alone = [at for at in _found(table.header, ["qid1", "qid2"]) if len(at) == 1]
+    alone = [at for at in find_columns(table.header, ["qid1", "qid2"]) if len(at) == 1]
     first = [positions[0] for positions in found]
     columns = Columns(
         first[: len(texts)],
@@ -263,8 +271,8 @@ def read_rows(
     ), columns
 
 
-def _found(header: list[str], names: list[str]) -> list[list[int]]:
-    """The positions of each name in a header."""
+def find_columns(header: list[str], names: list[str]) -> list[list[int]]:
+    """The positions of each name in a header, in any case where none is written so."""
     found = []
     for name in names:
         exact = [i for i, column in enumerate(header) if column == name]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from trax_triplet import _validation as check
 from trax_triplet._files import gunzip, read_bytes
 
-__all__ = ["QUOTINGS", "Row", "Table", "read_table"]
+__all__ = ["QUOTINGS", "Row", "Table", "read_table", "read_text"]
 
 SEPARATORS = ",;\t"
 QUOTINGS = ("auto", "csv", "none")
@@ -83,7 +83,7 @@ def read_table(
     ):
         error = check.wrong_value if isinstance(escape, str) else check.wrong_type
         raise error("escape", "one character such as '\\\\', or None", escape)
-    text, notes = _text(path, encoding, max_bytes)
+    text, notes = read_text(path, encoding, max_bytes)
     lines = io.StringIO(text, newline="")
     first = next(lines, "")
     header, separator = _header(first, has_columns, quoting, escape, path)
@@ -99,7 +99,10 @@ def read_table(
 # --- bytes to text
 
 
-def _text(path: str | os.PathLike[str], encoding: str | None, max_bytes: int) -> tuple[str, list]:
+def read_text(
+    path: str | os.PathLike[str], encoding: str | None, max_bytes: int
+) -> tuple[str, list[str]]:
+    """The text of a file, and what a reader should know of its encoding."""
     data = read_bytes(path, max_bytes)
     if data.startswith(b"\x1f\x8b"):
         data = gunzip(data, max_bytes, path)

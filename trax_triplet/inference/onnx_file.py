@@ -14,6 +14,7 @@ from trax_triplet import _validation as check
 from trax_triplet.data.padding import LENGTH_MULTIPLE, LONGEST_MULTIPLE
 from trax_triplet.data.vocabulary import PAD_ID
 from trax_triplet.model.spelling import warn_of_shared_embeddings
+from trax_triplet.model.walk import CENTRE
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
@@ -102,7 +103,10 @@ def _model(trained: TrainedModel) -> Any:
         pooled = graph("Where", column, pooled, graph.constant(0, np.float32))
     else:
         pooled = _mean(graph, states, lengths)
-    one_too_many = [_unit_rows(graph, pooled), graph.constant([0]), graph.constant([-1])]
+    vectors = _unit_rows(graph, pooled)
+    if CENTRE in trained.weights:
+        vectors = _centred(graph, vectors, trained.weights[CENTRE])
+    one_too_many = [vectors, graph.constant([0]), graph.constant([-1])]
     graph.nodes.append(helper.make_node("Slice", one_too_many, ["vectors"]))
     d_model = trained.weights["embedding"].shape[1]
     shapes = {
@@ -212,6 +216,14 @@ def _mean(graph: _Graph, states: str, lengths: str) -> str:
     total = graph("ReduceSum", states, graph.constant([0]), keepdims=0)
     at_least_one = graph("Cast", graph("Max", lengths, graph.constant(1)), to=1)
     return graph("Div", total, graph("Unsqueeze", at_least_one, graph.constant([1])))
+
+
+def _centred(graph: _Graph, vectors: str, centre: np.ndarray) -> str:
+    """As `model.walk.centred`."""
+    zero = graph.constant(0, np.float32)
+    is_zero = graph("Equal", graph("ReduceMax", graph("Abs", vectors), axes=[1], keepdims=1), zero)
+    away = _unit_rows(graph, graph("Sub", vectors, graph.constant(centre, np.float32, CENTRE)))
+    return graph("Where", is_zero, vectors, away)
 
 
 def _unit_rows(graph: _Graph, rows: str) -> str:

@@ -20,7 +20,7 @@ from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.inference.calibration import check_calibration, probabilities
 from trax_triplet.inference.card import model_card
 from trax_triplet.model.spelling import LENGTH, TABLE, compose
-from trax_triplet.model.walk import POOLINGS, Walk
+from trax_triplet.model.walk import CENTRE, POOLINGS, Walk
 from trax_triplet.storage import folders as storage
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ class TrainedModel:
     Args:
         model: a `Siamese` layer with its weights, of which a copy is taken; or these weights, a
             dict of 'embedding' (vocab_size, d), 'lstm/kernel' (2 d, 4 d) and 'lstm/bias' (4 d,),
-            float32, as `model.get_weights` gives them, and maybe the two arrays of
-            `model.spelling`, by which words that the vocabulary lacks get embeddings.
+            float32, as `model.get_weights` gives them; maybe the two arrays of `model.spelling`, by
+            which words that the vocabulary lacks get embeddings; and maybe 'centre' (d,), by which
+            vectors are shifted, see `Siamese`.
         vocabulary: the `Vocabulary` that turns questions into its ids.
         settings: dict: 'pooling', 'threshold' and 'threshold_source' (None where none was chosen),
             'training'. Of a layer the pooling is known.
@@ -49,7 +50,8 @@ class TrainedModel:
     Raises:
         TypeError: an argument of another type.
         ValueError: a vocabulary of more or fewer ids than the model has, weights of other names or
-            shapes, an unknown pooling or another one than the layer's.
+            shapes, weights that are not finite, an unknown pooling or another one than the
+            layer's.
 
     Example:
         >>> vocabulary = Vocabulary.build(["How old are you?"])
@@ -83,12 +85,19 @@ class TrainedModel:
                 f"{len(vocabulary)}; take the vocabulary that the model was trained with"
             )
         self._weights = {name: _kept(array) for name, array in weights.items()}
+        for name, array in self._weights.items():
+            if not np.isfinite(array).all():  # every answer would be "no duplicate"
+                raise ValueError(
+                    f"model's weights must be finite, but {name!r} holds NaN or infinity; take "
+                    "those of an earlier checkpoint, or train again with a smaller learning_rate"
+                )
         self._walk = Walk(self._weights, self._pooling)
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
         """The weights by name, read-only float32 arrays: as from `model.get_weights`, and where
-        unknown words are embedded by their spelling, also the two arrays of `model.spelling`."""
+        unknown words are embedded by their spelling, also the two arrays of `model.spelling`; and
+        'centre', which a model from `train` has."""
         return dict(self._weights)
 
     @property
@@ -117,7 +126,8 @@ class TrainedModel:
         from trax_triplet.model.weights import set_weights
 
         vocab_size, d_model = self._weights["embedding"].shape
-        layer = Siamese(vocab_size, d_model, "eval", pooling=self._pooling)
+        centre = self._weights.get(CENTRE)
+        layer = Siamese(vocab_size, d_model, "eval", pooling=self._pooling, centre=centre)
         return set_weights(layer, {name: self._weights[name] for name in _shapes(1, 1)})
 
     def __repr__(self) -> str:
@@ -259,10 +269,11 @@ def _weights_and_pooling(
     if isinstance(model, Mapping):
         pooling = check.one_of("settings['pooling']", pooling, POOLINGS)
         return _checked(model), pooling
-    from trax_triplet.model.siamese import pooling_of
+    from trax_triplet.model.siamese import centre_of_model, pooling_of
     from trax_triplet.model.weights import get_weights
 
     weights, own = get_weights(model), pooling_of(model)
+    weights.update(centre_of_model(model))
     if pooling not in (None, own):
         raise check.wrong_value("settings['pooling']", f"the layer's, {own!r}", pooling)
     return weights, own
@@ -274,7 +285,7 @@ def _checked(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if not _fit(found):
         expected = (
             "weights of the shapes embedding (V, d), lstm/kernel (2 d, 4 d), lstm/bias (4 d,), "
-            f"and either both or none of {TABLE} (rows, d) and {LENGTH} (1,)"
+            f"either both or none of {TABLE} (rows, d) and {LENGTH} (1,), and maybe {CENTRE} (d,)"
         )
         raise check.wrong_value("model", expected, found)
     for name, array in arrays.items():
@@ -292,7 +303,7 @@ def _shapes(vocab_size: int, d_model: int) -> dict[str, tuple[int, ...]]:
 
 
 def _fit(found: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether these are the shapes of a model's weights, with or without those of spelling."""
+    """Whether these are the shapes of a model's weights, maybe with those of spelling, a centre."""
     shapes = dict(found)
     embedding, table, length = (shapes.get(name) for name in ("embedding", TABLE, LENGTH))
     if embedding is None or len(embedding) != 2:
@@ -301,6 +312,8 @@ def _fit(found: Mapping[str, tuple[int, ...]]) -> bool:
         if not table[0]:
             return False
         del shapes[TABLE], shapes[LENGTH]
+    if shapes.get(CENTRE) == embedding[1:]:
+        del shapes[CENTRE]
     return shapes == _shapes(*embedding)
 
 

@@ -17,9 +17,18 @@ import numpy as np
 from trax_triplet import _files as files
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.keras.layers import keras, swap_pad_and_oov, tf, tower, tower_of, two_towers
+from trax_triplet.keras.layers import (
+    Centre,
+    keras,
+    swap_pad_and_oov,
+    tf,
+    tower,
+    tower_of,
+    two_towers,
+)
 from trax_triplet.keras.text import QuestionIds
 from trax_triplet.model.spelling import warn_of_shared_embeddings
+from trax_triplet.model.walk import CENTRE
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
@@ -69,10 +78,11 @@ def to_keras(source: Any) -> keras.Model:
         trained, weights, pooling = source, source.weights, source.pooling
         warn_of_shared_embeddings(weights, "Keras")
     else:
-        from trax_triplet.model.siamese import pooling_of
+        from trax_triplet.model.siamese import centre_of_model, pooling_of
         from trax_triplet.model.weights import get_weights
 
-        trained, weights, pooling = None, get_weights(source), pooling_of(source)
+        trained, pooling = None, pooling_of(source)
+        weights = get_weights(source) | centre_of_model(source)
     stage = (
         keras.layers.Lambda(swap_pad_and_oov, name="ids")
         if trained is None
@@ -85,10 +95,13 @@ def to_keras(source: Any) -> keras.Model:
         texts=texts,
         pooling=pooling,
         own_padding=texts and pooling == "course",
+        centre=CENTRE in weights,
     )
     both = two_towers(one)
     for name, arrays in zip(("embedding", "LSTM"), _keras_arrays(weights), strict=True):
         one.get_layer(name).set_weights(arrays)
+    if CENTRE in weights:
+        one.get_layer("centre").set_weights([weights[CENTRE]])
     return both
 
 
@@ -99,8 +112,8 @@ def from_keras(model: keras.Model) -> TrainedModel | Any:
 
     Args:
         model: from `Siamese`, `to_keras`, or with the same layers: ids, `Embedding`, `LSTM`, the
-            mean over the steps (unless the LSTM gives only its last state), and a layer that scales
-            each row to length 1.
+            mean over the steps (unless the LSTM gives only its last state), a layer that scales
+            each row to length 1, and maybe a `Centre`.
 
     Returns:
         A `TrainedModel` where the model itself cuts its questions as a `Vocabulary` does
@@ -121,7 +134,7 @@ def from_keras(model: keras.Model) -> TrainedModel | Any:
         >>> all((after[name] == array).all() for name, array in before.items())
         True
     """
-    stage, (embedding, lstm, *pool, out) = _split_tower(tower_of(model))
+    stage, (embedding, lstm, *pool, out), centre = _split_tower(tower_of(model))
     pooling = _pooling(embedding, lstm, pool)
     _check_unit_rows(out, embedding.output_dim)
     from trax_triplet.inference.trained_model import TrainedModel
@@ -129,7 +142,8 @@ def from_keras(model: keras.Model) -> TrainedModel | Any:
     from trax_triplet.model.weights import set_weights
 
     weights = _trax_arrays(*embedding.get_weights(), *lstm.get_weights())
-    layer = set_weights(Siamese(embedding.input_dim, lstm.units, "eval", pooling=pooling), weights)
+    new = Siamese(embedding.input_dim, lstm.units, "eval", pooling=pooling, centre=centre)
+    layer = set_weights(new, weights)
     if not isinstance(stage, QuestionIds):
         return layer
     settings = {
@@ -323,9 +337,11 @@ _STACK = (
 )
 
 
-def _split_tower(tower: keras.Model) -> tuple[Any, list[Any]]:
-    """The layer that makes ids, or None, and the others: embedding, LSTM, mean if any, last."""
-    every = _layers(tower)
+def _split_tower(tower: keras.Model) -> tuple[Any, list[Any], np.ndarray | None]:
+    """The layer that makes ids, or None; embedding, LSTM, mean if any, last; and the centre."""
+    every, centre = _layers(tower), None
+    if every and isinstance(every[-1], Centre):
+        (centre,) = every.pop().get_weights()
     before = list(itertools.takewhile(lambda layer: not isinstance(layer, _STACK[0]), every))
     layers = every[len(before) :]
     stack = _STACK if len(layers) == 4 else _STACK[:2] + _STACK[3:]
@@ -335,7 +351,7 @@ def _split_tower(tower: keras.Model) -> tuple[Any, list[Any]]:
             "LSTM gives only its last state) and a layer that scales to length 1, but its layers "
             f"are {', '.join(type(layer).__name__ for layer in every)}"
         )
-    return next(iter(before), None), layers
+    return next(iter(before), None), layers, centre
 
 
 def _pooling(embedding: Any, lstm: Any, pool: list[Any]) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "KERAS_OOV_ID",
     "KERAS_PAD_ID",
     "LSTM",
+    "Centre",
     "Embedding",
     "GlobalAveragePooling1D",
     "NamesItsPackage",
@@ -242,6 +243,30 @@ class PaddedEmbedding(NamesItsPackage, keras.layers.Embedding):
         return places <= keras.ops.expand_dims(padded_lengths(inputs), 1)
 
 
+@_registered()
+class Centre(NamesItsPackage, keras.layers.Layer):
+    """Subtracts a centre from unit vectors and scales them to length 1; zero vectors stay zero.
+
+    Its weight (d,) is not trained: `train` places it after training, see `Siamese`.
+
+    Example:
+        >>> layer = Centre()
+        >>> layer.build((None, 2))
+        >>> layer.set_weights([tf.constant([0.6, 0.0])])
+        >>> layer(tf.constant([[0.6, 0.8], [0.0, 0.0]])).numpy().tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
+    """
+
+    def build(self, input_shape: Any) -> None:
+        self.centre = self.add_weight(
+            shape=(input_shape[-1],), initializer="zeros", trainable=False, name="centre"
+        )
+
+    def call(self, inputs: Array) -> Array:
+        is_zero = tf.reduce_all(tf.equal(inputs, 0), axis=-1, keepdims=True)
+        return tf.where(is_zero, inputs, unit_rows(inputs - tf.cast(self.centre, inputs.dtype)))
+
+
 def tower(
     stage: keras.layers.Layer,
     vocab_size: int,
@@ -250,6 +275,7 @@ def tower(
     texts: bool = True,
     pooling: str = "mean",
     own_padding: bool = False,
+    centre: bool = False,
 ) -> keras.Sequential:
     """Returns the stack of layers from questions to unit vectors.
 
@@ -261,9 +287,10 @@ def tower(
         pooling: 'mean' (over the words), 'last' (the state after the last word) or 'course' (the
             mean over all steps, including padding).
         own_padding: with 'course', whether each question is padded to a length of its own.
+        centre: whether vectors are shifted by a centre, at first 0.
 
     Returns:
-        The stage, embedding, LSTM, mean (except for 'last'), and out.
+        The stage, embedding, LSTM, mean (except for 'last'), out, and centre, if any.
 
     Example:
         >>> [layer.name for layer in tower(keras.layers.TextVectorization(), 10, 4).layers][1:]
@@ -281,6 +308,8 @@ def tower(
     if pooling != "last":
         layers.append(GlobalAveragePooling1D(name="mean"))
     layers.append(keras.layers.Lambda(unit_rows, name="out"))
+    if centre:
+        layers.append(Centre(name="centre"))
     return keras.Sequential(layers, name="sequential")
 
 

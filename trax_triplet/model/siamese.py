@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import fastmath, jnp, tl
 from trax_triplet.data.vocabulary import PAD_ID, unknown_ids
 from trax_triplet.loss.similarity import l2_normalize
 from trax_triplet.model.lstm import KINDS, LSTM, MODES, SpreadLSTM
-from trax_triplet.model.walk import POOLINGS
+from trax_triplet.model.walk import CENTRE, POOLINGS
 
 __all__ = [
     "LastWord",
@@ -17,6 +21,7 @@ __all__ = [
     "Siamese",
     "WordCount",
     "WordDropout",
+    "centre_of_model",
     "pooling_of",
 ]
 
@@ -31,6 +36,7 @@ def Siamese(
     buckets: int = 0,
     embedding_stddev: float | None = None,
     lstm: str = "closed form",
+    centre: Array | None = None,
 ) -> tl.Layer:
     """Returns a model that turns two batches of questions into two batches of unit vectors.
 
@@ -59,13 +65,16 @@ def Siamese(
             from; None for Trax's own initialiser.
         lstm: 'closed form' (`lstm.LSTM`, faster), or 'trax' (`tl.Scan` and autodiff, which has
             derivatives of any order). Both give the same, and print alike.
+        centre: None, or a vector (d_model,), a constant: unit vectors are shifted by it and scaled
+            to length 1 again, as those of a model from `train` are.
 
     Returns:
         A `tl.Parallel` layer of the two towers; with 'mean' or 'last' after a `WordDropout` layer.
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: a size, mode, pooling, share or deviation outside its range.
+        ValueError: a size, mode, pooling, share or deviation outside its range, a centre of another
+            shape.
 
     Example:
         >>> Siamese(vocab_size=100, d_model=8)
@@ -96,26 +105,40 @@ def Siamese(
         stddev = check.number("embedding_stddev", embedding_stddev, 0)
         initializer["kernel_initializer"] = tl.RandomNormalInitializer(stddev)
     embedding = tl.Embedding(vocab_size, d_model, **initializer)
-    normalize = tl.Fn("Normalize", l2_normalize)
+    last: list[Any] = [tl.Fn("Normalize", l2_normalize)]
+    if centre is not None:
+        centre = check.vector("centre", centre, d_model)
+        last.append(_centred(centre))
     if pooling == "course":
         if word_dropout:
             raise ValueError(
                 "word_dropout must be 0 in the course's model; take pooling='mean' or 'last'"
             )
         states = LSTM(d_model, mode, closed_form=lstm == "closed form")
-        tower = tl.Serial(embedding, states, tl.Mean(axis=1), normalize)
-        return _pooled(tl.Parallel(tower, tower), pooling)
+        tower = tl.Serial(embedding, states, tl.Mean(axis=1), *last)
+        return _described(tl.Parallel(tower, tower), pooling, centre)
     pool = MeanOfWords() if pooling == "mean" else LastWord()
     states = tl.Serial(embedding, SpreadLSTM(d_model, mode, lstm=lstm))
-    tower = tl.Serial(PaddingLast(), tl.Branch(states, WordCount()), pool, normalize)
+    tower = tl.Serial(PaddingLast(), tl.Branch(states, WordCount()), pool, *last)
     # Every mode has the same layers, so that a Loop can hand weights from one to the other.
     dropout = WordDropout(vocab_size, word_dropout if mode == "train" else 0.0, buckets=buckets)
-    return _pooled(tl.Serial(dropout, tl.Parallel(tower, tower)), pooling)
+    return _described(tl.Serial(dropout, tl.Parallel(tower, tower)), pooling, centre)
 
 
-def _pooled(model: tl.Layer, pooling: str) -> tl.Layer:
-    model._pooling = pooling  # Trax's layers take no public attribute
+def _described(model: tl.Layer, pooling: str, centre: np.ndarray | None) -> tl.Layer:
+    model._pooling, model._centre = pooling, centre  # Trax's layers take no public attribute
     return model
+
+
+def _centred(centre: Array) -> tl.Layer:
+    """The layer that does what `walk.centred` does."""
+
+    def f(vectors: Array) -> Array:
+        is_zero = jnp.all(vectors == 0, axis=-1, keepdims=True)
+        away = l2_normalize(vectors - jnp.asarray(centre, vectors.dtype))
+        return jnp.where(is_zero, vectors, away)
+
+    return tl.Fn("Centre", f)
 
 
 def pooling_of(model: tl.Layer) -> str:
@@ -132,6 +155,21 @@ def pooling_of(model: tl.Layer) -> str:
     if pooling is None:
         raise check.wrong_type("model", "a model from Siamese", model)
     return pooling
+
+
+def centre_of_model(model: tl.Layer) -> dict[str, np.ndarray]:
+    """The `centre` that `Siamese` made a model with, by its name among weights; {} without one.
+
+    Raises:
+        TypeError: something other than such a model.
+
+    Example:
+        >>> centre_of_model(Siamese(vocab_size=10, d_model=2, centre=[0.5, 0]))
+        {'centre': array([0.5, 0. ], dtype=float32)}
+    """
+    pooling_of(model)
+    centre = getattr(model, "_centre", None)
+    return {} if centre is None else {CENTRE: centre}
 
 
 class WordDropout(tl.Layer):

@@ -15,9 +15,11 @@ from trax_triplet._threads import in_threads
 from trax_triplet.data.padding import course_length
 from trax_triplet.data.vocabulary import PAD_ID
 
-__all__ = ["POOLINGS", "Walk", "unit_rows"]
+__all__ = ["CENTRE", "POOLINGS", "Walk", "centre_of", "centred", "unit_rows"]
 
 POOLINGS = ("course", "mean", "last")
+CENTRE = "centre"  # name of the array beside a model's weights, see `centre_of`
+DISTANCE = 0.6  # of the centre from 0: below 1, so that no vector can lie on it
 ROWS = 512  # walked together: more do not fit into the cache of one core
 BLOCK = 16_384  # words whose products with the input weights are kept: bounds the memory
 ZERO_ENTRY = 1e-30  # as in `loss.similarity`
@@ -33,7 +35,7 @@ class Walk:
     pay for large products only, and on a busy machine they wait for each other.
 
     Args:
-        weights: as from `get_weights`; kept, not copied.
+        weights: as from `get_weights`, maybe with CENTRE (d,); kept, not copied.
         pooling: one of POOLINGS, as in `Siamese`.
 
     Example:
@@ -45,6 +47,7 @@ class Walk:
 
     def __init__(self, weights: Mapping[str, np.ndarray], pooling: str):
         self._embedding, self._pooling = weights["embedding"], pooling
+        self._centre = weights.get(CENTRE)
         d = self._embedding.shape[1]
         # sigmoid(x) is (tanh(x / 2) + 1) / 2: with i, f and o halved here, one tanh serves all.
         half = np.full(4 * d, 0.5, np.float32)
@@ -100,7 +103,8 @@ class Walk:
                 for count in counts[first:last].tolist():
                     states.step(table, places[:count])
                     places = places[count:]
-            return unit_rows(states.pooled(lengths))
+            vectors = unit_rows(states.pooled(lengths))
+            return vectors if self._centre is None else centred(vectors, self._centre)
 
     def _embedded(self, ids: np.ndarray, more: np.ndarray | None) -> np.ndarray:
         """The embeddings of ascending ids."""
@@ -172,3 +176,37 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
     scaled = x / np.where(is_zero, 1, largest)
     length = np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
     return np.where(is_zero, 0, scaled / np.where(is_zero, 1, length))
+
+
+def centre_of(vectors: np.ndarray) -> np.ndarray:
+    """The point from which a trained model looks at its vectors, see `centred`.
+
+    It lies in the direction of their mean. A question in that direction is similar to many others:
+    seen from there, it and its neighbours stand further apart, so that one threshold suits all
+    questions better. (Subtracting the mean itself, as Mu and Viswanath do in "All-but-the-Top",
+    2018, is half of that, as unit vectors that tell questions apart have a mean of length 0.15.)
+
+    Args:
+        vectors: float (n, d), unit vectors of the questions of a training.
+
+    Returns:
+        float32 array (d,), of length DISTANCE; 0 where the mean is 0.
+
+    Example:
+        >>> centre_of(np.array([[0.6, 0.8], [0.6, -0.8]])).round(6).tolist()
+        [0.6000000238418579, 0.0]
+    """
+    mean = np.asarray(vectors, np.float64).mean(axis=0, keepdims=True)
+    return (unit_rows(mean)[0] * DISTANCE).astype(np.float32)
+
+
+def centred(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Directions in which unit vectors are seen from a centre; a zero vector stays zero.
+
+    Example:
+        >>> seen = centred(np.array([[1, 0], [0.6, 0.8], [0, 0]]), np.array([0.6, 0]))
+        >>> seen.tolist()
+        [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
+    """
+    is_zero = ~vectors.any(axis=1, keepdims=True)
+    return np.where(is_zero, vectors, unit_rows(vectors - centre))

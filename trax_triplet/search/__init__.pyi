@@ -1,7 +1,10 @@
 from .corpus import Hit as Hit
+from .corpus_quality import evaluate_corpus as evaluate_corpus
 from .duplicates import find_duplicates as find_duplicates
 from .duplicates import group_duplicates as group_duplicates
 from .index import QuestionIndex as QuestionIndex
 from .negatives import Triplet as Triplet
 from .negatives import mine_negatives as mine_negatives
 from .partition import embed_partition as embed_partition
+from .ranking import mean_metrics as mean_metrics
+from .ranking import ranking_metrics as ranking_metrics

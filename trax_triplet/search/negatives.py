@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from trax_triplet import _validation as check
-from trax_triplet.data.pairs import Pairs, normalize_text, question_groups
+from trax_triplet.data.pairs import Pairs, distinct_questions
 from trax_triplet.search.duplicates import check_model, embed_all
 from trax_triplet.search.products import nearest, similarities
 
@@ -85,7 +85,7 @@ def mine_negatives(
         raise check.wrong_value("band", "(low, high), low below high", tuple(band))
     if pairs.is_duplicate is None:
         raise ValueError("pairs must have labels, of which the duplicates get negatives")
-    questions, rows, groups = _distinct(pairs)
+    questions, rows, groups = distinct_questions(pairs)
     vectors = embed_all(questions, model)
     duplicates = np.flatnonzero(pairs.is_duplicate)
     anchors, positives = rows[:, duplicates]
@@ -102,20 +102,3 @@ def mine_negatives(
             texts = pairs.question1[pair], pairs.question2[pair], questions[found[at, k]]
             triplets.append(Triplet(*texts, similarity, float(near[at, k])))
     return triplets
-
-
-def _distinct(pairs: Pairs) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Questions, one of each that are the same but for case and blanks; the row in them of each
-    side's question, int (2, n); the group of each."""
-    numbers: dict[str, int] = {}
-    questions: list[str] = []
-    rows = []
-    for text in pairs.question1 + pairs.question2:
-        number = numbers.setdefault(normalize_text(text), len(numbers))
-        if number == len(questions):
-            questions.append(text)
-        rows.append(number)
-    places = np.array(rows, np.int64).reshape(2, -1)
-    groups = np.empty(len(questions), np.int64)
-    groups[places] = np.stack(question_groups(pairs))
-    return questions, places, groups

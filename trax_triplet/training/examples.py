@@ -19,6 +19,8 @@ from trax_triplet.data.word_vectors import read_word_vectors
 from trax_triplet.training.settings import TrainSettings, identity
 from trax_triplet.training.start import Start
 
+MOST_SAMPLED = 4096  # their mean vector is that of all, as nearly as it matters
+
 
 class Examples:
     """The pairs of a run as word ids, and the vocabulary that gave the ids.
@@ -115,6 +117,12 @@ class Examples:
             "validation_others": len(self.validation) - duplicates,
             "validation_others_drawn": self.n_drawn,
         }
+
+    def sample(self) -> list[np.ndarray]:
+        """Word ids of at most MOST_SAMPLED questions of the training pairs."""
+        every = [*self.ids1, *self.ids2, *self.others1, *self.others2]
+        rng = np.random.default_rng(self._settings.seed)
+        return [every[i] for i in rng.permutation(len(every))[:MOST_SAMPLED]]
 
     def stream(self, vectors: Callable[[], np.ndarray], multiple: int = 1) -> BatchStream:
         """Endless training batches.

@@ -31,6 +31,7 @@ from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese
 from trax_triplet.model.spelling import Spelling
+from trax_triplet.model.walk import CENTRE, Walk, centre_of, centred
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.loop import make_loop
@@ -238,14 +239,19 @@ class _Run:
         examples = self._examples
         return Spelling(examples.vocabulary.words, examples.word_counts, self._settings.spelling)
 
-    def _trained(self) -> TrainedModel:
-        """The model as it is now, as it would answer."""
+    def _trained(self) -> tuple[TrainedModel, np.ndarray]:
+        """The model as it is now, as it would answer, and its vectors of the validation questions
+        before they are centred."""
+        examples, pooling = self._examples, {"pooling": self._settings.pooling}
         weights = get_weights(self.loop.model)
-        return TrainedModel(
-            self._spelling(weights) if self._settings.spelling else weights,
-            self._examples.vocabulary,
-            {"pooling": self._settings.pooling},
-        )
+        if self._settings.spelling:
+            weights = self._spelling(weights)
+        sample = Walk(weights, **pooling)(examples.sample())
+        centre = processes.broadcast_from_first(centre_of(sample))
+        plain = TrainedModel(weights, examples.vocabulary, pooling)
+        questions = [*examples.validation.question1, *examples.validation.question2]
+        vectors = processes.broadcast_from_first(plain.embed(questions))
+        return TrainedModel(weights | {CENTRE: centre}, examples.vocabulary, pooling), vectors
 
     def resume(self) -> None:
         """Goes on from the checkpoint of an earlier call, if there is one."""
@@ -292,10 +298,8 @@ class _Run:
     def _evaluate(self, pairs_per_second: float, checkpoint: bool = True) -> None:
         losses = self.loop.take_losses()
         self._check_finite(losses, self._stream.take_rows())
-        trained, validation = self._trained(), self._examples.validation
-        vectors = processes.broadcast_from_first(
-            trained.embed([*validation.question1, *validation.question2])
-        )
+        trained, plain = self._trained()
+        vectors = centred(plain, trained.weights[CENTRE])
         first, second = np.split(vectors, 2)
         scores = np.einsum("nd,nd->n", first, second)
         labels = self._examples.validation_labels
@@ -305,7 +309,7 @@ class _Run:
             "loss": float(np.mean(losses)),
             "validation_loss": self.loop.validation_loss(),
             "validation_auc": evaluation.roc_auc(scores, labels),
-            "spread": float(1 - np.square(vectors.mean(axis=0)).sum()),  # 0: all vectors are equal
+            "spread": float(1 - np.square(plain.mean(axis=0)).sum()),  # 0: all vectors are equal
             "pairs_per_second": round(pairs_per_second, 1),
         }
         is_best = self._record.add(row)
@@ -321,7 +325,7 @@ class _Run:
                 # Drawn negatives say nothing about how often other pairs are this similar.
                 calibration = None if n_drawn else fit_calibration(scores, labels, share=share)
                 moved = None if share is None else calibration
-                chosen = choose_threshold(vectors, validation, n_drawn, seed, moved)
+                chosen = choose_threshold(vectors, self._examples.validation, n_drawn, seed, moved)
                 self._record.save_model(trained, *chosen, calibration)
             if checkpoint:
                 stream = {f"stream/{k}": v for k, v in self._stream.state().items()}
@@ -341,9 +345,11 @@ class _Run:
         first = bad.index(True) if any(bad) else len(losses) - 1
         what = f"the loss became {losses[first]}" if any(bad) else "a weight became infinite or NaN"
         good = self._record.last_checkpoint()
+        beside = self._stream.others_per_batch
+        others = f" and {beside} pairs labelled 0" if beside else ""
         raise FloatingPointError(
             f"{what} at step {self.loop.step - len(losses) + 1 + first}, in a batch of "
-            f"{self._examples.described(rows[first])}; a smaller learning_rate may help. "
+            f"{self._examples.described(rows[first])}{others}; a smaller learning_rate may help. "
             + (f"The last good checkpoint is {good}" if good else "There is no checkpoint yet")
         )
 
