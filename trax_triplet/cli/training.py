@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import os
 import sys
 import time
@@ -184,7 +185,7 @@ def _teacher(options: Namespace) -> dict[str, Any]:
     options.id = None
     texts = read_corpus(options.unlabelled, options).texts if options.unlabelled else ()
     try:
-        from sentence_transformers import SentenceTransformer
+        library = importlib.import_module("sentence_transformers")
     except ModuleNotFoundError as error:
         if error.name != "sentence_transformers":
             raise
@@ -192,7 +193,7 @@ def _teacher(options: Namespace) -> dict[str, Any]:
             "--teacher needs sentence-transformers: pip install 'trax-triplet[teacher]'"
         ) from None
     log(f"loading the teacher {options.teacher} ...")
-    encode = SentenceTransformer(options.teacher).encode
+    encode = library.SentenceTransformer(options.teacher).encode
 
     def teacher(questions: list[str]) -> Any:
         return encode(questions, show_progress_bar=False)
