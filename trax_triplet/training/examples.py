@@ -95,6 +95,8 @@ class Examples:
             for part in (self._duplicates, self._others)
             for side in (part.question1, part.question2)
         )
+        # In pairs, those of large groups come often: their mean is another one.
+        self._distinct = [*ids_of.values()]
         self._unlabelled = ids[len(questions) - len(unlabelled) :]
         self.validation_ids = self.vocabulary.encode_all(
             [*self.validation.question1, *self.validation.question2]
@@ -156,10 +158,10 @@ class Examples:
         }
 
     def sample(self) -> list[np.ndarray]:
-        """Word ids of at most MOST_SAMPLED questions of the training pairs."""
-        every = [*self.ids1, *self.ids2, *self.others1, *self.others2]
+        """Word ids of at most MOST_SAMPLED of the distinct questions of the training."""
         rng = np.random.default_rng(self._settings.seed)
-        return [every[i] for i in rng.permutation(len(every))[:MOST_SAMPLED]]
+        rows = rng.permutation(len(self._distinct))[:MOST_SAMPLED]
+        return [self._distinct[i] for i in rows]
 
     @property
     def teacher_width(self) -> int:
