@@ -41,6 +41,7 @@ MODULES_LEFT_OUT = {
     "inner parts of loss and training; what a user gives was checked on the way there": """
         kernels.packing kernels.rules kernels.lstm kernels.lazy_adam kernels.negative_sums
         model.walk model.spelling training.packed_trainer training.loop training.start
+        training.teacher
         training.examples training.record training.threshold""",
     "tables of `checks.check`": """
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
@@ -57,6 +58,7 @@ MODULES_LEFT_OUT = {
         keras.text""",
 }
 LEFT_OUT = {
+    "inner parts of `BatchStream`, which checks": "data.stream.Turns data.stream.Turns.next",
     "takes no input": """
         model.siamese.PaddingLast model.siamese.WordCount model.siamese.MeanOfWords
         model.siamese.LastWord data.sample.n_questions plots.explorer.Explorer.numbers
