@@ -41,6 +41,7 @@ MODULES_LEFT_OUT = {
     "inner parts of loss and training; what a user gives was checked on the way there": """
         kernels.packing kernels.rules kernels.lstm kernels.lazy_adam kernels.negative_sums
         model.walk model.spelling training.packed_trainer training.loop training.start
+        training.teacher
         training.examples training.record training.threshold""",
     "tables of `checks.check`": """
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
@@ -48,7 +49,7 @@ MODULES_LEFT_OUT = {
     "inner parts of the Keras edition": """
         keras.layers keras.unicode_forms distributed.tf_replicas""",
     "inner parts of search; what a user gives was checked on the way there": """
-        search.products search.spool search.graph _threads""",
+        search.products search.spool search.graph search.database _threads""",
     "their mistakes are tested with them": """
         _files _validation distributed.processes distributed.launch storage.folders storage.arrays
         inference.card inference.lines inference.onnx_file server.app server.batches server.run
@@ -57,6 +58,7 @@ MODULES_LEFT_OUT = {
         keras.text""",
 }
 LEFT_OUT = {
+    "inner parts of `BatchStream`, which checks": "data.stream.Turns data.stream.Turns.next",
     "takes no input": """
         model.siamese.PaddingLast model.siamese.WordCount model.siamese.MeanOfWords
         model.siamese.LastWord data.sample.n_questions plots.explorer.Explorer.numbers
@@ -65,7 +67,9 @@ LEFT_OUT = {
         data.stream.BatchStream.state data.stream.BatchStream.rest_of_epoch
         training.settings.kinds training.settings.identity
         training.settings.TrainOptions search.index.QuestionIndex.info
-        search.index.QuestionIndex.is_outdated
+        search.index.QuestionIndex.is_outdated search.postgres.PostgresIndex.info
+        search.postgres.PostgresIndex.close search.postgres.PostgresIndex.remove
+        search.postgres.PostgresIndex.search search.postgres.PostgresIndex.add
         keras.old_names.provide_old_names
         checks.runner.CheckResult.raise_if_failed""",
     "a result, made by the package": """
@@ -74,7 +78,7 @@ LEFT_OUT = {
         checks.runner.CaseResult checks.runner.CheckResult data.pairs.Split evaluation.Confusion
         evaluation.Threshold data.sample.SamplePair
         data.questions.Questions search.corpus.Hit search.negatives.Triplet
-        search.index.QuestionIndex""",
+        search.index.QuestionIndex search.postgres.PostgresIndex""",
     "of values checked by those who call it": """
         inference.calibration.fit_calibration inference.calibration.probabilities
         search.corpus.checked_ids search.corpus.embedded

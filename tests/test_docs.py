@@ -6,7 +6,10 @@ import importlib.util
 import re
 import shlex
 import shutil
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from paths import ROOT
 
@@ -84,6 +87,16 @@ def test_check_says_what_the_page_says(capsys):
     assert said.strip() in page
 
 
+class _T:
+    """In place of a model of sentence-transformers: vectors of the texts' lengths."""
+
+    def __init__(self, name):
+        assert name == "sentence-transformers/all-MiniLM-L6-v2"
+
+    def encode(self, texts, show_progress_bar):
+        return np.array([[1.0, len(text)] for text in texts])
+
+
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory):
     """The folder in which the tutorial's commands were run, with fewer pairs and steps."""
@@ -98,6 +111,8 @@ def tutorial(tmp_path_factory):
         (folder / "unlabelled.csv").write_text(tables[0])
         assert cli.main(["sample", "more.csv", "--pairs", "400", "--seed", "9"]) == 0
         (folder / "vectors.txt").write_text("how 1 2 3\nwhat 3 2 1\n")
+        (folder / "questions.txt").write_text("question\nIs it?\nWhy is it?\n")
+        patch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=_T))
         for arguments in commands(DOCS / "tutorial.md"):
             assert cli.main([*arguments, *shorter.get(arguments[0], [])]) == 0
     header, *answers = (folder / "answers.csv").read_text().splitlines()

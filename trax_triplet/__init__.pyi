@@ -20,6 +20,7 @@ from .loss.steps import hinge as hinge
 from .loss.steps import hinges as hinges
 from .loss.steps import mean_negative as mean_negative
 from .loss.steps import positives as positives
+from .loss.teacher import teacher_loss as teacher_loss
 from .loss.triplet import TripletLoss as TripletLoss
 from .loss.triplet import triplet_loss as triplet_loss
 from .model.siamese import Siamese as Siamese

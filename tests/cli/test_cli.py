@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bare_python import python
@@ -122,6 +123,34 @@ def test_train_hands_word_vectors_on(small_run, not_trained):
     assert cli.main(command) == 0
     given = [keywords["word_vectors"] for _, keywords in not_trained]
     assert given == ["glove.txt", None]
+
+
+def test_train_asks_a_teacher(small_run, not_trained, tmp_path, monkeypatch):
+    class SentenceTransformer:
+        def __init__(self, name):
+            self.name = name
+
+        def encode(self, texts, show_progress_bar):
+            assert show_progress_bar is False
+            return [(self.name, text) for text in texts]
+
+    module = SimpleNamespace(SentenceTransformer=SentenceTransformer)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", module)
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"q": "Is it?"}\n{"q": "Was it?"}\n')
+    command = ["train", str(small_run.csv), "--output", "out", "--teacher", "small"]
+    assert cli.main([*command, "--unlabelled", str(more), "--column", "q"]) == 0
+    assert cli.main(command) == 0
+    (_, given), (_, without) = not_trained
+    assert given["teacher"](["Why?"]) == [("small", "Why?")]
+    assert [*given["unlabelled"]] == ["Is it?", "Was it?"] and not without["unlabelled"]
+
+
+def test_a_teacher_needs_its_library(small_run, not_trained, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    command = ["train", str(small_run.csv), "--output", "out", "--teacher", "small"]
+    assert cli.main(command) == 2 and not not_trained
+    assert r"pip install 'trax-triplet[teacher]'" in capsys.readouterr().err
 
 
 def test_train_takes_several_files(small_run, not_trained, tmp_path):

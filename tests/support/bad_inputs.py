@@ -140,6 +140,18 @@ for options, error, name in (
 ):
     options = {"v1": ONES, "v2": ONES, "labels": [1, 0, 0], **options}
     row("loss.ranking.ranking_loss", error, f"{name} must be", **options)
+for options, error, name in (
+    ({"v": None}, TypeError, "v"),
+    ({"v": ONES[0]}, ValueError, "v"),
+    ({"v": ONES[:0], "teacher": WIDE[:0]}, ValueError, "v must be .*at least one question"),
+    ({"teacher": INTEGERS}, TypeError, "teacher"),
+    ({"teacher": WIDE[:2]}, ValueError, "teacher must be .* the 3 rows of v"),
+    ({"teacher": WIDE[:, :0]}, ValueError, "teacher"),
+    ({"normalize": 1}, TypeError, "normalize"),
+    ({"axis_name": 3}, TypeError, "axis_name"),
+):
+    phrase = name if " " in name else f"{name} must be"
+    row("loss.teacher.teacher_loss", error, phrase, **{"v": ONES, "teacher": WIDE, **options})
 row("loss.ranking.RankingLoss", ValueError, "margin must be", margin=-0.1)
 row("loss.ranking.RankingLoss", TypeError, "normalize must be", normalize="no")
 row("loss.triplet.check_rule", ValueError, "anchor must be", 0.25, "hardest", "third", "mean")

@@ -171,3 +171,22 @@ rows_of(
     (ValueError, "rows", ([{"map": 1.0}, {"recall@1": 1.0}],)),
     (TypeError, "seed", ([{"map": 1.0}],), {"seed": "0"}),
 )
+rows_of(
+    "search.postgres.PostgresIndex.build",
+    (TypeError, "corpus", ("Why?",), {"to": "postgresql://h", "model": TRAINED}),
+    (TypeError, "model", (TEXTS,), {"to": "postgresql://h"}),
+    (TypeError, "to", (UNIT,), {"to": 3}),
+    (ValueError, "to must be the address of a database", (UNIT,), {"to": "idx"}),
+    (TypeError, "table", (UNIT,), {"to": "postgresql://h", "table": 3}),
+    (ValueError, "table must be a name", (UNIT,), {"to": "postgresql://h", "table": ""}),
+    (ValueError, "corpus must be at least one question", (UNIT[:0],), {"to": "postgresql://h"}),
+    (ValueError, r"corpus\[0\]", (ONES,), {"to": "postgresql://h"}),
+    (ValueError, "at most 2000 numbers", (np.eye(2001, dtype="f4"),), {"to": "postgresql://h"}),
+)
+rows_of(
+    "search.postgres.PostgresIndex.load",
+    (TypeError, "address", (None,)),
+    (ValueError, "address", ("idx",)),
+    (ValueError, "table", ("postgresql://h",), {"table": "a.b.c"}),
+    (TypeError, "model", ("postgresql://h",), {"model": "run"}),
+)

@@ -86,6 +86,15 @@ def lstm_last_state(x, kernel, bias):
     return h
 
 
+def teacher_loss(v, teacher):
+    v, teacher = [unit(row) for row in v], [unit(row) for row in teacher]
+    rows = [i for i in range(len(v)) if any(teacher[i])]
+    errors = [
+        (dot(v[i], v[j]) - dot(teacher[i], teacher[j])) ** 2 for i in rows for j in rows if i != j
+    ]
+    return sum(errors) / len(errors) if errors else 0.0
+
+
 def ranking_loss(v1, v2, labels, margin=0.4):
     s = [dot(unit(a), unit(b)) for a, b in zip(v1, v2)]
     hinges = [

@@ -41,19 +41,22 @@ def batches(seed):
         yield (*ids, groups, groups)
 
 
-def with_others(stream):
-    """The same batches, of which the last three pairs are labelled 0."""
+def with_others(stream, width):
+    """The same batches, of which the last three pairs are labelled 0; with a teacher's vectors, if
+    they have a width."""
+    rng = np.random.default_rng(0)
     for ids1, ids2, *_ in stream:
         labels = np.array([1] * (BATCH - 4) + [-1] + [0] * 3, np.int32)
         groups = np.where(labels == 1, np.arange(BATCH), PADDING_GROUP).astype(np.int32)
-        yield ids1, ids2, groups, groups, labels
+        taught = rng.normal(size=(2 if width else 0, BATCH, width)).astype(np.float32)
+        yield ids1, ids2, groups, groups, labels, *taught
 
 
-def loop_of(settings, others_per_batch=0):
+def loop_of(settings, others_per_batch=0, teacher_width=0):
     sizes = (VOCAB, 6)
     shape = {"pooling": "last", "embedding_stddev": 0.1, "buckets": BUCKETS}
     model = init_model(Siamese(*sizes, "train", **shape), 1)
-    stream = with_others(batches(5)) if others_per_batch else batches(5)
+    stream = with_others(batches(5), teacher_width) if others_per_batch else batches(5)
     return make_loop(
         model,
         Siamese(*sizes, "eval", **shape),
@@ -61,6 +64,7 @@ def loop_of(settings, others_per_batch=0):
         [next(batches(6))],
         settings,
         others_per_batch=others_per_batch,
+        teacher_width=teacher_width,
     )
 
 
@@ -86,10 +90,13 @@ def test_its_steps_are_those_of_trax(parts):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-def test_pairs_labelled_0_move_the_weights_as_in_trax():
-    settings = dataclasses.replace(SETTINGS, batch_size=BATCH - 3, labelled_weight=5.0)
+@pytest.mark.parametrize("width", [0, pytest.param(4, marks=pytest.mark.integration)])
+def test_pairs_labelled_0_and_a_teacher_move_the_weights_as_in_trax(width):
+    weights = {"labelled_weight": 5.0, "teacher_weight": 20.0}
+    settings = dataclasses.replace(SETTINGS, batch_size=BATCH - 3, **weights)
     loops = [
-        loop_of(changed, 3) for changed in (settings, dataclasses.replace(settings, pooling="mean"))
+        loop_of(changed, 3, width)
+        for changed in (settings, dataclasses.replace(settings, pooling="mean"))
     ]
     for loop in loops:
         loop.run_quietly(5)
@@ -98,6 +105,9 @@ def test_pairs_labelled_0_move_the_weights_as_in_trax():
     for name, expected in get_weights(loops[1].model).items():
         found = get_weights(loops[0].model)[name]
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4, err_msg=name)
+    if width:
+        assert losses[0][0] > 10  # random vectors: most of it is the teacher's
+        return
     lighter = loop_of(dataclasses.replace(settings, labelled_weight=1.0), 3)
     lighter.run_quietly(1)
     assert lighter.take_losses()[0] < losses[0][0] - 0.02

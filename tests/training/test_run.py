@@ -302,6 +302,14 @@ def test_the_first_step_starts_from_the_word_vectors(tmp_path, capsys):
         ({"word_vectors": 7}, TypeError, "word_vectors"),
         ({"word_vectors": "no such file"}, FileNotFoundError, "no such file"),
         ({"word_vectors": ".", "embedding_stddev": 0}, ValueError, "embedding_stddev"),
+        ({"teacher": "MiniLM"}, TypeError, "teacher must be an array .*or a function"),
+        ({"teacher": np.ones((3, 4))}, ValueError, r"teacher must be of shape \(420, width\)"),
+        ({"teacher": np.full((420, 2), np.nan)}, ValueError, "teacher must be .*finite"),
+        ({"teacher": lambda texts: np.ones(3)}, ValueError, r"teacher\(questions\) must be"),
+        ({"teacher": lambda texts: None}, TypeError, r"teacher\(questions\) must be"),
+        ({"teacher": np.ones((420, 2)), "teacher_weight": -1}, ValueError, "teacher_weight"),
+        ({"unlabelled": ["Why?"]}, ValueError, "unlabelled must be empty without a teacher"),
+        ({"unlabelled": "Why?"}, TypeError, "unlabelled"),
     ],
 )
 def test_wrong_arguments(parts, tmp_path, settings, error, name):

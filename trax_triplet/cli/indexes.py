@@ -8,16 +8,22 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trax_triplet.cli.inputs import embed, load, read_corpus
 from trax_triplet.cli.options import add_guard, add_question_options, add_threshold
 from trax_triplet.cli.outputs import guard, id_of, log, printable, progress
+from trax_triplet.search.database import is_address
 
 if TYPE_CHECKING:
     from trax_triplet.data.questions import Questions
-    from trax_triplet.search.index import Hit, QuestionIndex
+    from trax_triplet.search.corpus import Hit
+    from trax_triplet.search.index import QuestionIndex
+    from trax_triplet.search.postgres import PostgresIndex
+
+    AnyIndex = QuestionIndex | PostgresIndex
 
 __all__ = ["COMMANDS"]
 
@@ -27,13 +33,22 @@ _AT_ONCE = 2048  # queries of a file
 def _add_index_options(command: argparse.ArgumentParser) -> None:
     command.usage = (
         "trax-triplet index FILE --model FOLDER --output IDX [option ...]\n"
-        "       trax-triplet index IDX (--add FILE | --remove ID [ID ...] | --info) [option ...]"
+        "       trax-triplet index IDX (--add FILE | --remove ID [ID ...] | --info) [option ...]\n"
+        "       trax-triplet index FILE --model FOLDER --to ADDRESS [--table NAME] [option ...]\n"
+        "       trax-triplet index ADDRESS (--remove ID [ID ...] | --info) [--table NAME]"
     )
     command.add_argument(
         "path", metavar="FILE|IDX", help="questions to index, or the folder of an index"
     )
     command.add_argument("--model", metavar="FOLDER", help="model folder; the index keeps a copy")
     command.add_argument("--output", metavar="IDX", help="folder for the index")
+    command.add_argument(
+        "--to",
+        metavar="ADDRESS",
+        help="database for the index, such as postgresql://user@host/database (PostgreSQL with "
+        "pgvector); questions whose ids are there are replaced, the others added",
+    )
+    _add_table(command)
     command.add_argument("--add", metavar="FILE", help="add the questions of a file to the index")
     command.add_argument(
         "--remove", nargs="+", metavar="ID", help="remove the questions with these ids"
@@ -51,29 +66,72 @@ def _add_index_options(command: argparse.ArgumentParser) -> None:
 def index(options: Namespace) -> dict[str, Any]:
     """Makes an index, changes it, or tells what is in it."""
     changes = [name for name in ("add", "remove", "info") if getattr(options, name)]
-    makes = options.model is not None and options.output is not None
-    if len(changes) + makes != 1 or (changes and (options.model or options.output)):
+    makes = options.model is not None and bool(options.output) != bool(options.to)
+    places = options.model or options.output or options.to
+    if len(changes) + makes != 1 or (changes and places):
         raise ValueError(
-            "index takes a file of questions with --model and --output, or an index with one of "
-            "--add, --remove and --info"
+            "index takes a file of questions with --model and --output or --to, or an index with "
+            "one of --add, --remove and --info"
         )
+    with _needed():
+        if options.to or is_address(options.path):
+            where, info = _in_database(options)
+        else:
+            where, info = _in_folder(options, makes)
+    result = {"index": where, **info}
+    if not options.json:
+        print(f"{where}: {_described(result)}")
+    return result
+
+
+@contextmanager
+def _needed() -> Iterator[None]:
+    """Context: a library that is missing, such as FAISS, is the user's to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise ValueError(error) from None
+
+
+def _in_folder(options: Namespace, makes: bool) -> tuple[str, dict[str, Any]]:
+    """Where the index is, and what is in it."""
     from trax_triplet.search.index import QuestionIndex
 
-    try:
-        if makes:
-            made = _made(options)
-        else:
-            made = QuestionIndex.load(options.path)
-            _change(made, options)
-    except ImportError as error:  # FAISS: the user can install it
-        raise ValueError(error) from None
+    if makes:
+        made = _made(options)
+    else:
+        made = QuestionIndex.load(options.path)
+        _change(made, options)
     folder = options.output or options.path
     if not options.info:
         made.save(folder)
-    result = {"index": folder, **made.info()}
-    if not options.json:
-        print(f"{folder}: {_described(result)}")
-    return result
+    return folder, made.info()
+
+
+def _in_database(options: Namespace) -> tuple[str, dict[str, Any]]:
+    """The same for a table; its address is told without the password."""
+    from trax_triplet.search.postgres import PostgresIndex
+
+    if options.add or options.approximate is not None:
+        raise ValueError(
+            "in a database, questions are added by `trax-triplet index FILE --model MODEL --to "
+            "ADDRESS`; the graph is always built"
+        )
+    if options.to:
+        questions = read_corpus(options.path, options)
+        index = PostgresIndex.build(
+            questions.texts,
+            to=options.to,
+            table=options.table,
+            model=load(options.model),
+            ids=questions.ids,
+        )
+    else:
+        index = PostgresIndex.load(options.path, table=options.table)
+    with index:
+        if options.remove:
+            index.remove(options.remove)
+        return f"{index.address}, table {options.table}", index.info()
 
 
 def _made(options: Namespace) -> QuestionIndex:
@@ -103,8 +161,19 @@ def _described(info: dict[str, Any]) -> str:
     return f"{info['questions']} questions, vectors of {info['dimensions']}; {kind}"
 
 
+def _add_table(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--table",
+        default="questions",
+        metavar="NAME",
+        help="table of the database (default: %(default)s)",
+    )
+
+
 def _add_search_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("index", metavar="IDX", help="folder of an index")
+    command.add_argument(
+        "index", metavar="IDX|ADDRESS", help="folder of an index, or address of a database"
+    )
     command.add_argument(
         "questions",
         nargs="*",
@@ -118,15 +187,35 @@ def _add_search_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--output", metavar="CSV", help="file for what is found for --csv, instead of stdout"
     )
+    command.add_argument(
+        "--model", metavar="FOLDER", help="model of an index in a database; a folder has its own"
+    )
+    _add_table(command)
     add_threshold(command)
     add_guard(command)
     add_question_options(command)
 
 
+@contextmanager
+def _opened(options: Namespace) -> Iterator[AnyIndex]:
+    if not is_address(options.index):
+        from trax_triplet.search.index import QuestionIndex
+
+        model = None if options.model is None else load(options.model)
+        yield QuestionIndex.load(options.index, model=model)
+        return
+    from trax_triplet.search.postgres import PostgresIndex
+
+    if options.model is None:
+        raise ValueError("an index in a database has no copy of its model; name it by --model")
+    model = load(options.model)
+    with PostgresIndex.load(options.index, table=options.table, model=model) as index:
+        yield index
+
+
 def search(options: Namespace) -> dict[str, Any]:
     """Finds the nearest questions of an index."""
     from trax_triplet import _validation as check
-    from trax_triplet.search.index import QuestionIndex
 
     top = check.integer("--top", options.top, 1)
     if bool(options.csv) == bool(options.questions):
@@ -134,10 +223,13 @@ def search(options: Namespace) -> dict[str, Any]:
     if options.output and not options.csv:
         raise ValueError("--output takes what is found for --csv; leave it out with questions")
     queries = read_corpus(options.csv, options) if options.csv else None
-    try:
-        index = QuestionIndex.load(options.index)
-    except ImportError as error:  # FAISS: the user can install it
-        raise ValueError(error) from None
+    with _needed(), _opened(options) as index:
+        return _answer_all(options, index, queries, top)
+
+
+def _answer_all(
+    options: Namespace, index: AnyIndex, queries: Questions | None, top: int
+) -> dict[str, Any]:
     threshold = options.threshold
     if threshold is None and index.model is not None:
         threshold = index.model.threshold
@@ -188,7 +280,7 @@ def _show(answer: dict[str, Any], with_query: bool) -> None:
         print("nothing: no word of the question is known")
 
 
-def _answer_lines(index: QuestionIndex, top: int, threshold: float | None, as_json: bool) -> None:
+def _answer_lines(index: AnyIndex, top: int, threshold: float | None, as_json: bool) -> None:
     """Answers each line of standard input at once."""
     for line in sys.stdin:
         query = line.rstrip("\r\n")
@@ -204,7 +296,7 @@ def _answer_lines(index: QuestionIndex, top: int, threshold: float | None, as_js
 
 def _write_hits(
     options: Namespace,
-    index: QuestionIndex,
+    index: AnyIndex,
     queries: Questions | None,
     top: int,
     threshold: float | None,
@@ -228,9 +320,7 @@ def _write_hits(
     return count
 
 
-def _found(
-    index: QuestionIndex, queries: Questions, top: int
-) -> Iterator[tuple[int, str, list[Hit]]]:
+def _found(index: AnyIndex, queries: Questions, top: int) -> Iterator[tuple[int, str, list[Hit]]]:
     with progress(len(queries), "questions looked for") as show:
         for start in range(0, len(queries), _AT_ONCE):
             part = list(queries.texts[start : start + _AT_ONCE])

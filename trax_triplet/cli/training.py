@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import os
 import sys
 import time
@@ -11,7 +12,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trax_triplet.cli.inputs import load, read_labelled, read_several
+from trax_triplet.cli.inputs import load, read_corpus, read_labelled, read_several
 from trax_triplet.cli.options import add_pair_options
 from trax_triplet.cli.outputs import log
 from trax_triplet.training.settings import TrainSettings, kinds
@@ -63,6 +64,24 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
         help="word vectors that the embedding starts from: a text file of GloVe, word2vec or "
         "fastText, also gzipped. Vectors wider than --d-model are reduced to their principal "
         "components, narrower ones fill a part of it (default: a random start)",
+    )
+    command.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        help="model of sentence-transformers, its name or folder, whose similarities are learned "
+        "beside the labels (needs trax-triplet[teacher])",
+    )
+    command.add_argument(
+        "--unlabelled",
+        metavar="FILE",
+        help="further questions, of which only the teacher speaks: a table, JSON lines or Parquet, "
+        "one question a row",
+    )
+    command.add_argument(
+        "--column",
+        default="question",
+        metavar="NAME",
+        help="the questions' column in --unlabelled (default: %(default)s)",
     )
     add_pair_options(command)
     _add_settings(command)
@@ -131,6 +150,7 @@ def train(options: Namespace) -> dict[str, Any]:
     settings = TrainSettings(**{s.name: getattr(options, s.name) for s in fields(TrainSettings)})
     _join_processes(options)
     start = load(options.start) if options.start else None
+    more = _teacher(options)
     pairs, validation = _training_parts(options)
     trained, seconds = run_training(
         pairs,
@@ -139,6 +159,7 @@ def train(options: Namespace) -> dict[str, Any]:
         settings,
         word_vectors=options.word_vectors,
         start=start,
+        **more,
     )
     best = trained.settings["training"]
     result = {
@@ -153,6 +174,31 @@ def train(options: Namespace) -> dict[str, Any]:
             f"in {result['model']}"
         )
     return result
+
+
+def _teacher(options: Namespace) -> dict[str, Any]:
+    """The arguments of `training.train` for --teacher and --unlabelled."""
+    if not options.teacher:
+        if options.unlabelled:
+            raise ValueError("--unlabelled needs --teacher, which speaks of its questions")
+        return {}
+    options.id = None
+    texts = read_corpus(options.unlabelled, options).texts if options.unlabelled else ()
+    try:
+        library = importlib.import_module("sentence_transformers")
+    except ModuleNotFoundError as error:
+        if error.name != "sentence_transformers":
+            raise
+        raise ValueError(
+            "--teacher needs sentence-transformers: pip install 'trax-triplet[teacher]'"
+        ) from None
+    log(f"loading the teacher {options.teacher} ...")
+    encode = library.SentenceTransformer(options.teacher).encode
+
+    def teacher(questions: list[str]) -> Any:
+        return encode(questions, show_progress_bar=False)
+
+    return {"teacher": teacher, "unlabelled": texts}
 
 
 def _join_processes(options: Namespace) -> None:

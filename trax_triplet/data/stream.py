@@ -96,8 +96,8 @@ class BatchStream:
         n_others, n_batches = len(self._others[0]), -(-n // batch_size)
         wanted = min(-(-OTHERS_PER_EPOCH * n_others // n_batches), n_others, batch_size // 2)
         self.others_per_batch = -(-wanted // multiple) * multiple
-        self._others_given = 0
-        self._order = -1, np.empty(0, np.int64)  # a turn of the others, and their order in it
+        self.unlabelled_per_batch = 0
+        self._turns = Turns(n_others, [seed, 1])
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -110,7 +110,7 @@ class BatchStream:
         rows = self._batches[self._position]
         self._position += 1
         self._given.append(rows)
-        return self._batch(rows)
+        return self._batch(rows, self._turns.next(self.others_per_batch))
 
     def start_hard_mining(self) -> None:
         """From now on batches hold similar pairs; what is left of the epoch is planned anew.
@@ -136,7 +136,7 @@ class BatchStream:
             "batches": np.concatenate([*self._batches, []]).astype(np.int64),
             "sizes": np.array([len(batch) for batch in self._batches], np.int64),
             "place": np.array(
-                [self._epoch, self._position, self.hard, self._others_given], np.int64
+                [self._epoch, self._position, self.hard, self._turns.given], np.int64
             ),
         }
 
@@ -146,7 +146,7 @@ class BatchStream:
         self._batches = np.split(state["batches"], ends[:-1]) if len(ends) else []
         # Version 0.1 knew no others, and wrote three numbers.
         place = [*state["place"].tolist(), 0]
-        self._epoch, self._position, hard, self._others_given = place[:4]
+        self._epoch, self._position, hard, self._turns.given = place[:4]
         self.hard = bool(hard)
 
     def rest_of_epoch(self) -> list[Batch]:
@@ -173,8 +173,7 @@ class BatchStream:
             rows=rows,
         )
 
-    def _batch(self, rows: np.ndarray) -> Batch:
-        others = self._next_others()
+    def _batch(self, rows: np.ndarray, others: np.ndarray) -> Batch:
         size, spare = self._batch_size, [np.empty(0, np.int64)]
         sides = [
             [side[row] for row in rows.tolist()]
@@ -193,20 +192,41 @@ class BatchStream:
         labels[: len(rows)], labels[size : size + len(others)] = 1, 0
         return ids1, ids2, groups, groups.copy(), labels
 
-    def _next_others(self) -> np.ndarray:
-        """The numbers of the next pairs labelled 0; an order that ends goes on with another one."""
-        n, first = len(self._others[0]), self._others_given
-        wanted = min(self.others_per_batch, n)
-        self._others_given += wanted
-        turns = range(first // n, -(-(first + wanted) // n)) if wanted else ()
-        order = np.concatenate([*(self._order_of_others(turn) for turn in turns), []])
-        start = first % n if wanted else 0
-        return order[start : start + wanted].astype(np.int64)
 
-    def _order_of_others(self, turn: int) -> np.ndarray:
+class Turns:
+    """Numbers 0 to n - 1 in random order, all of them before one comes again; each time anew.
+
+    Args:
+        n: how many there are.
+        seed: two integers.
+
+    Attributes:
+        given: how many numbers were handed out; to be set where another one stood.
+
+    Example:
+        >>> turns = Turns(3, [0, 1])
+        >>> sorted(turns.next(3).tolist()), len(turns.next(2))
+        ([0, 1, 2], 2)
+    """
+
+    def __init__(self, n: int, seed: list[int]):
+        self._n, self._seed, self.given = n, seed, 0
+        self._order = -1, np.empty(0, np.int64)  # a turn, and the order in it
+
+    def next(self, wanted: int) -> np.ndarray:
+        """The next numbers, int64, as many as there are at most."""
+        wanted, first = min(wanted, self._n), self.given
+        if not wanted:
+            return np.empty(0, np.int64)
+        self.given += wanted
+        turns = range(first // self._n, -(-(first + wanted) // self._n))
+        order = np.concatenate([self._order_of(turn) for turn in turns])
+        return order[first % self._n :][:wanted]
+
+    def _order_of(self, turn: int) -> np.ndarray:
         if self._order[0] != turn:
-            rng = np.random.default_rng([self._seed, turn, 1])
-            self._order = turn, rng.permutation(len(self._others[0]))
+            rng = np.random.default_rng([self._seed[0], turn, *self._seed[1:]])
+            self._order = turn, rng.permutation(self._n)
         return self._order[1]
 
 

@@ -8,5 +8,6 @@ from .steps import hinge as hinge
 from .steps import hinges as hinges
 from .steps import mean_negative as mean_negative
 from .steps import positives as positives
+from .teacher import teacher_loss as teacher_loss
 from .triplet import TripletLoss as TripletLoss
 from .triplet import triplet_loss as triplet_loss

@@ -6,5 +6,6 @@ from .index import QuestionIndex as QuestionIndex
 from .negatives import Triplet as Triplet
 from .negatives import mine_negatives as mine_negatives
 from .partition import embed_partition as embed_partition
+from .postgres import PostgresIndex as PostgresIndex
 from .ranking import mean_metrics as mean_metrics
 from .ranking import ranking_metrics as ranking_metrics

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from trax_triplet.data.vocabulary import PAD_ID, Vocabulary
 from trax_triplet.data.word_vectors import read_word_vectors
 from trax_triplet.training.settings import TrainSettings, identity
 from trax_triplet.training.start import Start
+from trax_triplet.training.teacher import TaughtStream, taught_vectors
 
 MOST_SAMPLED = 4096  # their mean vector is that of all, as nearly as it matters
 
@@ -30,7 +31,7 @@ class Examples:
         settings: of the run.
         log: function that takes a line to show to the user.
         start: the model that the run starts from, whose words come first.
-        word_vectors: as in `train`.
+        word_vectors, teacher, unlabelled, progress: as in `train`.
 
     Attributes:
         vocabulary: `Vocabulary` of the questions of `pairs`.
@@ -56,6 +57,9 @@ class Examples:
         log: Callable[[str], None],
         word_vectors: str | os.PathLike[str] | None = None,
         start: Start | None = None,
+        teacher: Any = None,
+        unlabelled: Sequence[str] = (),
+        progress: bool = False,
     ) -> None:
         self._settings = settings
         duplicates, implied = _duplicates(pairs, settings)
@@ -71,7 +75,7 @@ class Examples:
         self.validation_labels = _labels(self.validation)
         self.n_drawn = len(self.validation) - len(validation)
         both = zip(pairs.question1, pairs.question2, strict=True)
-        questions = list(itertools.chain.from_iterable(both))
+        questions = [*itertools.chain.from_iterable(both), *unlabelled]
         self.vocabulary, ids = Vocabulary.build_encoded(
             questions,
             tokenizer=settings.tokenizer,
@@ -91,6 +95,7 @@ class Examples:
             for part in (self._duplicates, self._others)
             for side in (part.question1, part.question2)
         )
+        self._unlabelled = ids[len(questions) - len(unlabelled) :]
         self.validation_ids = self.vocabulary.encode_all(
             [*self.validation.question1, *self.validation.question2]
         )
@@ -105,6 +110,38 @@ class Examples:
             for array in self.word_vectors:
                 content = self.fingerprint.encode() + array.tobytes()
                 self.fingerprint = hashlib.sha256(content).hexdigest()
+        self._taught: dict[str, Any] = {}
+        if teacher is not None:
+            self._taught = self._by_teacher(teacher, pairs, unlabelled, log, progress)
+
+    def _by_teacher(
+        self,
+        teacher: Any,
+        pairs: Pairs,
+        unlabelled: Sequence[str],
+        log: Callable[[str], None],
+        progress: bool,
+    ) -> dict[str, Any]:
+        """What a `TaughtStream` takes besides; the fingerprint covers it from here on."""
+        given = [*pairs.question1, *pairs.question2, *unlabelled]
+        places = {question: place for place, question in enumerate(given)}
+        content = json.dumps([self.fingerprint, "teacher", *unlabelled]).encode()
+        if callable(teacher):
+            # Not its vectors: computed again they differ by rounding.
+            places = {question: place for place, question in enumerate(places)}
+            log(f"asking the teacher for its vectors of {len(places)} questions")
+            taught = taught_vectors(teacher, [*places], progress)
+        else:
+            taught = taught_vectors(teacher, given)
+            content += taught.tobytes()
+        self.fingerprint = hashlib.sha256(content).hexdigest()
+        sides = [
+            side
+            for part in (self._duplicates, self._others)
+            for side in (part.question1, part.question2)
+        ]
+        rows = [np.array([places[q] for q in side], np.int64) for side in (*sides, unlabelled)]
+        return {"taught": taught, "places": rows, "unlabelled": self._unlabelled}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -124,6 +161,11 @@ class Examples:
         rng = np.random.default_rng(self._settings.seed)
         return [every[i] for i in rng.permutation(len(every))[:MOST_SAMPLED]]
 
+    @property
+    def teacher_width(self) -> int:
+        """Width of the teacher's vectors; 0 without a teacher."""
+        return self._taught["taught"].shape[1] if self._taught else 0
+
     def stream(self, vectors: Callable[[], np.ndarray], multiple: int = 1) -> BatchStream:
         """Endless training batches.
 
@@ -133,7 +175,13 @@ class Examples:
         """
         others = (self.others1, self.others2) if len(self._others) else None
         return self._batches(
-            self._duplicates, self.ids1, self.ids2, vectors, others=others, multiple=multiple
+            self._duplicates,
+            self.ids1,
+            self.ids2,
+            vectors,
+            others=others,
+            multiple=multiple,
+            **self._taught,
         )
 
     def validation_batches(self) -> list[tuple]:
@@ -148,9 +196,9 @@ class Examples:
         ids1: list[np.ndarray],
         ids2: list[np.ndarray],
         vectors: Callable[[], np.ndarray] | None,
-        **others: Any,
+        **more: Any,
     ) -> BatchStream:
-        return BatchStream(
+        return (TaughtStream if "taught" in more else BatchStream)(
             ids1,
             ids2,
             question_groups(pairs)[0],
@@ -159,7 +207,7 @@ class Examples:
             seed=self._settings.seed,
             max_words=self._settings.max_words,
             neighbours=self._settings.neighbours,
-            **others,
+            **more,
         )
 
     def described(self, rows: np.ndarray) -> str:

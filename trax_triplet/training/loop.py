@@ -13,11 +13,12 @@ import numpy as np
 import tqdm
 
 from trax_triplet._typing import Array
-from trax_triplet.compat import fastmath, optimizers, tl, training
+from trax_triplet.compat import fastmath, jnp, optimizers, tl, training
 from trax_triplet.data.padding import LENGTH_MULTIPLE
 from trax_triplet.data.vocabulary import PAD_ID
 from trax_triplet.distributed.processes import local_shard, mean_over_processes
 from trax_triplet.loss.ranking import ranking_loss
+from trax_triplet.loss.teacher import teacher_loss
 from trax_triplet.loss.triplet import TripletLoss
 from trax_triplet.model.weights import get_weights, set_weights
 from trax_triplet.training.packed_trainer import PackedTrainer, ranking_weight
@@ -123,6 +124,8 @@ def make_loop(
     settings: TrainSettings,
     *,
     others_per_batch: int = 0,
+    unlabelled_per_batch: int = 0,
+    teacher_width: int = 0,
 ) -> QuietLoop:
     """A QuietLoop around one TrainTask and one EvalTask.
 
@@ -134,7 +137,9 @@ def make_loop(
         validation_batches: batches (ids1, ids2, groups1, groups2); each evaluation goes through all
             of them.
         settings: of the run; pooling, word dropout and buckets must be those of the models.
-        others_per_batch: pairs labelled 0 at the end of each training batch.
+        others_per_batch, unlabelled_per_batch: pairs labelled 0 at the end of each training batch,
+            and unlabelled rows after them.
+        teacher_width: width of the teacher's vectors that the batches carry; 0: they carry none.
 
     Returns:
         The loop, at step 0. It evaluates and saves when asked, not by itself.
@@ -146,9 +151,15 @@ def make_loop(
         normalize=False,
         with_groups=True,
     )
-    rows = settings.batch_size + others_per_batch
+    rows = settings.batch_size + others_per_batch + unlabelled_per_batch
     ids = np.full((rows, LENGTH_MULTIPLE), PAD_ID, np.int32)
-    empty = local_shard((ids, ids, *[ids[:, 0]] * (3 if others_per_batch else 2)))
+    taught = [np.zeros((rows, teacher_width), np.float32)] * (2 if teacher_width else 0)
+    has_labels = others_per_batch or teacher_width
+    empty = local_shard((ids, ids, *[ids[:, 0]] * (3 if has_labels else 2), *taught))
+
+    more = loss
+    if has_labels:
+        more = _with_more(loss, settings, others_per_batch, taught=teacher_width > 0)
 
     def never(_: int) -> bool:
         return False
@@ -159,7 +170,7 @@ def make_loop(
             model,
             training.TrainTask(
                 map(local_shard, stream),
-                _with_ranking(loss, settings, others_per_batch) if others_per_batch else loss,
+                more,
                 adam(settings.learning_rate),
                 lr_schedule=lambda step: learning_rate(step, settings),
                 sample_batch=empty,
@@ -181,19 +192,37 @@ def make_loop(
     if settings.pooling == "last" and fastmath.local_device_count() == 1:
         trainer = loop._trainer
         packed = PackedTrainer(
-            trainer.model_with_loss, trainer.optimizer, model, settings, others_per_batch
+            trainer.model_with_loss,
+            trainer.optimizer,
+            model,
+            settings,
+            others_per_batch,
+            unlabelled_per_batch,
         )
         loop._trainer_per_task = (packed,)
     loop.pairs_per_step = settings.batch_size
     return loop
 
 
-def _with_ranking(loss: Any, settings: TrainSettings, others_per_batch: int) -> Any:
-    """The layer of the training loss of (v1, v2, groups1, groups2, labels)."""
+def _with_more(loss: Any, settings: TrainSettings, others_per_batch: int, *, taught: bool) -> Any:
+    """The layer of the training loss of (v1, v2, groups1, groups2, labels), and of the teacher's
+    vectors of both sides, where there are some."""
     margin, weight = settings.margin, ranking_weight(settings, others_per_batch)
 
-    def both(v1: Array, v2: Array, groups1: Array, groups2: Array, labels: Array) -> Array:
-        ranking = ranking_loss(v1, v2, labels, margin=margin, normalize=False)
-        return loss((v1, v2, groups1, groups2)) + weight * ranking
+    def value(v1: Array, v2: Array, groups1: Array, groups2: Array, labels: Array) -> Array:
+        found = loss((v1, v2, groups1, groups2))
+        if not weight:
+            return found
+        return found + weight * ranking_loss(v1, v2, labels, margin=margin, normalize=False)
 
-    return tl.Fn("TripletAndRankingLoss", both)
+    if not taught:
+        return tl.Fn("TripletAndRankingLoss", value)
+
+    def with_teacher(
+        v1: Array, v2: Array, groups1: Array, groups2: Array, labels: Array, t1: Array, t2: Array
+    ) -> Array:
+        both = jnp.concatenate([v1, v2])
+        by_teacher = teacher_loss(both, jnp.concatenate([t1, t2]), normalize=False)
+        return value(v1, v2, groups1, groups2, labels) + settings.teacher_weight * by_teacher
+
+    return tl.Fn("TripletRankingAndTeacherLoss", with_teacher)

@@ -21,6 +21,7 @@ from trax_triplet.kernels.lstm import backward, forward
 from trax_triplet.kernels.packing import CHUNK, Packed, Workspace, pack
 from trax_triplet.loss.ranking import ranking_loss
 from trax_triplet.loss.similarity import l2_normalize
+from trax_triplet.loss.teacher import teacher_loss
 from trax_triplet.loss.triplet import triplet_loss
 from trax_triplet.model.weights import WEIGHT_NAMES, get_weights, set_weights
 from trax_triplet.training.settings import TrainSettings
@@ -37,6 +38,7 @@ class PackedBatch(NamedTuple):
         back: int32 (rows,), where each row is in `packed.order`.
         groups: two int32 arrays (pairs,).
         labels: int32 (pairs,), or None where all pairs are duplicates.
+        taught: the teacher's vectors, float32 (pairs, width) twice; or None.
     """
 
     words: np.ndarray
@@ -45,6 +47,7 @@ class PackedBatch(NamedTuple):
     back: np.ndarray
     groups: tuple[np.ndarray, np.ndarray]
     labels: np.ndarray | None
+    taught: tuple[np.ndarray, np.ndarray] | None
 
 
 def pack_batch(
@@ -54,7 +57,7 @@ def pack_batch(
 
     Args:
         batch: (ids1, ids2, groups1, groups2), int32 (pairs, length) twice and (pairs,) twice; maybe
-            labels (pairs,).
+            labels (pairs,), and then maybe the teacher's vectors, float32 (pairs, width) twice.
         vocab_size: number of word ids.
         buckets: how many of them, the last, are for unknown words; 0: id 0 is.
         dropout: share of the words that are hidden, and treated as unknown ones.
@@ -71,7 +74,7 @@ def pack_batch(
         >>> batch.packed.counts[:3].tolist()
         [2, 2, 0]
     """
-    ids1, ids2, groups1, groups2, *labels = (np.asarray(part) for part in batch)
+    ids1, ids2, groups1, groups2, *more = (np.asarray(part) for part in batch)
     width = max(ids1.shape[1], ids2.shape[1])
     ids = np.concatenate(
         [
@@ -103,7 +106,8 @@ def pack_batch(
         packed,
         back,
         (groups1, groups2),
-        labels[0] if labels else None,
+        more[0] if more else None,
+        (more[1], more[2]) if len(more) > 1 else None,
     )
 
 
@@ -176,7 +180,8 @@ class PackedTrainer(optimizers.Trainer):
         optimizer: `optimizers.Adam`.
         model: the `Siamese`.
         settings: `TrainSettings` of the run.
-        others_per_batch: pairs labelled 0 at the end of each batch.
+        others_per_batch, unlabelled_per_batch: pairs labelled 0 at the end of each batch, and
+            unlabelled rows after them.
     """
 
     def __init__(
@@ -186,12 +191,13 @@ class PackedTrainer(optimizers.Trainer):
         model: Any,
         settings: TrainSettings,
         others_per_batch: int = 0,
+        unlabelled_per_batch: int = 0,
     ) -> None:
         super().__init__(model_with_loss, optimizer, n_devices=1)
         self._model, self._settings = model, settings
         self._state: tuple[LazyRows, tuple] | None = None  # what the steps update, see `_step`
         self._workspace: Workspace | None = None
-        rows = settings.batch_size + others_per_batch
+        rows = settings.batch_size + others_per_batch + unlabelled_per_batch
         self._size = workspace_size(rows, settings.max_words)
         self._rates = np.zeros(MAX_DELAY, np.float32)
         self._vocab_size, self._d_model = get_weights(model)["embedding"].shape
@@ -201,6 +207,7 @@ class PackedTrainer(optimizers.Trainer):
             "anchor": settings.anchor,
             "n_duplicates": settings.batch_size,
             "weight": ranking_weight(settings, others_per_batch),
+            "teacher_weight": settings.teacher_weight,
         }
         self._step = jax.jit(functools.partial(_step, rule=rule), donate_argnums=(0, 1, 2))
         self._catch_up = jax.jit(catch_up, donate_argnums=(0,))
@@ -316,7 +323,7 @@ def loss_and_gradients(
         batch: `PackedBatch`, its index as long as the workspace.
         workspace: `Workspace`.
         rule: dict with margin, closest and anchor; n_duplicates, the pairs before those labelled 0;
-            and the weight of the latter.
+            the weight of the latter, and that of the teacher.
 
     Returns:
         A scalar, the gradients of table, kernel and bias, and the workspace.
@@ -326,13 +333,18 @@ def loss_and_gradients(
     of_triplets = {name: rule[name] for name in ("margin", "closest", "anchor")}
 
     def of_states(last: Array) -> Array:
-        v1, v2 = jnp.split(l2_normalize(last[batch.back]), 2)
+        both = l2_normalize(last[batch.back])
+        v1, v2 = jnp.split(both, 2)
         groups = batch.groups[0][:n], batch.groups[1][:n]
         loss = triplet_loss(v1[:n], v2[:n], groups=groups, normalize=False, **of_triplets)
-        if batch.labels is None:
-            return loss
-        margin = rule["margin"]
-        return loss + weight * ranking_loss(v1, v2, batch.labels, margin=margin, normalize=False)
+        if weight and batch.labels is not None:
+            labels, margin = batch.labels, rule["margin"]
+            loss += weight * ranking_loss(v1, v2, labels, margin=margin, normalize=False)
+        if batch.taught is not None:
+            loss += rule["teacher_weight"] * teacher_loss(
+                both, jnp.concatenate(batch.taught), normalize=False
+            )
+        return loss
 
     last, cells, workspace = forward(table, kernel, bias, batch.packed, workspace, batch.used)
     loss, d_last = jax.value_and_grad(of_states)(last)

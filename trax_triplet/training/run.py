@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ def train(
     validation: Pairs,
     settings: TrainSettings | None = None,
     word_vectors: str | os.PathLike[str] | None = None,
+    teacher: Callable[[list[str]], Any] | Any = None,
+    unlabelled: Iterable[str] = (),
     progress: bool = True,
     start: TrainedModel | str | os.PathLike[str] | None = None,
     **changes: Unpack[TrainOptions],
@@ -84,6 +86,13 @@ def train(
             in lower case. The mean of the vectors is subtracted; wider ones than `d_model` are
             reduced to their principal components, narrower ones fill the first columns; and they
             get the standard deviation of the random start, which all else keeps.
+        teacher: vectors of the questions by another model, whose similarities this one learns
+            beside the labels (`teacher_loss`, times `teacher_weight`): a function that takes a list
+            of strings and gives a float array (n, width), such as `encode` of a model of
+            sentence-transformers, which is asked once for each question before the training; or the
+            array itself, a row for each of `[*pairs.question1, *pairs.question2, *unlabelled]`
+            (rows of zeros: the teacher says nothing of that question). They are kept as float16.
+        unlabelled: further questions, strings, of which only the teacher speaks.
         progress: show a progress bar and log what is done, on stderr.
         start: a `TrainedModel`, or the folder of one, to start from: the words that it knows keep
             their vectors and its LSTM its weights, and the new words of `pairs` are added. Width,
@@ -98,7 +107,8 @@ def train(
         ValueError: no duplicate pairs, a setting outside its range, or other than the model's to
             `start` from, an `output_dir` whose checkpoints belong to other data or settings, or are
             all damaged; a file of word vectors with a line that cannot be read, or with none of the
-            words; both `word_vectors` and `start`.
+            words; both `word_vectors` and `start`; vectors of a teacher of another number, width,
+            or not finite; `unlabelled` without a teacher.
         FloatingPointError: the loss became infinite or NaN.
         BlockingIOError: another training is at work in `output_dir`.
         ConnectionError: another process of this training was lost.
@@ -130,13 +140,18 @@ def train(
     beginning = None if start is None else Start(start, settings)
     if start is not None and word_vectors is not None:
         raise ValueError("start and word_vectors exclude each other: words start from one of them")
+    unlabelled = check.strings("unlabelled", unlabelled)
+    if unlabelled and teacher is None:
+        raise check.wrong_value("unlabelled", "empty without a teacher", unlabelled)
     progress = check.boolean("progress", progress) and processes.is_first_process()
 
     def log(text: str) -> None:
         if progress:
             tqdm.tqdm.write(text, file=sys.stderr)
 
-    examples = Examples(pairs, validation, settings, log, word_vectors, beginning)
+    examples = Examples(
+        pairs, validation, settings, log, word_vectors, beginning, teacher, unlabelled, progress
+    )
     record = Record(output_dir, settings, examples.fingerprint)
     run = _Run(settings, examples, record, log, beginning)
     is_writer = processes.is_first_process()
@@ -225,6 +240,8 @@ class _Run:
             batches,
             settings,
             others_per_batch=self._stream.others_per_batch,
+            unlabelled_per_batch=self._stream.unlabelled_per_batch,
+            teacher_width=examples.teacher_width,
         )
 
     def _vectors(self, ids: list[np.ndarray]) -> np.ndarray:

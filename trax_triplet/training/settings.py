@@ -84,6 +84,12 @@ class TrainSettings:
         before=2.0,
         minimum=0,
     )
+    teacher_weight: float = _setting(
+        1.0,
+        "weight of the teacher in the loss, where there is one",
+        before=1.0,
+        minimum=0,
+    )
     learning_rate: float = _setting(
         0.005, "peak learning rate of Adam, reached after the warm-up", above=0, below=10
     )
@@ -201,6 +207,7 @@ class TrainOptions(TypedDict, total=False):
     implied: bool
     labelled_negatives: bool
     labelled_weight: float
+    teacher_weight: float
     learning_rate: float
     warmup_steps: int
     word_dropout: float
