@@ -63,6 +63,14 @@ def test_pairs_are_judged_as_scikit_learn_judges_them(distinct):
     )
 
 
+def test_a_pair_at_the_threshold_is_not_called():
+    pairs, model, vectors, _ = corpus(distinct=3)  # similarities are 0 or 1
+    model.threshold = 1.0
+    numbers = evaluate_corpus(model, pairs)["pairs"]
+    assert (vectors @ vectors.T == 1).sum() > len(vectors)
+    assert numbers["called"] == 0 and numbers["precision"] == 0
+
+
 def test_a_large_corpus_ranks_its_most_similar_pairs(monkeypatch):
     pairs, model, *_ = corpus(seed=2)
     exact = evaluate_corpus(model, pairs)["pairs"]

@@ -11,7 +11,9 @@ from test_products import clustered
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.inference.trained_model import TrainedModel
 from trax_triplet.search import index as indexes
+from trax_triplet.search.graph import Graph
 from trax_triplet.search.index import QuestionIndex
+from trax_triplet.search.products import Found
 
 QUESTIONS = ["How old are you?", "Who is she?", "how old", "Are you her?", "???"]
 
@@ -187,3 +189,20 @@ def test_kills_leave_the_old_or_the_new_index(tmp_path):
 
     counts = index_kills.run(Path(tmp_path), kills=6)
     assert counts["kills"] == 6 and counts["damaged"] == 0
+
+
+def test_the_recall_is_the_share_that_is_as_near_as_the_tenth_nearest():
+    pytest.importorskip("faiss")
+    vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    graph = Graph(vectors)
+
+    def half_wrong(queries, vectors, k, hidden):
+        rows = np.argsort(-queries @ vectors.T, axis=1)[:, [0, 1, 2, 3, 4, -5, -4, -3, -2, -1]]
+        first = np.repeat(np.arange(len(queries)), k)
+        similarity = np.einsum("nd,nd->n", queries[first], vectors[rows.ravel()])
+        return Found(first, rows.ravel(), similarity)
+
+    graph.search = half_wrong
+    graph.measure(vectors, np.zeros(60, bool))
+    assert graph.recall == 0.5

@@ -13,7 +13,7 @@ from test_index import QUESTIONS, a_model
 from test_products import clustered
 
 from trax_triplet import cli
-from trax_triplet.search import database
+from trax_triplet.search import database, postgres
 from trax_triplet.search.index import QuestionIndex
 from trax_triplet.search.postgres import PostgresIndex
 
@@ -233,8 +233,11 @@ postgres.PostgresIndex.build(
             pass
     with PostgresIndex.load(server, table=table) as index:
         assert len(index) == 200
-    with PostgresIndex.build(vectors, to=server, table=table, ids=ids) as index:  # it goes on
-        assert len(index) == 1000 and index.approximate
+    monkeypatch.setattr(postgres, "BATCH", 400)
+    done = []
+    again = PostgresIndex.build(vectors, to=server, table=table, ids=ids, progress=done.append)
+    with again as index:  # it goes on
+        assert len(index) == 1000 and index.approximate and done == [400, 800, 1000]
 
 
 @pytest.mark.integration

@@ -191,7 +191,7 @@ def test_searches_beside_additions_see_whole_ones(trained, tmp_path, approximate
 
     def add(n):  # four questions at once
         names = [f"{n}.{k}" for k in range(4)]
-        served.add(texts[40 + 4 * n : 44 + 4 * n], names)
+        return served.add([(texts[40 + 4 * n : 44 + 4 * n], names)])
 
     def look(n):
         # All are asked for: of each addition all four are there, or none.
@@ -202,13 +202,24 @@ def test_searches_beside_additions_see_whole_ones(trained, tmp_path, approximate
     with ThreadPoolExecutor(8) as pool:
         adding = [pool.submit(add, n) for n in range(10)]
         seen = list(pool.map(look, range(40)))
-    assert [job.result() for job in adding] == [None] * 10
+    assert sorted(job.result()[0] for job in adding) == list(range(44, 81, 4))
     assert all(whole for whole, _ in seen)
     assert {size % 4 for _, size in seen} == {0} or approximate
     assert len(before) == 40 and len(served.current) == 80
     assert sorted(QuestionIndex.load(tmp_path / "idx").ids) == sorted(served.current.ids)
-    with pytest.raises(served_index.NotAddedError):
-        served.add(["old?"], ["9.3"])
+
+
+def test_of_several_additions_saved_at_once_the_good_ones_are_added(trained, folder, monkeypatch):
+    served = served_index.ServedIndex(folder, trained)
+    saved, save = [], QuestionIndex.save
+    monkeypatch.setattr(QuestionIndex, "save", lambda *args: (saved.append(1), save(*args)))
+    requests = [(["old?"], ["a"]), (["where?"], ["1"]), (["are you?"], ["a"]), (["how?"], ["b"])]
+    first, second, third, last = served.add(requests)
+    assert (first, last, len(saved)) == (6, 7, 1)
+    assert (second.status, third.status) == (409, 409) and "'1'" in str(second)
+    assert QuestionIndex.load(folder).ids == served.current.ids == [*"12345ab"]
+    [error] = served.add(requests[:1])
+    assert error.status == 409 and len(saved) == 1  # there was nothing to save
 
 
 def test_serve_refuses_an_index_that_does_not_fit_in_one_line(trained, folder, tmp_path, capsys):

@@ -187,9 +187,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_its_batch_is_named(
         loss, statistics = step(self, *arguments)
         return (np.float32("nan") if self.step == 4 else loss), statistics
 
-    def remembered(self, rows):
+    def remembered(self, rows, *more):
         batches.append(rows)
-        return batch(self, rows)
+        return batch(self, rows, *more)
 
     monkeypatch.setattr(loop.training.Loop, "_run_one_step", poisoned)
     monkeypatch.setattr(BatchStream, "_batch", remembered)

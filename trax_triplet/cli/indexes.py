@@ -119,13 +119,15 @@ def _in_database(options: Namespace) -> tuple[str, dict[str, Any]]:
         )
     if options.to:
         questions = read_corpus(options.path, options)
-        index = PostgresIndex.build(
-            questions.texts,
-            to=options.to,
-            table=options.table,
-            model=load(options.model),
-            ids=questions.ids,
-        )
+        with progress(len(questions), "questions stored") as show:
+            index = PostgresIndex.build(
+                questions.texts,
+                to=options.to,
+                table=options.table,
+                model=load(options.model),
+                ids=questions.ids,
+                progress=show,
+            )
     else:
         index = PostgresIndex.load(options.path, table=options.table)
     with index:

@@ -20,7 +20,7 @@ from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.inference.calibration import check_calibration, probabilities
 from trax_triplet.inference.card import model_card
 from trax_triplet.model.spelling import LENGTH, TABLE, compose
-from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION, Walk
+from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION, Walk, cosines_of_rows
 from trax_triplet.storage import folders as storage
 
 if TYPE_CHECKING:
@@ -192,8 +192,7 @@ class TrainedModel:
                 f"pair, but they have {len(first)} and {len(second)}"
             )
         vectors = self.embed([*first, *second])
-        cosines = np.einsum("nd,nd->n", vectors[: len(first)], vectors[len(first) :])
-        return np.clip(cosines, -1, 1)  # rounding leaves some a little outside
+        return cosines_of_rows(vectors[: len(first)], vectors[len(first) :])
 
     def predict(
         self,

@@ -15,7 +15,16 @@ from trax_triplet._threads import in_threads
 from trax_triplet.data.padding import course_length
 from trax_triplet.data.vocabulary import PAD_ID
 
-__all__ = ["CENTRE", "POOLINGS", "PROJECTION", "Walk", "centre_of", "centred", "unit_rows"]
+__all__ = [
+    "CENTRE",
+    "POOLINGS",
+    "PROJECTION",
+    "Walk",
+    "centre_of",
+    "centred",
+    "cosines_of_rows",
+    "unit_rows",
+]
 
 POOLINGS = ("course", "mean", "last")
 CENTRE = "centre"  # name of the array beside a model's weights, see `centre_of`
@@ -181,6 +190,16 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
     scaled = x / np.where(is_zero, 1, largest)
     length = np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
     return np.where(is_zero, 0, scaled / np.where(is_zero, 1, length))
+
+
+def cosines_of_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The similarity of row i of one and row i of the other, unit vectors (n, d): (n,).
+
+    Example:
+        >>> cosines_of_rows(np.eye(2), np.array([[1, 0], [1, 0]])).tolist()
+        [1.0, 0.0]
+    """
+    return np.clip(np.einsum("nd,nd->n", first, second), -1, 1)  # rounding may lead outside
 
 
 def centre_of(vectors: np.ndarray) -> np.ndarray:

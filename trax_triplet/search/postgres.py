@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +70,7 @@ class PostgresIndex:
         table: str = "questions",
         model: TrainedModel | None = None,
         ids: Iterable[str] | None = None,
+        progress: Callable[[int], object] = lambda done: None,
     ) -> PostgresIndex:
         """Makes a table, or goes on with one: adds questions, builds the graph if it is missing.
 
@@ -85,6 +86,7 @@ class PostgresIndex:
             model: the `TrainedModel` that embeds the questions; not needed for vectors.
             ids: n different strings; those that are in the table are replaced. None: '1' to 'n',
                 where the table is new or empty.
+            progress: called after each transaction, with the number of questions stored so far.
 
         Raises:
             TypeError: questions, ids or names that are not strings, questions without a model.
@@ -118,7 +120,7 @@ class PostgresIndex:
                         "equal ids are replaced"
                     )
                 ids = checked_ids(None, len(rows), [])
-            index.add(rows, ids=ids)
+            index.add(rows, ids=ids, progress=progress)
             index._build_graph()
         except BaseException:
             connection.close()
@@ -195,12 +197,19 @@ class PostgresIndex:
             "model_sha256": self._about["model_sha256"],
         }
 
-    def add(self, corpus: Iterable[str] | np.ndarray, *, ids: Iterable[str]) -> None:
+    def add(
+        self,
+        corpus: Iterable[str] | np.ndarray,
+        *,
+        ids: Iterable[str],
+        progress: Callable[[int], object] = lambda done: None,
+    ) -> None:
         """Adds questions; those whose ids are there are replaced. 4096 are one transaction.
 
         Args:
             corpus: questions, or vectors where the index was made of vectors.
             ids: different strings, as many.
+            progress: as of `build`.
 
         Raises:
             TypeError, ValueError, ConnectionError, PermissionError: as `build`.
@@ -227,6 +236,7 @@ class PostgresIndex:
                     "DO UPDATE SET question = excluded.question, embedding = excluded.embedding",
                     [names[part], texts or [None] * len(rows), _as_text(rows)],
                 )
+            progress(start + len(rows))
 
     def remove(self, ids: Iterable[str]) -> None:
         """Removes questions.

@@ -301,9 +301,11 @@ def _top(
     limits = np.full(n, floor, np.float32)
     first = min(max(_FIRST, 8 * k), len(vectors))
     if k < first - 1:
-        # No bound of the k-th nearest yet; nearly all products would be computed in full.
+        # No bound of the k-th nearest yet; where the floor is low, nearly all products would be
+        # computed in full.
         bounds = short_queries @ short[:first].T
-        limits = np.maximum(limits, _kth_of_block(queries, vectors, bounds, k + 1))
+        if np.count_nonzero(bounds >= floor - SLACK) > 4 * k * n:
+            limits = np.maximum(limits, _kth_of_block(queries, vectors, bounds, k + 1))
 
     def compare(span: slice) -> Found:
         near = _candidates(short_queries, short[span], (limits - np.float32(SLACK))[:, None])

@@ -17,6 +17,7 @@ from trax_triplet import __version__
 from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import tokenizer_named
 from trax_triplet.inference.trained_model import TrainedModel
+from trax_triplet.model.walk import cosines_of_rows
 from trax_triplet.server.batches import Batches
 from trax_triplet.server.limits import MAX_QUESTIONS, LimitedBody, Limits, Question
 from trax_triplet.server.search import add_search
@@ -130,7 +131,7 @@ def _add_answers(app: FastAPI, trained: TrainedModel, batches: Batches) -> None:
         pairs, threshold = asked.pairs, trained.threshold
         vectors = await batches.ask([*(p.question1 for p in pairs), *(p.question2 for p in pairs)])
         first, second = np.split(vectors, 2)
-        scores = np.clip(np.einsum("nd,nd->n", first, second), -1, 1).tolist()
+        scores = cosines_of_rows(first, second).tolist()
         answers: list[dict[str, Any]] = [
             {"similarity": s, "is_duplicate": None if threshold is None else s > threshold}
             for s in scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from typing import Annotated, Any
 
@@ -70,7 +69,7 @@ class Added(BaseModel):
 
 def add_search(app: FastAPI, index: ServedIndex, threshold: float | None) -> None:
     """Gives an application `POST /search` and `POST /add`."""
-    batches = Batches(index.search)
+    batches, adding = Batches(index.search), Batches(index.add)
     from_here = [Depends(_refuse_other_sites)]
 
     @app.post("/search", response_model=Nearest, dependencies=from_here)
@@ -99,11 +98,10 @@ def add_search(app: FastAPI, index: ServedIndex, threshold: float | None) -> Non
         [(id, times)] = Counter(ids).most_common(1)
         if times > 1:
             raise HTTPException(422, f"the id {id!r} comes {times} times; nothing was added")
-        try:
-            total = await asyncio.to_thread(index.add, [q.question for q in new.questions], ids)
-        except NotAddedError as error:
-            raise HTTPException(error.status, str(error)) from error
-        return {"added": len(ids), "questions": total}
+        [outcome] = await adding.ask([([q.question for q in new.questions], ids)])
+        if isinstance(outcome, NotAddedError):
+            raise HTTPException(outcome.status, str(outcome))
+        return {"added": len(ids), "questions": outcome}
 
 
 def _refuse_other_sites(request: Request) -> None:

@@ -70,33 +70,50 @@ class ServedIndex:
         found = self.current.search([question for question, _ in asked], max(k for _, k in asked))
         return [hits[:k] for hits, (_, k) in zip(found, asked, strict=True)]
 
-    def add(self, questions: Sequence[str], ids: Sequence[str]) -> int:
-        """Adds questions to the folder and to what is searched, all of them or none.
+    def add(
+        self, requests: Sequence[tuple[Sequence[str], Sequence[str]]]
+    ) -> list[int | NotAddedError]:
+        """Adds the questions of each (questions, ids) to the folder and to what is searched.
+
+        The folder is written once for all of them; of each request all questions are added or none.
 
         Returns:
-            how many questions the index has now.
-
-        Raises:
-            NotAddedError: an id that is in the index, or comes twice; the folder cannot be written.
+            for each, how many questions the index has now; or why none of its own were added: an id
+            that is in the index, or the folder cannot be written.
         """
         with self._adding:
-            self.current = self._up_to_date()
-            new = copy.copy(self.current)
-            taken = next((id for id in ids if id in new), None)
-            if taken is not None:
-                raise NotAddedError(f"the id {taken!r} is in the index already", 409)
-            new.add(questions, ids=ids)
             try:
-                new.save(self._folder)
-            except (BlockingIOError, ValueError) as error:
-                raise NotAddedError(
-                    "another process is changing the index; try again", 503
-                ) from error
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                raise NotAddedError(f"the index cannot be saved: {reason}", 503) from error
-            self.current = new
-            return len(new)
+                self.current = self._up_to_date()
+            except NotAddedError as error:
+                return [error] * len(requests)
+            new = copy.copy(self.current)
+            outcomes = [self._add_to(new, *request) for request in requests]
+            if len(new) == len(self.current):
+                return outcomes
+            error = self._save(new)
+            if error is None:
+                self.current = new
+                return outcomes
+            return [error if isinstance(outcome, int) else outcome for outcome in outcomes]
+
+    def _add_to(
+        self, index: QuestionIndex, questions: Sequence[str], ids: Sequence[str]
+    ) -> int | NotAddedError:
+        taken = next((id for id in ids if id in index), None)
+        if taken is not None:
+            return NotAddedError(f"the id {taken!r} is in the index already", 409)
+        index.add(questions, ids=ids)
+        return len(index)
+
+    def _save(self, index: QuestionIndex) -> NotAddedError | None:
+        try:
+            index.save(self._folder)
+        except (BlockingIOError, ValueError):
+            return NotAddedError("another process is changing the index; try again", 503)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            return NotAddedError(f"the index cannot be saved: {reason}", 503)
+        return None
 
     def _up_to_date(self) -> QuestionIndex:
         """The index as it is in the folder, where another process may have changed it."""

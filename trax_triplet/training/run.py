@@ -31,7 +31,7 @@ from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese
 from trax_triplet.model.spelling import Spelling
-from trax_triplet.model.walk import CENTRE, PROJECTION, Walk, centre_of, centred
+from trax_triplet.model.walk import CENTRE, PROJECTION, Walk, centre_of, centred, cosines_of_rows
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.loop import make_loop
@@ -325,7 +325,7 @@ class _Run:
         trained, plain = self._trained()
         vectors = centred(plain, trained.weights[CENTRE])
         first, second = np.split(vectors, 2)
-        scores = np.einsum("nd,nd->n", first, second)
+        scores = cosines_of_rows(first, second)
         labels = self._examples.validation_labels
         row = {
             "step": self.loop.step,

@@ -8,6 +8,7 @@ import numpy as np
 
 from trax_triplet import evaluation
 from trax_triplet.data.pairs import Pairs, question_groups
+from trax_triplet.model.walk import cosines_of_rows
 
 MOST_PAIRS = 5000  # among which a question's nearest is looked for; bounds time and memory
 
@@ -47,7 +48,7 @@ def choose_threshold(
         0.7
     """
     first, second = np.split(vectors, 2)
-    scores = np.einsum("nd,nd->n", first, second)
+    scores = cosines_of_rows(first, second)
     labels = np.asarray(pairs.is_duplicate)
     if calibration is not None and calibration["slope"] > 0:
         half = -calibration["intercept"] / calibration["slope"]
