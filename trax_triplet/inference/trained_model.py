@@ -126,7 +126,7 @@ class TrainedModel:
         from trax_triplet.model.weights import set_weights
 
         vocab_size, d_model = self._weights["embedding"].shape
-        constants = {n: w for n, w in self._weights.items() if n in (PROJECTION, CENTRE)}
+        constants: Any = {n: w for n, w in self._weights.items() if n in (PROJECTION, CENTRE)}
         layer = Siamese(vocab_size, d_model, "eval", pooling=self._pooling, **constants)
         return set_weights(layer, {name: self._weights[name] for name in _shapes(1, 1)})
 

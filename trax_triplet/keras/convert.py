@@ -339,10 +339,10 @@ _STACK = (
 )
 
 
-def _split_tower(tower: keras.Model) -> tuple[Any, list[Any], dict[str, np.ndarray]]:
+def _split_tower(tower: keras.Model) -> tuple[Any, list[Any], dict[str, Any]]:
     """The layer that makes ids, or None; embedding, LSTM, mean if any, last; and what `Siamese`
     takes as constants."""
-    every, constants = _layers(tower), {}
+    every, constants = _layers(tower), dict[str, Any]()
     if every and isinstance(every[-1], Centre):
         (constants[CENTRE],) = every.pop().get_weights()
     if len(every) > 1 and _is_projection(every[-2]):

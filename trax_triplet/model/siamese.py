@@ -184,7 +184,7 @@ def constants_of(model: tl.Layer) -> dict[str, np.ndarray]:
         {'centre': array([0.5, 0. ], dtype=float32)}
     """
     pooling_of(model)
-    return dict(model._constants)
+    return dict(getattr(model, "_constants", {}))
 
 
 class WordDropout(tl.Layer):
