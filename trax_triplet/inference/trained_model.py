@@ -404,8 +404,20 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
         FileNotFoundError: there is no model.json in no such folder: expected ...
     """
     folder = check.path("folder", folder)
+
+    def version() -> list[bytes]:
+        return [(f / MANIFEST).read_bytes() for f in _candidates(folder)]
+
+    return storage.settled(lambda: _load(folder), version)
+
+
+def _candidates(folder: Path) -> list[Path]:
     # A process killed between its two renames leaves only the old folder.
-    found = [f for f in (folder, files.previous(folder)) if (f / MANIFEST).is_file()]
+    return [f for f in (folder, files.previous(folder)) if (f / MANIFEST).is_file()]
+
+
+def _load(folder: Path) -> TrainedModel:
+    found = _candidates(folder)
     if not found:
         raise FileNotFoundError(
             f"there is no {MANIFEST} in {folder}: expected the folder of a model; `trax-triplet "

@@ -371,6 +371,10 @@ class QuestionIndex:
         folder = check.path("folder", folder)
         if model is not None:
             check_model(model)
+        return storage.settled(lambda: cls._read(folder, model), lambda: _manifest(folder))
+
+    @classmethod
+    def _read(cls, folder: Path, model: TrainedModel | None) -> QuestionIndex:
         inside = _found(folder)
         if inside is None:
             raise FileNotFoundError(

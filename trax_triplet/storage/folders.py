@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
@@ -29,9 +29,11 @@ __all__ = [
     "load_checkpoint",
     "read_folder",
     "save_checkpoint",
+    "settled",
     "write_folder",
 ]
 
+_Read = TypeVar("_Read")
 FORMAT = 1
 MAX_MANIFEST_BYTES = 4 * 2**20  # parsing takes some fifty times as much memory
 MAX_FILE_BYTES = 8 * 2**30
@@ -103,6 +105,41 @@ def read_folder(
     # The last two come from NumPy, for shapes.
     except (safetensors.SafetensorError, ValueError, OverflowError) as error:
         raise invalid(folder, f"{ARRAYS} is not a safetensors file of arrays ({error})") from error
+
+
+def settled(read: Callable[[], _Read], version: Callable[[], object]) -> _Read:
+    """What `read` gives of files that another process may be replacing meanwhile: all of one state.
+
+    Args:
+        read: reads the files.
+        version: what is different after they were replaced, such as the bytes of their manifest.
+
+    Raises:
+        BlockingIOError: they were replaced at each of ten attempts.
+        Exception: what `read` raises of files that stayed as they were.
+
+    Example:
+        >>> settled(lambda: "the files", version=lambda: 1)
+        'the files'
+    """
+
+    def state() -> object:
+        try:
+            return version()
+        except OSError:
+            return object()  # in the middle of a replacement: as nothing else
+
+    for attempt in range(10):
+        before = state()
+        try:
+            found = read()
+        except (ValueError, OSError):
+            if state() == before or attempt == 9:
+                raise
+            continue
+        if state() == before:
+            return found
+    raise BlockingIOError("the files are being replaced all the time; try again later")
 
 
 def invalid(folder: Path, what: str) -> ValueError:

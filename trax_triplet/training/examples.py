@@ -300,9 +300,9 @@ def _with_both_labels(
         if n_duplicates > n_others and share is None:
             log(
                 "more than half of the validation pairs are duplicates: the threshold will suit "
-                "such files, and call too much a duplicate where most pairs are none. If those to "
-                "be judged are not like these, validate on pairs that are, or give their share of "
-                "duplicates (duplicate_share)"
+                "such files, and call too many pairs duplicates where most pairs are none. If the "
+                "pairs to be judged are not like these, validate on pairs that are, or give their "
+                "share of duplicates (duplicate_share)"
             )
         return validation
     drawn = draw_negatives(validation, n_duplicates, seed=seed)
