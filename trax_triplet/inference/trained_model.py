@@ -424,7 +424,7 @@ def _load(folder: Path) -> TrainedModel:
             "train` writes one"
         )
     folder = found[0]
-    settings, weights = storage.read_folder(folder, MANIFEST, (VOCABULARY,))
+    settings, weights, others = storage.read_files(folder, MANIFEST, (VOCABULARY,))
     _check_settings(folder, settings)
     vocab_size, d_model = settings["vocab_size"], settings["d_model"]
     shapes, expected = {name: w.shape for name, w in weights.items()}, _shapes(vocab_size, d_model)
@@ -434,7 +434,7 @@ def _load(folder: Path) -> TrainedModel:
         )
     if any(w.dtype != np.float32 or not np.isfinite(w).all() for w in weights.values()):
         raise storage.invalid(folder, f"{WEIGHTS} holds numbers that are not finite float32")
-    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    vocabulary = Vocabulary.from_bytes(others[VOCABULARY], folder / VOCABULARY)
     cut = vocabulary.tokenizer.partition("/")[0]
     if len(vocabulary) != vocab_size or cut != settings["tokenizer"]:
         raise storage.invalid(

@@ -27,6 +27,7 @@ __all__ = [
     "checkpoints",
     "invalid",
     "load_checkpoint",
+    "read_files",
     "read_folder",
     "save_checkpoint",
     "settled",
@@ -76,9 +77,15 @@ def write_folder(
     (new / manifest).write_text(text, encoding="utf-8")
 
 
-def read_folder(
-    folder: Path, manifest: str, others: Iterable[str] = ()
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_folder(folder: Path, manifest: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The settings and the arrays of `read_files`; raises what it does."""
+    settings, arrays, _ = read_files(folder, manifest, ())
+    return settings, arrays
+
+
+def read_files(
+    folder: Path, manifest: str, others: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, bytes]]:
     """Reads a folder that `write_folder` completed.
 
     Args:
@@ -87,17 +94,17 @@ def read_folder(
         others: names of other files that must be in it, as they were written.
 
     Returns:
-        (settings, arrays).
+        (settings, arrays, the bytes of the others by name). What was checked is what is returned:
+        a file that is opened once more may be another one by then.
 
     Raises:
         ValueError: of another format, truncated, or changed since it was written.
     """
     content = _read_manifest(folder, manifest)
-    for name in others:
-        _read_file(folder, name, content["files"].get(name))
+    read = {name: _read_file(folder, name, content["files"].get(name)) for name in others}
     data = _read_file(folder, ARRAYS, content["files"].get(ARRAYS))
     try:
-        return content["settings"], safetensors.numpy.load(data)
+        return content["settings"], safetensors.numpy.load(data), read
     except KeyError as error:  # the format has types that NumPy does not have
         raise invalid(
             folder, f"{ARRAYS} holds numbers of type {error}, which NumPy does not have"
