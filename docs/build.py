@@ -18,6 +18,7 @@ ELSEWHERE = (
     "benchmarks/README.md",
     "benchmarks/loss.png",
     "benchmarks/growth.png",
+    "benchmarks/corpus.png",
 )
 # From a prompt to the next empty line, all of it indented alike.
 EXAMPLE = re.compile(

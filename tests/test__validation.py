@@ -100,6 +100,10 @@ def test_strings():
         assert message.endswith("; put it into a list")
     message = refused(TypeError, check.strings, "texts", ["a", None])
     assert message == "texts[1] must be a string, but it is None"
+    for value in ({"a"}, np.array([["a"]])):
+        refused(TypeError, check.strings, "texts", value)
+    table = refused(TypeError, check.strings, "texts", np.array([["a", "b"]]))
+    assert "take one column" in table
 
 
 def test_thresholds_may_be_infinite_and_margins_not_negative():

@@ -239,7 +239,7 @@ def previous(folder: str | os.PathLike[str]) -> Path:
         '.model.old'
     """
     folder = Path(os.path.realpath(folder))
-    return folder.with_name(f".{folder.name}.old")
+    return folder.with_name(f".{folder.name}.old") if folder.name else folder  # "/" has no name
 
 
 def flush(path: str | os.PathLike[str]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -267,8 +267,11 @@ def strings(name: str, value: Any, advice: str = "") -> list[str]:
         >>> strings("questions", ("How old?", "Who?"))
         ['How old?', 'Who?']
     """
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+    is_flat = getattr(value, "ndim", 1) == 1  # a table's items would be the names of its columns
+    if isinstance(value, (str, bytes, Mapping, Set)) or not isinstance(value, Iterable):
         raise wrong_type(name, "a list of strings", value, advice)
+    if not is_flat:
+        raise wrong_type(name, "a list of strings", value, "take one column, as in table['column']")
     items = list(value)
     for position, item in enumerate(items):
         if not isinstance(item, str):
@@ -348,20 +351,20 @@ def margin(value: Any, name: str = "margin") -> float:
     return number(name, value, 0)
 
 
-def vector(name: str, value: Any, length: int) -> np.ndarray:
-    """A row of `length` finite numbers, as float32.
+def matrix(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Finite numbers of a shape, as float32.
 
     Example:
-        >>> vector("centre", [0.5, 0], length=3)
+        >>> matrix("centre", [0.5, 0], shape=(3,))
         Traceback (most recent call last):
         ...
-        ValueError: centre must be a row of 3 finite numbers, but it is [0.5, 0]
+        ValueError: centre must be finite numbers of shape (3,), but it is [0.5, 0]
     """
-    array = np.asarray(value)
+    array, expected = np.asarray(value), f"numbers of shape {shape}"
     if array.dtype.kind not in "fiu":
-        raise wrong_type(name, f"a row of {length} numbers", value)
-    if array.shape != (length,) or not np.isfinite(array).all():
-        raise wrong_value(name, f"a row of {length} finite numbers", value)
+        raise wrong_type(name, expected, value)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise wrong_value(name, f"finite {expected}", value)
     return array.astype(np.float32)
 
 

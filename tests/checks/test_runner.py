@@ -4,6 +4,7 @@ import contextlib
 import math
 import random
 import signal
+import sys
 import types
 
 import jax
@@ -328,6 +329,20 @@ def test_what_a_student_prints_is_shown(capsys):
     assert capsys.readouterr().out.count("shape (4, 4)") == 2
     assert checks.check("predict", answer_of)
     assert capsys.readouterr().out.count("d = ") == 1  # in the case that is verbose
+
+
+def test_a_function_that_exits_is_wrong_and_does_not_end_the_program():
+    result = checks.check("positives", lambda sim: sys.exit(0))
+    assert not result and "calls sys.exit" in result.message
+
+
+def test_only_the_argument_that_is_changed_is_named():
+    def changes_v1(v1, v2, margin=0.25):
+        v1[0] = 9
+        return 0.5
+
+    message = checks.check("TripletLossFn", changes_v1).message
+    assert "changes its argument v1" in message and "argument v2" not in message
 
 
 def test_a_port_to_another_library_is_told():

@@ -362,6 +362,19 @@ def test_control_characters_do_not_reach_the_terminal(small_run, capsys):
     assert "\x1b" not in error and "pairs\\x1b[31m.csv: No such file" in error
 
 
+def test_predict_a_file_by_a_model_that_gives_no_probabilities(small_run, tmp_path):
+    trained = small_run.trained
+    settings = {name: v for name, v in trained.settings.items() if name != "calibration"}
+    trained_model.TrainedModel(trained.weights, trained.vocabulary, settings).save(tmp_path / "m")
+    (tmp_path / "in.csv").write_text("question1,question2\nWhy?,How come?\n,empty\n")
+    paths = ["--csv", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
+    assert cli.main(["predict", "--model", str(tmp_path / "m"), *paths]) == 0
+    with open(tmp_path / "out.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["question1", "question2", "similarity", "is_duplicate", "reason"]
+    assert all(len(row) == 5 for row in rows) and rows[1][4] == "" and rows[2][2] == ""
+
+
 def test_predict_a_file(small_run, tmp_path, capsys):
     questions = ["How old\nare you?", "=1+2", "+49 30 1", "-1?", "@me?", "\tWhy?", "Why = who?"]
     with open(tmp_path / "p.csv", "w", encoding="utf-8", newline="") as file:

@@ -79,3 +79,10 @@ def test_a_file_without_questions_is_refused(tmp_path, content, words):
     (tmp_path / "q.csv").write_text(content)
     with pytest.raises(ValueError, match=words):
         read_questions(tmp_path / "q.csv")
+
+
+def test_half_a_surrogate_pair_is_no_text(tmp_path):
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": "Why \\ud800?", "id": 1}\n{"question": "How?", "id": 2}\n')
+    found = read_questions(path, id="id", max_skipped=0.5)
+    assert found.texts == ("How?",) and "surrogate" in found.skipped[0][1]

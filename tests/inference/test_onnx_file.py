@@ -9,12 +9,17 @@ from bare_python import python
 from trax_triplet import TrainedModel, Vocabulary, cli
 from trax_triplet.inference import onnx_file
 from trax_triplet.inference.onnx_file import export_onnx
-from trax_triplet.model.walk import CENTRE, POOLINGS
+from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
 
 WORDS = "how old are you where is the station and why not ?".split()
+
+CONSTANTS = {
+    CENTRE: np.linspace(-0.3, 0.4, 8),
+    PROJECTION: np.random.default_rng(3).normal(size=(8, 8)),
+}
 
 
 def trained_of(pooling, d=8, **more):
@@ -41,10 +46,10 @@ def padded(trained, questions, width, *, anywhere=False):
     return ids
 
 
-@pytest.mark.parametrize("centre", [{}, {CENTRE: np.linspace(-0.3, 0.4, 8)}])
+@pytest.mark.parametrize("constants", [{}, CONSTANTS])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_vectors_are_the_models_whatever_the_batch_and_the_padding(pooling, centre, tmp_path):
-    trained = trained_of(pooling, **centre)
+def test_vectors_are_the_models_whatever_the_batch_and_the_padding(pooling, constants, tmp_path):
+    trained = trained_of(pooling, **constants)
     export_onnx(trained, tmp_path / "model.onnx")
     session = runtime.InferenceSession(tmp_path / "model.onnx")
     # About the lengths at which a course's model pads to another one.

@@ -20,7 +20,7 @@ from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese, pooling_of
 from trax_triplet.model.spelling import LENGTH, TABLE, compose
-from trax_triplet.model.walk import CENTRE, POOLINGS
+from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION
 from trax_triplet.model.weights import get_weights, init_model
 from trax_triplet.search.index import model_digest
 from trax_triplet.storage import folders as storage
@@ -79,12 +79,14 @@ def test_spelled_embeddings_are_added_to_those_of_the_buckets(tmp_path):
     assert get_weights(trained.model).keys() == weights.keys()
 
 
-def test_a_centre_goes_wherever_the_model_goes(trained, tmp_path):
+def test_projection_and_centre_go_wherever_the_model_goes(trained, tmp_path):
     centre = np.linspace(-0.3, 0.4, trained.weights["embedding"].shape[1])
-    weights = {**trained.weights, CENTRE: centre}
+    projection = np.random.default_rng(3).normal(size=(4, 4)).astype("f")
+    weights = {**trained.weights, CENTRE: centre, PROJECTION: projection}
     moved = TrainedModel(weights, trained.vocabulary, trained.settings)
     questions = ["How old are you?", "", "Where?"]
-    plain, found = trained.embed(questions), moved.embed(questions)
+    plain, found = trained.embed(questions) @ projection, moved.embed(questions)
+    plain /= np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-30)
     expected = [(v - centre) / np.linalg.norm(v - centre) if v.any() else v for v in plain]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     moved.save(tmp_path / "model")
@@ -100,10 +102,12 @@ def test_a_centre_goes_wherever_the_model_goes(trained, tmp_path):
     assert model_digest(moved) == model_digest(again) != model_digest(trained)
 
 
-@pytest.mark.parametrize("shape", [(5,), (1, 4)])
-def test_a_centre_that_does_not_fit_the_weights(trained, shape):
-    weights = {**trained.weights, CENTRE: np.ones(shape)}
-    with pytest.raises(ValueError, match=r"model must be weights .*centre \(d,\)"):
+@pytest.mark.parametrize(
+    "name, shape", [(CENTRE, (5,)), (CENTRE, (1, 4)), (PROJECTION, (4,)), (PROJECTION, (4, 3))]
+)
+def test_constants_that_do_not_fit_the_weights(trained, name, shape):
+    weights = {**trained.weights, name: np.ones(shape)}
+    with pytest.raises(ValueError, match=r"model must be weights .*projection \(d, d\)"):
         TrainedModel(weights, trained.vocabulary, trained.settings)
 
 

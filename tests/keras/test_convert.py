@@ -24,7 +24,7 @@ from trax_triplet.keras.layers import swap_pad_and_oov, unit_rows
 from trax_triplet.keras.layers import tower_of as tower_of_model
 from trax_triplet.model.siamese import Siamese
 from trax_triplet.model.spelling import LENGTH, TABLE
-from trax_triplet.model.walk import CENTRE
+from trax_triplet.model.walk import CENTRE, PROJECTION
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 
 POOLINGS = ("last", "mean", "course")
@@ -60,7 +60,9 @@ def trained(pooling="last", buckets=5):
     }
     weights = get_weights(layer(pooling, len(vocabulary)))
     centre = np.linspace(-0.3, 0.4, 6)
-    return TrainedModel({**weights, CENTRE: centre}, vocabulary, settings)
+    projection = np.random.default_rng(3).normal(size=(6, 6))
+    constants = {CENTRE: centre, PROJECTION: projection}
+    return TrainedModel({**weights, **constants}, vocabulary, settings)
 
 
 @pytest.fixture(scope="module", params=POOLINGS)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from trax_triplet import _threads as threads
 from trax_triplet.model import walk as module
-from trax_triplet.model.walk import CENTRE, POOLINGS, Walk, centre_of
+from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION, Walk, centre_of
 
 D, VOCAB = 5, 30
 
@@ -57,12 +57,15 @@ def test_the_vectors_are_those_of_plain_loops(pooling, block, monkeypatch):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_a_centre_is_subtracted_from_unit_vectors_but_not_from_zeros(pooling):
+def test_states_are_projected_and_a_centre_subtracted_but_not_from_zeros(pooling):
     weights, questions = weights_of(), questions_of((3, 8, 0, 1, 17))
     centre = np.array([0.3, -0.2, 0.1, 0.4, 0])
+    projection = np.random.default_rng(2).normal(size=(D, D))
     expected = [by_plain_loops(weights, pooling, question) for question in questions]
+    expected = [oracles.unit(np.array(v) @ projection) for v in expected]
     expected = [oracles.unit(v - centre) if np.any(v) else v for v in expected]
-    found = Walk(weights | {CENTRE: centre.astype("f")}, pooling)(questions)
+    more = {CENTRE: centre.astype("f"), PROJECTION: projection.astype("f")}
+    found = Walk(weights | more, pooling)(questions)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found.dtype == np.float32
     if pooling != "course":  # whose padding is read like words

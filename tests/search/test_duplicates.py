@@ -171,3 +171,11 @@ def test_what_is_damaged_or_of_another_search_is_not_taken(tmp_path):
     assert sorted(x.name for x in (tmp_path / "s").iterdir()) == ["mine.txt", "search.json"]
     np.save(tmp_path / "s" / "0000000000-0000000002.npy", np.array([{}]), allow_pickle=True)
     assert Spool(tmp_path / "s", "another").stop == 0
+
+
+def test_pairs_that_are_no_list_or_of_more_rows_are_refused():
+    found = find_duplicates(np.eye(3, dtype="f")[[0, 0, 1]], threshold=0.5)
+    with pytest.raises(TypeError, match="pairs must be a list of `Found`"):
+        group_duplicates(3, found)
+    with pytest.raises(ValueError, match="n must be more than the largest row"):
+        group_duplicates(1, [found])

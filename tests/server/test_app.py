@@ -289,8 +289,10 @@ def chromium_page(width):
 def test_the_page_in_a_browser(server, trained):
     with chromium_page(width=360) as (page, asked, wrong):
         page.goto(server.url)
+        # The first field has the focus, once the page is drawn.
+        page.wait_for_function("document.activeElement.id === 'question1'")
         first, second = "How old <b>zyx</b> is she?", "Are you old?"
-        page.keyboard.type(first)  # the first field has the focus
+        page.keyboard.type(first)
         page.keyboard.press("Tab")
         page.keyboard.type(second)
         page.keyboard.press("Enter")

@@ -9,7 +9,7 @@ from trax_triplet import _files as files
 from trax_triplet.storage import folders as storage
 from trax_triplet.storage.folders import (
     load_checkpoint,
-    read_folder,
+    read_files,
     save_checkpoint,
     write_folder,
 )
@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def read(folder):
-    return read_folder(folder, "all.json", ("words.txt",))
+    return read_files(folder, "all.json", ("words.txt",))[:2]
 
 
 def test_what_is_read_is_what_was_written(folder):
@@ -211,3 +211,23 @@ def test_a_failed_write_leaves_the_checkpoints(run, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(run, 101, arrays_of(101), {})
     assert sorted(p.name for p in run.iterdir()) == ["00000008", "00000100"]
+
+
+def test_files_that_are_replaced_while_they_are_read_are_read_again():
+    states = iter([1, 2, 2, 2])  # replaced during the first reading
+    reads = iter(["of two states", "of one"])
+    assert storage.settled(lambda: next(reads), lambda: next(states)) == "of one"
+
+
+def test_what_does_not_change_and_cannot_be_read_is_told_at_once():
+    calls = []
+
+    def damaged():
+        calls.append(1)
+        raise ValueError("damaged")
+
+    with pytest.raises(ValueError, match="damaged"):
+        storage.settled(damaged, lambda: 1)
+    assert calls == [1]
+    with pytest.raises(BlockingIOError, match="replaced"):
+        storage.settled(lambda: 0, object)

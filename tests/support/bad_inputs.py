@@ -187,9 +187,11 @@ for options, error, phrase in (
     ({"pooling": "last", "buckets": -1}, ValueError, "buckets"),
     ({"lstm": "fast"}, ValueError, "lstm"),
     ({"embedding_stddev": -1.0}, ValueError, "embedding_stddev"),
-    ({"centre": [0.5] * 3}, ValueError, "centre must be a row of 4 finite numbers"),
-    ({"centre": [NAN] * 4}, ValueError, "centre must be a row of 4 finite numbers"),
-    ({"centre": ["x"] * 4}, TypeError, "centre must be a row of 4 numbers"),
+    ({"centre": [0.5] * 3}, ValueError, r"centre must be finite numbers of shape \(4,\)"),
+    ({"centre": [NAN] * 4}, ValueError, r"centre must be finite numbers of shape \(4,\)"),
+    ({"projection": [[0.5] * 4] * 3}, ValueError, "projection must be finite numbers of shape"),
+    ({"projection": None, "centre": 3}, ValueError, "centre"),
+    ({"centre": ["x"] * 4}, TypeError, "centre must be numbers of shape"),
     ({"embedding_stddev": NAN}, ValueError, "embedding_stddev"),
     ({"embedding_stddev": "big"}, TypeError, "embedding_stddev"),
 ):
@@ -205,7 +207,7 @@ row("model.lstm.LSTM", ValueError, "with_lengths", 4, closed_form=False, with_le
 row("model.siamese.WordDropout", ValueError, "rate", 9, 1.5)
 row("model.siamese.WordDropout", TypeError, "vocab_size", "9", 0.5)
 row("model.siamese.WordDropout", ValueError, "buckets", 9, 0.5, buckets=-1)
-row("model.siamese.centre_of_model", TypeError, "model must be a model from Siamese", None)
+row("model.siamese.constants_of", TypeError, "model must be a model from Siamese", None)
 row("model.siamese.pooling_of", TypeError, "model must be a model from Siamese", None)
 row("model.weights.init_model", TypeError, "seed", UNINITIALISED, "x")
 row("model.weights.init_model", TypeError, "model must be a model from Siamese", None)

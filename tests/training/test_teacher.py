@@ -13,9 +13,10 @@ from trax_triplet.storage.folders import load_checkpoint
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.run import train
 from trax_triplet.training.settings import TrainSettings
-from trax_triplet.training.teacher import TaughtStream, taught_vectors
+from trax_triplet.training.teacher import TaughtStream, projection_of, taught_vectors
 
 RUN = TrainSettings(**SETTINGS)
+TAUGHT = dataclasses.replace(RUN, teacher_weight=1)
 UNLABELLED = [f"What is the price of {n} apples?" for n in range(11)]
 
 
@@ -38,7 +39,7 @@ def test_each_row_of_a_batch_has_the_vector_of_its_question(parts, kind):
     pairs, validation = parts
     every = [*pairs.question1, *pairs.question2, *UNLABELLED]
     teacher = letters if kind == "function" else letters(every)
-    settings = dataclasses.replace(RUN, max_words=40)
+    settings = dataclasses.replace(RUN, max_words=40, teacher_weight=1)
     examples = Examples(
         pairs, validation, settings, lambda text: None, teacher=teacher, unlabelled=UNLABELLED
     )
@@ -81,10 +82,11 @@ def test_a_stream_goes_on_with_the_unlabelled_questions_that_were_next():
 
 def test_batches_are_otherwise_those_without_a_teacher(parts):
     plain, taught = (
-        Examples(*parts, RUN, lambda text: None, **more).stream(lambda: None)
+        Examples(*parts, TAUGHT, lambda text: None, **more).stream(lambda: None)
         for more in ({}, {"teacher": letters})
     )
     assert type(plain) is BatchStream and plain.unlabelled_per_batch == 0
+    assert type(taught) is TaughtStream
     for _ in range(5):
         for found, expected in zip(next(taught), next(plain)):
             np.testing.assert_array_equal(found, expected)
@@ -110,6 +112,45 @@ def test_a_function_is_asked_once_for_each_question(monkeypatch):
         taught_vectors(teacher, ["a", "b", "c"])
 
 
+def test_a_projection_gives_room_to_what_the_teacher_speaks_of():
+    random = np.random.default_rng(0)
+    vectors = unit(random.normal(size=(200, 5)))
+    taught = unit(vectors[:, :2] @ random.normal(size=(2, 7)) + 0.1 * random.normal(size=(200, 7)))
+    projection = projection_of(vectors, taught)
+    x, t = vectors - vectors.mean(axis=0), taught - taught.mean(axis=0)
+    damping = 0.5 * np.square(x).sum() / 5
+    # Each column of the map is a ridge regression, here as ordinary least squares on more rows.
+    rows = np.concatenate([x, np.sqrt(damping) * np.eye(5)])
+    found = np.linalg.lstsq(rows, np.concatenate([t, np.zeros((5, 7))]), rcond=None)[0]
+    lengths = [np.linalg.norm(row @ found) for row in x]
+    for a, b in ((0, 1), (2, 2)):
+        expected = vectors[a] @ vectors[b] + (0.7 / np.mean(lengths)) ** 2 * (
+            (vectors[a] @ found) @ (vectors[b] @ found)
+        )
+        product = (vectors[a] @ projection) @ (vectors[b] @ projection)
+        assert product == pytest.approx(expected, abs=1e-5)
+    stretched = np.linalg.norm(projection, axis=1)
+    assert stretched[:2].min() > 1.2 > 1.1 > stretched[2:].max()
+    nothing = projection_of(vectors, np.ones((200, 3)))
+    np.testing.assert_array_equal(nothing, np.eye(5))
+
+
+@pytest.mark.integration
+def test_a_run_projects_by_its_teacher_and_takes_no_other_step(parts, tmp_path):
+    pairs, validation = parts
+    options = {**SMALL, "steps": 2, "validation": validation}
+    trained = train(pairs, tmp_path, teacher=letters, unlabelled=UNLABELLED, **options)
+    plain = {n: w for n, w in trained.weights.items() if n not in ("centre", "projection")}
+    student = TrainedModel(plain, trained.vocabulary, trained.settings)
+    questions = [*dict.fromkeys([*pairs.question1, *pairs.question2, *UNLABELLED])]
+    expected = projection_of(student.embed(questions), taught_vectors(letters, questions))
+    np.testing.assert_allclose(trained.weights["projection"], expected, rtol=1e-3, atol=1e-3)
+    assert np.abs(expected - np.eye(len(expected))).max() > 0.01
+    projected = unit(student.embed(questions) @ trained.weights["projection"])
+    centre = trained.weights["centre"]
+    np.testing.assert_allclose(centre, 0.6 * unit(projected.mean(axis=0)[None])[0], atol=1e-3)
+
+
 @pytest.mark.integration
 def test_the_student_comes_to_judge_as_the_teacher(parts, tmp_path):
     pairs, validation = parts
@@ -117,7 +158,7 @@ def test_the_student_comes_to_judge_as_the_teacher(parts, tmp_path):
     trained = train(
         pairs, tmp_path, validation=validation, **options, teacher=letters, teacher_weight=30
     )
-    weights = {name: w for name, w in trained.weights.items() if name != "centre"}
+    weights = {n: w for n, w in trained.weights.items() if n not in ("centre", "projection")}
     student = TrainedModel(weights, trained.vocabulary, trained.settings)
     vectors, taught = student.embed(pairs.question1), unit(letters(pairs.question1))
     error = np.square(vectors @ vectors.T - taught @ taught.T).mean()
@@ -128,6 +169,7 @@ def test_the_student_comes_to_judge_as_the_teacher(parts, tmp_path):
 def test_a_run_goes_on_with_its_teacher(parts, tmp_path):
     pairs, validation = parts
     given = {"teacher": letters, "unlabelled": UNLABELLED, "validation": validation, **SMALL}
+    given["teacher_weight"] = 1
     train(pairs, tmp_path / "whole", **given)
 
     shutil.copytree(tmp_path / "whole", tmp_path / "parts")

@@ -165,7 +165,7 @@ def _execute(
     module = ast.Module([statement], [])
     try:
         exec(compile(module, place, "exec"), names)
-    except Exception as error:  # whatever a student's file raises is told
+    except (Exception, SystemExit) as error:  # whatever a student's file raises is told
         notes.append(
             f"{place}, line {statement.lineno}, was left out: {type(error).__name__}: {error}"
         )
@@ -185,6 +185,6 @@ def _replace_defaults(function: ast.FunctionDef, names: dict[str, Any]) -> None:
 def _evaluates(value: ast.expr, names: dict[str, Any]) -> bool:
     try:
         eval(compile(ast.Expression(value), "a default", "eval"), dict(names))
-    except Exception:  # of whatever kind: then it is left out
+    except (Exception, SystemExit):  # of whatever kind: then it is left out
         return False
     return True

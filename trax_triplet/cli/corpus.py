@@ -29,7 +29,7 @@ from trax_triplet.cli.options import (
     add_text_options,
     add_threshold,
 )
-from trax_triplet.cli.outputs import guard, id_of, log, progress
+from trax_triplet.cli.outputs import check_outputs, guard, id_of, log, progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,6 +79,7 @@ def duplicates(options: Namespace) -> dict[str, Any]:
     top_k = None if options.top_k is None else check.integer("--top-k", options.top_k, 1)
     if options.linkage == "complete" and top_k is not None:
         raise ValueError("--linkage complete needs all pairs; leave --top-k out")
+    check_outputs([options.csv], {"--output": options.output, "--groups": options.groups})
     questions = read_corpus(options.csv, options)
     trained = load(options.model)
     threshold = threshold_of(options.threshold, trained)
@@ -115,14 +116,8 @@ def _spool_folder(output: str, stack: ExitStack) -> Path:
     from trax_triplet import _files as files
 
     path = Path(output)
-    if path.exists() and not path.is_file():  # a folder: the error now, not after the search
-        if path.is_dir():
-            raise IsADirectoryError(21, "Is a directory", output)
+    if path.exists() and not path.is_file():
         return Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"the folder {path.parent} does not exist; create it to write {path.name}"
-        )
     folder = path.with_name(f"{path.name}.unfinished")
     stack.enter_context(files.only_writer(folder))
     stack.callback(_remove_lock, folder)
@@ -203,9 +198,10 @@ def _write_groups(
     if len(chains):
         first = chains[0]
         log(
-            f"{len(chains)} groups are chains: the largest of them has {sizes[first]} questions, "
-            f"and the least similarity of two of these is {least[first]:.4f}, not above the "
-            "threshold; choose a higher threshold, or --linkage complete"
+            f"groups that only chains of pairs connect: {len(chains)}; the largest of them has "
+            f"{sizes[first]} questions, and the least similarity of two of these is "
+            f"{least[first]:.4f}, not above the threshold; choose a higher one, or --linkage "
+            "complete"
         )
     return {
         "groups": len(sizes),
@@ -267,6 +263,7 @@ def mine(options: Namespace) -> dict[str, Any]:
     low, high = (check.number("--band", value) for value in options.band)
     if low >= high:
         raise check.wrong_value("--band", "two numbers, the lower first", (low, high))
+    check_outputs([options.csv], {"--output": options.output})
     pairs = read_pairs(
         options.csv,
         question1=options.question1,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trax_triplet.cli.inputs import embed, load, read_corpus
 from trax_triplet.cli.options import add_guard, add_question_options, add_threshold
-from trax_triplet.cli.outputs import guard, id_of, log, printable, progress
+from trax_triplet.cli.outputs import check_outputs, guard, id_of, log, printable, progress
 from trax_triplet.search.database import is_address
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def index(options: Namespace) -> dict[str, Any]:
             "index takes a file of questions with --model and --output or --to, or an index with "
             "one of --add, --remove and --info"
         )
+    if changes and options.approximate is not None:
+        raise ValueError("--approximate goes with a new index; make it anew from the questions")
     with _needed():
         if options.to or is_address(options.path):
             where, info = _in_database(options)
@@ -143,8 +145,9 @@ def _made(options: Namespace) -> QuestionIndex:
     questions = read_corpus(options.path, options)
     trained = load(options.model)
     vectors = embed(questions, trained)
+    ids = [id_of(questions, row) for row in range(len(questions))]
     return QuestionIndex.of_vectors(
-        vectors, list(questions.texts), questions.ids, trained, options.approximate
+        vectors, list(questions.texts), ids, trained, options.approximate
     )
 
 
@@ -224,6 +227,7 @@ def search(options: Namespace) -> dict[str, Any]:
         raise ValueError("search takes questions, or --csv with a file of them, or - for stdin")
     if options.output and not options.csv:
         raise ValueError("--output takes what is found for --csv; leave it out with questions")
+    check_outputs([options.csv], {"--output": options.output})
     queries = read_corpus(options.csv, options) if options.csv else None
     with _needed(), _opened(options) as index:
         return _answer_all(options, index, queries, top)
@@ -232,8 +236,12 @@ def search(options: Namespace) -> dict[str, Any]:
 def _answer_all(
     options: Namespace, index: AnyIndex, queries: Questions | None, top: int
 ) -> dict[str, Any]:
+    from trax_triplet import _validation as check
+
     threshold = options.threshold
-    if threshold is None and index.model is not None:
+    if threshold is not None:
+        check.number("--threshold", threshold)
+    elif index.model is not None:
         threshold = index.model.threshold
     if index.approximate:
         log(_described(index.info()))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trax_triplet.data.questions import Questions
 
-__all__ = ["guard", "id_of", "log", "plot_scores", "printable", "progress", "without_formula"]
+__all__ = [
+    "check_outputs",
+    "guard",
+    "id_of",
+    "log",
+    "plot_scores",
+    "printable",
+    "progress",
+    "without_formula",
+]
 
 
 def log(text: str) -> None:
@@ -28,6 +38,39 @@ def printable(text: str) -> str:
         Who\\x1b[31m?
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None]) -> None:
+    """Nothing, if each output can be written and replaces no input and no other output.
+
+    Args:
+        inputs: paths of the files that are read.
+        outputs: option -> path of the file that is written.
+
+    Raises:
+        ValueError: two of them are one file.
+        IsADirectoryError, FileNotFoundError: an output is a folder, or its folder is not there.
+    """
+    taken = {os.path.realpath(path): path for path in inputs if path}
+    for option, name in outputs.items():
+        if name is None:
+            continue
+        path = Path(name)
+        if path.is_dir():
+            raise IsADirectoryError(21, "Is a directory", name)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"the folder {path.parent} does not exist; create it to write {path.name}"
+            )
+        if path.exists() and not path.is_file():
+            continue  # a device or a pipe takes what all of them write
+        place = os.path.realpath(path)
+        if place in taken:
+            raise ValueError(
+                f"{option} {name} would replace {taken[place]}, which this command also reads or "
+                "writes; name another file"
+            )
+        taken[place] = name
 
 
 def without_formula(text: str) -> str:

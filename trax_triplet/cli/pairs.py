@@ -21,7 +21,7 @@ from trax_triplet.cli.options import (
     add_seed,
     add_threshold,
 )
-from trax_triplet.cli.outputs import log, plot_scores, printable, without_formula
+from trax_triplet.cli.outputs import check_outputs, log, plot_scores, printable, without_formula
 
 if TYPE_CHECKING:
     from trax_triplet.data.pairs import Pairs
@@ -70,6 +70,7 @@ def evaluate(options: Namespace) -> dict[str, Any]:
     from trax_triplet.inference import quality
 
     mistakes = check.integer("--mistakes", options.mistakes)
+    check_outputs([options.csv], {"--plot": options.plot})
     if options.corpus:
         return _evaluate_corpus(options)
     if options.queries:
@@ -318,7 +319,7 @@ def _write_answers(
             made = [""] * (2 + has_probability)
             if not row.reason:
                 made = [answer["similarity"], int(answer["is_duplicate"])]
-                made += [answer["probability"]] * has_probability
+                made += [answer["probability"]] if has_probability else []
             writer.writerow([*map(guard, fields), *made, without_formula(row.reason)])
     n_without = sum(bool(row.reason) for row in table.rows)
     without = f", {n_without} of them without an answer, for the reason given" * bool(n_without)

@@ -68,8 +68,8 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--teacher",
         metavar="MODEL",
-        help="model of sentence-transformers, its name or folder, whose similarities are learned "
-        "beside the labels (needs trax-triplet[teacher])",
+        help="model of sentence-transformers, its name or folder, to learn from beside the labels "
+        "(needs trax-triplet[teacher])",
     )
     command.add_argument(
         "--unlabelled",

@@ -123,6 +123,9 @@ def _why_skipped(question: Any, its_id: Any, column: str, id: str | None) -> str
         return f"{column} is {question!r:.40}, not a text"
     if not question.strip():
         return f"{column} is blank"
+    for name, value in ((column, question), (id, str(its_id))):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            return f"{name} is not Unicode text: it holds half of a surrogate pair"
     if id is None:
         return ""
     is_id = isinstance(its_id, (str, int)) and not isinstance(its_id, bool)

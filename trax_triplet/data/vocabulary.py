@@ -334,9 +334,24 @@ class Vocabulary:
             raise ValueError(
                 f"{path}: {size:,} bytes, but a vocabulary file holds at most {_MAX_BYTES:,}"
             )
+        return cls.from_bytes(Path(path).read_bytes(), path)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: object) -> Vocabulary:
+        """`load` of a file that was read already; raises ValueError as it does.
+
+        Args:
+            data: the file's content.
+            path: where it came from, for errors.
+
+        Example:
+            >>> header = b"# trax-triplet vocabulary 1 tokenizer=words/2 words=1 buckets=0"
+            >>> Vocabulary.from_bytes(header + b"\\nwhy\\n", "words.txt").words
+            ('why',)
+        """
         try:
             # Only the line feed separates: words may hold others that str.splitlines cuts at.
-            header, *words = Path(path).read_bytes().decode("utf-8").split("\n")
+            header, *words = data.decode("utf-8").split("\n")
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{path}: a vocabulary is UTF-8 text, but byte {error.start} is not: "

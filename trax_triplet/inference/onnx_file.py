@@ -14,7 +14,7 @@ from trax_triplet import _validation as check
 from trax_triplet.data.padding import LENGTH_MULTIPLE, LONGEST_MULTIPLE
 from trax_triplet.data.vocabulary import PAD_ID
 from trax_triplet.model.spelling import warn_of_shared_embeddings
-from trax_triplet.model.walk import CENTRE
+from trax_triplet.model.walk import CENTRE, PROJECTION
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
@@ -103,6 +103,9 @@ def _model(trained: TrainedModel) -> Any:
         pooled = graph("Where", column, pooled, graph.constant(0, np.float32))
     else:
         pooled = _mean(graph, states, lengths)
+    if PROJECTION in trained.weights:
+        matrix = graph.constant(trained.weights[PROJECTION], np.float32, PROJECTION)
+        pooled = graph("MatMul", pooled, matrix)
     vectors = _unit_rows(graph, pooled)
     if CENTRE in trained.weights:
         vectors = _centred(graph, vectors, trained.weights[CENTRE])

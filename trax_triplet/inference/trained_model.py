@@ -20,7 +20,7 @@ from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.inference.calibration import check_calibration, probabilities
 from trax_triplet.inference.card import model_card
 from trax_triplet.model.spelling import LENGTH, TABLE, compose
-from trax_triplet.model.walk import CENTRE, POOLINGS, Walk, cosines_of_rows
+from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION, Walk, cosines_of_rows
 from trax_triplet.storage import folders as storage
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class TrainedModel:
         model: a `Siamese` layer with its weights, of which a copy is taken; or these weights, a
             dict of 'embedding' (vocab_size, d), 'lstm/kernel' (2 d, 4 d) and 'lstm/bias' (4 d,),
             float32, as `model.get_weights` gives them; maybe the two arrays of `model.spelling`, by
-            which words that the vocabulary lacks get embeddings; and maybe 'centre' (d,), by which
-            vectors are shifted, see `Siamese`.
+            which words that the vocabulary lacks get embeddings; and maybe 'projection' (d, d) and
+            'centre' (d,), see `Siamese`.
         vocabulary: the `Vocabulary` that turns questions into its ids.
         settings: dict: 'pooling', 'threshold' and 'threshold_source' (None where none was chosen),
             'training'. Of a layer the pooling is known.
@@ -97,7 +97,7 @@ class TrainedModel:
     def weights(self) -> dict[str, np.ndarray]:
         """The weights by name, read-only float32 arrays: as from `model.get_weights`, and where
         unknown words are embedded by their spelling, also the two arrays of `model.spelling`; and
-        'centre', which a model from `train` has."""
+        'centre', which a model from `train` has, and 'projection', if it had a teacher."""
         return dict(self._weights)
 
     @property
@@ -126,8 +126,8 @@ class TrainedModel:
         from trax_triplet.model.weights import set_weights
 
         vocab_size, d_model = self._weights["embedding"].shape
-        centre = self._weights.get(CENTRE)
-        layer = Siamese(vocab_size, d_model, "eval", pooling=self._pooling, centre=centre)
+        constants: Any = {n: w for n, w in self._weights.items() if n in (PROJECTION, CENTRE)}
+        layer = Siamese(vocab_size, d_model, "eval", pooling=self._pooling, **constants)
         return set_weights(layer, {name: self._weights[name] for name in _shapes(1, 1)})
 
     def __repr__(self) -> str:
@@ -268,11 +268,11 @@ def _weights_and_pooling(
     if isinstance(model, Mapping):
         pooling = check.one_of("settings['pooling']", pooling, POOLINGS)
         return _checked(model), pooling
-    from trax_triplet.model.siamese import centre_of_model, pooling_of
+    from trax_triplet.model.siamese import constants_of, pooling_of
     from trax_triplet.model.weights import get_weights
 
     weights, own = get_weights(model), pooling_of(model)
-    weights.update(centre_of_model(model))
+    weights.update(constants_of(model))
     if pooling not in (None, own):
         raise check.wrong_value("settings['pooling']", f"the layer's, {own!r}", pooling)
     return weights, own
@@ -284,7 +284,8 @@ def _checked(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if not _fit(found):
         expected = (
             "weights of the shapes embedding (V, d), lstm/kernel (2 d, 4 d), lstm/bias (4 d,), "
-            f"either both or none of {TABLE} (rows, d) and {LENGTH} (1,), and maybe {CENTRE} (d,)"
+            f"either both or none of {TABLE} (rows, d) and {LENGTH} (1,), and maybe "
+            f"{PROJECTION} (d, d) and {CENTRE} (d,)"
         )
         raise check.wrong_value("model", expected, found)
     for name, array in arrays.items():
@@ -302,7 +303,7 @@ def _shapes(vocab_size: int, d_model: int) -> dict[str, tuple[int, ...]]:
 
 
 def _fit(found: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether these are the shapes of a model's weights, maybe with those of spelling, a centre."""
+    """Whether these are the shapes of a model's weights, with what may be besides or without."""
     shapes = dict(found)
     embedding, table, length = (shapes.get(name) for name in ("embedding", TABLE, LENGTH))
     if embedding is None or len(embedding) != 2:
@@ -311,8 +312,9 @@ def _fit(found: Mapping[str, tuple[int, ...]]) -> bool:
         if not table[0]:
             return False
         del shapes[TABLE], shapes[LENGTH]
-    if shapes.get(CENTRE) == embedding[1:]:
-        del shapes[CENTRE]
+    for name, shape in ((PROJECTION, 2 * embedding[1:]), (CENTRE, embedding[1:])):
+        if shapes.get(name) == shape:
+            del shapes[name]
     return shapes == _shapes(*embedding)
 
 
@@ -402,15 +404,27 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
         FileNotFoundError: there is no model.json in no such folder: expected ...
     """
     folder = check.path("folder", folder)
+
+    def version() -> list[bytes]:
+        return [(f / MANIFEST).read_bytes() for f in _candidates(folder)]
+
+    return storage.settled(lambda: _load(folder), version)
+
+
+def _candidates(folder: Path) -> list[Path]:
     # A process killed between its two renames leaves only the old folder.
-    found = [f for f in (folder, files.previous(folder)) if (f / MANIFEST).is_file()]
+    return [f for f in (folder, files.previous(folder)) if (f / MANIFEST).is_file()]
+
+
+def _load(folder: Path) -> TrainedModel:
+    found = _candidates(folder)
     if not found:
         raise FileNotFoundError(
             f"there is no {MANIFEST} in {folder}: expected the folder of a model; `trax-triplet "
             "train` writes one"
         )
     folder = found[0]
-    settings, weights = storage.read_folder(folder, MANIFEST, (VOCABULARY,))
+    settings, weights, others = storage.read_files(folder, MANIFEST, (VOCABULARY,))
     _check_settings(folder, settings)
     vocab_size, d_model = settings["vocab_size"], settings["d_model"]
     shapes, expected = {name: w.shape for name, w in weights.items()}, _shapes(vocab_size, d_model)
@@ -420,7 +434,7 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
         )
     if any(w.dtype != np.float32 or not np.isfinite(w).all() for w in weights.values()):
         raise storage.invalid(folder, f"{WEIGHTS} holds numbers that are not finite float32")
-    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    vocabulary = Vocabulary.from_bytes(others[VOCABULARY], folder / VOCABULARY)
     cut = vocabulary.tokenizer.partition("/")[0]
     if len(vocabulary) != vocab_size or cut != settings["tokenizer"]:
         raise storage.invalid(

@@ -28,7 +28,7 @@ from trax_triplet.keras.layers import (
 )
 from trax_triplet.keras.text import QuestionIds
 from trax_triplet.model.spelling import warn_of_shared_embeddings
-from trax_triplet.model.walk import CENTRE
+from trax_triplet.model.walk import CENTRE, PROJECTION
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
@@ -78,11 +78,11 @@ def to_keras(source: Any) -> keras.Model:
         trained, weights, pooling = source, source.weights, source.pooling
         warn_of_shared_embeddings(weights, "Keras")
     else:
-        from trax_triplet.model.siamese import centre_of_model, pooling_of
+        from trax_triplet.model.siamese import constants_of, pooling_of
         from trax_triplet.model.weights import get_weights
 
         trained, pooling = None, pooling_of(source)
-        weights = get_weights(source) | centre_of_model(source)
+        weights = get_weights(source) | constants_of(source)
     stage = (
         keras.layers.Lambda(swap_pad_and_oov, name="ids")
         if trained is None
@@ -95,13 +95,15 @@ def to_keras(source: Any) -> keras.Model:
         texts=texts,
         pooling=pooling,
         own_padding=texts and pooling == "course",
+        projection=PROJECTION in weights,
         centre=CENTRE in weights,
     )
     both = two_towers(one)
     for name, arrays in zip(("embedding", "LSTM"), _keras_arrays(weights), strict=True):
         one.get_layer(name).set_weights(arrays)
-    if CENTRE in weights:
-        one.get_layer("centre").set_weights([weights[CENTRE]])
+    for name in (PROJECTION, CENTRE):
+        if name in weights:
+            one.get_layer(name).set_weights([weights[name]])
     return both
 
 
@@ -113,7 +115,7 @@ def from_keras(model: keras.Model) -> TrainedModel | Any:
     Args:
         model: from `Siamese`, `to_keras`, or with the same layers: ids, `Embedding`, `LSTM`, the
             mean over the steps (unless the LSTM gives only its last state), a layer that scales
-            each row to length 1, and maybe a `Centre`.
+            each row to length 1; before it maybe a `Dense` without bias, after it a `Centre`.
 
     Returns:
         A `TrainedModel` where the model itself cuts its questions as a `Vocabulary` does
@@ -134,7 +136,7 @@ def from_keras(model: keras.Model) -> TrainedModel | Any:
         >>> all((after[name] == array).all() for name, array in before.items())
         True
     """
-    stage, (embedding, lstm, *pool, out), centre = _split_tower(tower_of(model))
+    stage, (embedding, lstm, *pool, out), constants = _split_tower(tower_of(model))
     pooling = _pooling(embedding, lstm, pool)
     _check_unit_rows(out, embedding.output_dim)
     from trax_triplet.inference.trained_model import TrainedModel
@@ -142,7 +144,7 @@ def from_keras(model: keras.Model) -> TrainedModel | Any:
     from trax_triplet.model.weights import set_weights
 
     weights = _trax_arrays(*embedding.get_weights(), *lstm.get_weights())
-    new = Siamese(embedding.input_dim, lstm.units, "eval", pooling=pooling, centre=centre)
+    new = Siamese(embedding.input_dim, lstm.units, "eval", pooling=pooling, **constants)
     layer = set_weights(new, weights)
     if not isinstance(stage, QuestionIds):
         return layer
@@ -337,11 +339,14 @@ _STACK = (
 )
 
 
-def _split_tower(tower: keras.Model) -> tuple[Any, list[Any], np.ndarray | None]:
-    """The layer that makes ids, or None; embedding, LSTM, mean if any, last; and the centre."""
-    every, centre = _layers(tower), None
+def _split_tower(tower: keras.Model) -> tuple[Any, list[Any], dict[str, Any]]:
+    """The layer that makes ids, or None; embedding, LSTM, mean if any, last; and what `Siamese`
+    takes as constants."""
+    every, constants = _layers(tower), dict[str, Any]()
     if every and isinstance(every[-1], Centre):
-        (centre,) = every.pop().get_weights()
+        (constants[CENTRE],) = every.pop().get_weights()
+    if len(every) > 1 and _is_projection(every[-2]):
+        (constants[PROJECTION],) = every.pop(-2).get_weights()
     before = list(itertools.takewhile(lambda layer: not isinstance(layer, _STACK[0]), every))
     layers = every[len(before) :]
     stack = _STACK if len(layers) == 4 else _STACK[:2] + _STACK[3:]
@@ -351,7 +356,12 @@ def _split_tower(tower: keras.Model) -> tuple[Any, list[Any], np.ndarray | None]
             "LSTM gives only its last state) and a layer that scales to length 1, but its layers "
             f"are {', '.join(type(layer).__name__ for layer in every)}"
         )
-    return next(iter(before), None), layers, centre
+    return next(iter(before), None), layers, constants
+
+
+def _is_projection(layer: Any) -> bool:
+    is_dense = isinstance(layer, keras.layers.Dense) and not layer.use_bias
+    return is_dense and layer.activation is keras.activations.linear
 
 
 def _pooling(embedding: Any, lstm: Any, pool: list[Any]) -> str:

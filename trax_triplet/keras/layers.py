@@ -275,6 +275,7 @@ def tower(
     texts: bool = True,
     pooling: str = "mean",
     own_padding: bool = False,
+    projection: bool = False,
     centre: bool = False,
 ) -> keras.Sequential:
     """Returns the stack of layers from questions to unit vectors.
@@ -287,10 +288,12 @@ def tower(
         pooling: 'mean' (over the words), 'last' (the state after the last word) or 'course' (the
             mean over all steps, including padding).
         own_padding: with 'course', whether each question is padded to a length of its own.
+        projection: whether what is pooled is multiplied by a matrix.
         centre: whether vectors are shifted by a centre, at first 0.
 
     Returns:
-        The stage, embedding, LSTM, mean (except for 'last'), out, and centre, if any.
+        The stage, embedding, LSTM, mean (except for 'last'), projection (if any), out, centre (if
+        any).
 
     Example:
         >>> [layer.name for layer in tower(keras.layers.TextVectorization(), 10, 4).layers][1:]
@@ -307,6 +310,8 @@ def tower(
     layers.append(LSTM(d_feature, return_sequences=pooling != "last", name="LSTM"))
     if pooling != "last":
         layers.append(GlobalAveragePooling1D(name="mean"))
+    if projection:
+        layers.append(keras.layers.Dense(d_feature, use_bias=False, name="projection"))
     layers.append(keras.layers.Lambda(unit_rows, name="out"))
     if centre:
         layers.append(Centre(name="centre"))

@@ -10,7 +10,7 @@ import numpy as np
 from trax_triplet import _validation as check
 from trax_triplet.compat import tl
 from trax_triplet.data.padding import id_rows
-from trax_triplet.model.siamese import centre_of_model, pooling_of
+from trax_triplet.model.siamese import constants_of, pooling_of
 from trax_triplet.model.walk import ROWS, Walk
 from trax_triplet.model.weights import get_weights
 
@@ -43,7 +43,7 @@ class Encoder:
 
     def __init__(self, model: tl.Layer, batch_size: int = ROWS):
         self._model, self._batch_size = model, check.integer("batch_size", batch_size, 1)
-        self._pooling, self._centre = pooling_of(model), centre_of_model(model)
+        self._pooling, self._constants = pooling_of(model), constants_of(model)
 
     def __call__(self, questions: Sequence[Any]) -> np.ndarray:
         """Encodes questions.
@@ -66,7 +66,7 @@ class Encoder:
         which = [numbers.setdefault(row, len(numbers)) for row in rows]
         distinct = [np.frombuffer(row, np.int64) for row in numbers]
         _check_ids(distinct, which, len(weights["embedding"]))
-        vectors = Walk(weights | self._centre, self._pooling)(distinct, self._batch_size)
+        vectors = Walk(weights | self._constants, self._pooling)(distinct, self._batch_size)
         return vectors[np.array(which, np.int64)]
 
 

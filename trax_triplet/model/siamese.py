@@ -12,7 +12,7 @@ from trax_triplet.compat import fastmath, jnp, tl
 from trax_triplet.data.vocabulary import PAD_ID, unknown_ids
 from trax_triplet.loss.similarity import l2_normalize
 from trax_triplet.model.lstm import KINDS, LSTM, MODES, SpreadLSTM
-from trax_triplet.model.walk import CENTRE, POOLINGS
+from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION
 
 __all__ = [
     "LastWord",
@@ -21,7 +21,7 @@ __all__ = [
     "Siamese",
     "WordCount",
     "WordDropout",
-    "centre_of_model",
+    "constants_of",
     "pooling_of",
 ]
 
@@ -36,6 +36,7 @@ def Siamese(
     buckets: int = 0,
     embedding_stddev: float | None = None,
     lstm: str = "closed form",
+    projection: Array | None = None,
     centre: Array | None = None,
 ) -> tl.Layer:
     """Returns a model that turns two batches of questions into two batches of unit vectors.
@@ -65,16 +66,18 @@ def Siamese(
             from; None for Trax's own initialiser.
         lstm: 'closed form' (`lstm.LSTM`, faster), or 'trax' (`tl.Scan` and autodiff, which has
             derivatives of any order). Both give the same, and print alike.
+        projection: None, or a matrix (d_model, d_model), a constant: what is pooled is multiplied
+            by it from the right, before it becomes a unit vector.
         centre: None, or a vector (d_model,), a constant: unit vectors are shifted by it and scaled
-            to length 1 again, as those of a model from `train` are.
+            to length 1 again. A model from `train` has a centre, and after a teacher a projection.
 
     Returns:
         A `tl.Parallel` layer of the two towers; with 'mean' or 'last' after a `WordDropout` layer.
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: a size, mode, pooling, share or deviation outside its range, a centre of another
-            shape.
+        ValueError: a size, mode, pooling, share or deviation outside its range, a projection or a
+            centre of another shape.
 
     Example:
         >>> Siamese(vocab_size=100, d_model=8)
@@ -105,10 +108,12 @@ def Siamese(
         stddev = check.number("embedding_stddev", embedding_stddev, 0)
         initializer["kernel_initializer"] = tl.RandomNormalInitializer(stddev)
     embedding = tl.Embedding(vocab_size, d_model, **initializer)
-    last: list[Any] = [tl.Fn("Normalize", l2_normalize)]
+    constants = {}
+    if projection is not None:
+        constants[PROJECTION] = check.matrix("projection", projection, (d_model, d_model))
     if centre is not None:
-        centre = check.vector("centre", centre, d_model)
-        last.append(_centred(centre))
+        constants[CENTRE] = check.matrix("centre", centre, (d_model,))
+    last = _last_layers(constants)
     if pooling == "course":
         if word_dropout:
             raise ValueError(
@@ -116,18 +121,29 @@ def Siamese(
             )
         states = LSTM(d_model, mode, closed_form=lstm == "closed form")
         tower = tl.Serial(embedding, states, tl.Mean(axis=1), *last)
-        return _described(tl.Parallel(tower, tower), pooling, centre)
+        return _described(tl.Parallel(tower, tower), pooling, constants)
     pool = MeanOfWords() if pooling == "mean" else LastWord()
     states = tl.Serial(embedding, SpreadLSTM(d_model, mode, lstm=lstm))
     tower = tl.Serial(PaddingLast(), tl.Branch(states, WordCount()), pool, *last)
     # Every mode has the same layers, so that a Loop can hand weights from one to the other.
     dropout = WordDropout(vocab_size, word_dropout if mode == "train" else 0.0, buckets=buckets)
-    return _described(tl.Serial(dropout, tl.Parallel(tower, tower)), pooling, centre)
+    return _described(tl.Serial(dropout, tl.Parallel(tower, tower)), pooling, constants)
 
 
-def _described(model: tl.Layer, pooling: str, centre: np.ndarray | None) -> tl.Layer:
-    model._pooling, model._centre = pooling, centre  # Trax's layers take no public attribute
+def _described(model: tl.Layer, pooling: str, constants: dict[str, np.ndarray]) -> tl.Layer:
+    model._pooling, model._constants = pooling, constants  # Trax's layers take no public attribute
     return model
+
+
+def _last_layers(constants: dict[str, np.ndarray]) -> list[Any]:
+    """From what is pooled to vectors."""
+    layers: list[Any] = [tl.Fn("Normalize", l2_normalize)]
+    if PROJECTION in constants:
+        projection = constants[PROJECTION]
+        layers.insert(0, tl.Fn("Projection", lambda x: x @ jnp.asarray(projection, x.dtype)))
+    if CENTRE in constants:
+        layers.append(_centred(constants[CENTRE]))
+    return layers
 
 
 def _centred(centre: Array) -> tl.Layer:
@@ -157,19 +173,18 @@ def pooling_of(model: tl.Layer) -> str:
     return pooling
 
 
-def centre_of_model(model: tl.Layer) -> dict[str, np.ndarray]:
-    """The `centre` that `Siamese` made a model with, by its name among weights; {} without one.
+def constants_of(model: tl.Layer) -> dict[str, np.ndarray]:
+    """The `projection` and the `centre` that `Siamese` made a model with, as far as it has them.
 
     Raises:
         TypeError: something other than such a model.
 
     Example:
-        >>> centre_of_model(Siamese(vocab_size=10, d_model=2, centre=[0.5, 0]))
+        >>> constants_of(Siamese(vocab_size=10, d_model=2, centre=[0.5, 0]))
         {'centre': array([0.5, 0. ], dtype=float32)}
     """
     pooling_of(model)
-    centre = getattr(model, "_centre", None)
-    return {} if centre is None else {CENTRE: centre}
+    return dict(getattr(model, "_constants", {}))
 
 
 class WordDropout(tl.Layer):

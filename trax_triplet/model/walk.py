@@ -15,10 +15,20 @@ from trax_triplet._threads import in_threads
 from trax_triplet.data.padding import course_length
 from trax_triplet.data.vocabulary import PAD_ID
 
-__all__ = ["CENTRE", "POOLINGS", "Walk", "centre_of", "centred", "cosines_of_rows", "unit_rows"]
+__all__ = [
+    "CENTRE",
+    "POOLINGS",
+    "PROJECTION",
+    "Walk",
+    "centre_of",
+    "centred",
+    "cosines_of_rows",
+    "unit_rows",
+]
 
 POOLINGS = ("course", "mean", "last")
 CENTRE = "centre"  # name of the array beside a model's weights, see `centre_of`
+PROJECTION = "projection"  # likewise: states are multiplied by it before they become unit vectors
 DISTANCE = 0.6  # of the centre from 0: below 1, so that no vector can lie on it
 ROWS = 512  # walked together: more do not fit into the cache of one core
 BLOCK = 16_384  # words whose products with the input weights are kept: bounds the memory
@@ -35,7 +45,8 @@ class Walk:
     pay for large products only, and on a busy machine they wait for each other.
 
     Args:
-        weights: as from `get_weights`, maybe with CENTRE (d,); kept, not copied.
+        weights: as from `get_weights`, maybe with PROJECTION (d, d) and CENTRE (d,); kept, not
+            copied.
         pooling: one of POOLINGS, as in `Siamese`.
 
     Example:
@@ -47,7 +58,7 @@ class Walk:
 
     def __init__(self, weights: Mapping[str, np.ndarray], pooling: str):
         self._embedding, self._pooling = weights["embedding"], pooling
-        self._centre = weights.get(CENTRE)
+        self._projection, self._centre = weights.get(PROJECTION), weights.get(CENTRE)
         d = self._embedding.shape[1]
         # sigmoid(x) is (tanh(x / 2) + 1) / 2: with i, f and o halved here, one tanh serves all.
         half = np.full(4 * d, 0.5, np.float32)
@@ -103,7 +114,10 @@ class Walk:
                 for count in counts[first:last].tolist():
                     states.step(table, places[:count])
                     places = places[count:]
-            vectors = unit_rows(states.pooled(lengths))
+            pooled = states.pooled(lengths)
+            if self._projection is not None:
+                pooled = pooled @ self._projection
+            vectors = unit_rows(pooled)
             return vectors if self._centre is None else centred(vectors, self._centre)
 
     def _embedded(self, ids: np.ndarray, more: np.ndarray | None) -> np.ndarray:

@@ -28,7 +28,7 @@ class Hit(NamedTuple):
 
 def embedded(name: str, corpus: Any, model: Any) -> tuple[list[str] | None, np.ndarray]:
     """Questions and their vectors; None and the vectors where these were given."""
-    if isinstance(corpus, np.ndarray):
+    if isinstance(corpus, np.ndarray) and corpus.dtype.kind not in "UOT":
         return None, unit_vectors(name, corpus)
     questions = check.strings(name, corpus, "write a single question as ['How old are you?']")
     check_model(model)
@@ -37,7 +37,7 @@ def embedded(name: str, corpus: Any, model: Any) -> tuple[list[str] | None, np.n
 
 def checked_ids(ids: Iterable[str] | None, n: int, taken: Any) -> list[str]:
     if ids is None:
-        last = max((int(name) for name in taken if name.isdecimal()), default=0)
+        last = max((int(name) for name in taken if name.isdecimal() and len(name) < 19), default=0)
         return [str(last + number) for number in range(1, n + 1)]
     names = check.strings("ids", ids)
     if len(names) != n:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ def find_duplicates(
     if top_k is not None:
         top_k = check.integer("top_k", top_k, 1)
     max_pairs = check.integer("max_pairs", max_pairs, 1)
-    if isinstance(corpus, np.ndarray):
+    if isinstance(corpus, np.ndarray) and corpus.dtype.kind not in "UOT":
         vectors = unit_vectors("corpus", corpus)
         limit = check.threshold_or_own(threshold, None)
     else:
@@ -247,6 +247,9 @@ def group_duplicates(n: int, pairs: Iterable[Found], *, linkage: str = "single")
     """
     n = check.integer("n", n)
     check.one_of("linkage", linkage, LINKAGES)
+    if isinstance(pairs, Found):
+        raise check.wrong_type("pairs", "a list of `Found`", pairs, "put a single one into a list")
+    pairs = _within(n, pairs)
     roots = _single(n, pairs) if linkage == "single" else _complete(n, pairs)
     _, first, inverse, sizes = np.unique(
         roots, return_index=True, return_inverse=True, return_counts=True
@@ -256,6 +259,15 @@ def group_duplicates(n: int, pairs: Iterable[Found], *, linkage: str = "single")
     number[order] = np.arange(len(sizes))
     number[sizes == 1] = -1
     return number[inverse]
+
+
+def _within(n: int, pairs: Iterable[Found]) -> Iterator[Found]:
+    """The pairs, once each is known to be of rows below n."""
+    for found in pairs:
+        largest = int(max(found.first.max(initial=-1), found.second.max(initial=-1)))
+        if largest >= n:
+            raise check.wrong_value("n", f"more than the largest row of pairs, {largest}", n)
+        yield found
 
 
 def _single(n: int, pairs: Iterable[Found]) -> np.ndarray:

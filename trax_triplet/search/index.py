@@ -371,6 +371,10 @@ class QuestionIndex:
         folder = check.path("folder", folder)
         if model is not None:
             check_model(model)
+        return storage.settled(lambda: cls._read(folder, model), lambda: _manifest(folder))
+
+    @classmethod
+    def _read(cls, folder: Path, model: TrainedModel | None) -> QuestionIndex:
         inside = _found(folder)
         if inside is None:
             raise FileNotFoundError(
@@ -378,9 +382,9 @@ class QuestionIndex:
                 f"{folder}` makes one"
             )
         digest = _manifest(folder)
-        settings, arrays = storage.read_folder(inside, MANIFEST, (QUESTIONS,))
+        settings, arrays, others = storage.read_files(inside, MANIFEST, (QUESTIONS,))
         model = _its_model(inside, settings, model)
-        index = _assembled(cls, inside, settings, arrays, model)
+        index = _assembled(cls, inside, settings, arrays, others[QUESTIONS], model)
         index._read_from = (folder.resolve(), digest)
         return index
 
@@ -437,10 +441,11 @@ def _assembled(
     inside: Path,
     settings: dict[str, Any],
     arrays: dict[str, np.ndarray],
+    data: bytes,
     model: TrainedModel | None,
 ) -> QuestionIndex:
-    lines = (inside / QUESTIONS).read_text(encoding="utf-8").split("\n")[:-1]
     try:
+        lines = data.decode().split("\n")[:-1]
         rows = [json.loads(line) for line in lines]
         ids, questions = [str(row[0]) for row in rows], [str(row[1]) for row in rows]
         vectors, hidden = unit_vectors("vectors", arrays["vectors"]), arrays["hidden"].astype(bool)

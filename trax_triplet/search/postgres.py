@@ -372,7 +372,7 @@ class PostgresIndex:
 
 def _checked(corpus: Any) -> list[str] | np.ndarray:
     """Questions that PostgreSQL stores, or unit vectors."""
-    if isinstance(corpus, np.ndarray):
+    if isinstance(corpus, np.ndarray) and corpus.dtype.kind not in "UOT":
         return unit_vectors("corpus", corpus)
     texts = check.strings("corpus", corpus, "write a single question as ['How old are you?']")
     database.check_texts("corpus", texts)

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
@@ -27,11 +27,14 @@ __all__ = [
     "checkpoints",
     "invalid",
     "load_checkpoint",
+    "read_files",
     "read_folder",
     "save_checkpoint",
+    "settled",
     "write_folder",
 ]
 
+_Read = TypeVar("_Read")
 FORMAT = 1
 MAX_MANIFEST_BYTES = 4 * 2**20  # parsing takes some fifty times as much memory
 MAX_FILE_BYTES = 8 * 2**30
@@ -74,9 +77,15 @@ def write_folder(
     (new / manifest).write_text(text, encoding="utf-8")
 
 
-def read_folder(
-    folder: Path, manifest: str, others: Iterable[str] = ()
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_folder(folder: Path, manifest: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The settings and the arrays of `read_files`; raises what it does."""
+    settings, arrays, _ = read_files(folder, manifest, ())
+    return settings, arrays
+
+
+def read_files(
+    folder: Path, manifest: str, others: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, bytes]]:
     """Reads a folder that `write_folder` completed.
 
     Args:
@@ -85,17 +94,17 @@ def read_folder(
         others: names of other files that must be in it, as they were written.
 
     Returns:
-        (settings, arrays).
+        (settings, arrays, the bytes of the others by name). What was checked is what is returned:
+        a file that is opened once more may be another one by then.
 
     Raises:
         ValueError: of another format, truncated, or changed since it was written.
     """
     content = _read_manifest(folder, manifest)
-    for name in others:
-        _read_file(folder, name, content["files"].get(name))
+    read = {name: _read_file(folder, name, content["files"].get(name)) for name in others}
     data = _read_file(folder, ARRAYS, content["files"].get(ARRAYS))
     try:
-        return content["settings"], safetensors.numpy.load(data)
+        return content["settings"], safetensors.numpy.load(data), read
     except KeyError as error:  # the format has types that NumPy does not have
         raise invalid(
             folder, f"{ARRAYS} holds numbers of type {error}, which NumPy does not have"
@@ -103,6 +112,41 @@ def read_folder(
     # The last two come from NumPy, for shapes.
     except (safetensors.SafetensorError, ValueError, OverflowError) as error:
         raise invalid(folder, f"{ARRAYS} is not a safetensors file of arrays ({error})") from error
+
+
+def settled(read: Callable[[], _Read], version: Callable[[], object]) -> _Read:
+    """What `read` gives of files that another process may be replacing meanwhile: all of one state.
+
+    Args:
+        read: reads the files.
+        version: what is different after they were replaced, such as the bytes of their manifest.
+
+    Raises:
+        BlockingIOError: they were replaced at each of ten attempts.
+        Exception: what `read` raises of files that stayed as they were.
+
+    Example:
+        >>> settled(lambda: "the files", version=lambda: 1)
+        'the files'
+    """
+
+    def state() -> object:
+        try:
+            return version()
+        except OSError:
+            return object()  # in the middle of a replacement: as nothing else
+
+    for attempt in range(10):
+        before = state()
+        try:
+            found = read()
+        except (ValueError, OSError):
+            if state() == before or attempt == 9:
+                raise
+            continue
+        if state() == before:
+            return found
+    raise BlockingIOError("the files are being replaced all the time; try again later")
 
 
 def invalid(folder: Path, what: str) -> ValueError:

@@ -21,6 +21,7 @@ from trax_triplet.training.start import Start
 from trax_triplet.training.teacher import TaughtStream, taught_vectors
 
 MOST_SAMPLED = 4096  # their mean vector is that of all, as nearly as it matters
+MOST_TAUGHT = 16_384  # from which the teacher's projection is fitted
 
 
 class Examples:
@@ -43,6 +44,8 @@ class Examples:
         validation_ids: word ids of their first questions, then of their second ones.
         n_drawn: how many of them, the last ones, were drawn for want of pairs labelled 0.
         word_vectors: None, or the ids of the words that the file has, and their vectors.
+        taught_sample: None, or word ids of at most MOST_TAUGHT questions of which a teacher speaks,
+            and its vectors of them.
         fingerprint: SHA-256 of all that the run is made from.
 
     Raises:
@@ -95,6 +98,8 @@ class Examples:
             for part in (self._duplicates, self._others)
             for side in (part.question1, part.question2)
         )
+        # In pairs, those of large groups come often: their mean is another one.
+        self._distinct = [*ids_of.values()]
         self._unlabelled = ids[len(questions) - len(unlabelled) :]
         self.validation_ids = self.vocabulary.encode_all(
             [*self.validation.question1, *self.validation.question2]
@@ -111,6 +116,7 @@ class Examples:
                 content = self.fingerprint.encode() + array.tobytes()
                 self.fingerprint = hashlib.sha256(content).hexdigest()
         self._taught: dict[str, Any] = {}
+        self.taught_sample = None
         if teacher is not None:
             self._taught = self._by_teacher(teacher, pairs, unlabelled, log, progress)
 
@@ -140,6 +146,14 @@ class Examples:
             for part in (self._duplicates, self._others)
             for side in (part.question1, part.question2)
         ]
+        rng = np.random.default_rng(self._settings.seed)
+        spoken_of = rng.permutation(np.flatnonzero(taught.any(axis=1)))[:MOST_TAUGHT]
+        texts = [*places] if callable(teacher) else given
+        ids = self.vocabulary.encode_all([texts[i] for i in spoken_of])
+        if ids:
+            self.taught_sample = ids, taught[spoken_of].astype(np.float32)
+        if not self._settings.teacher_weight:
+            return {}
         rows = [np.array([places[q] for q in side], np.int64) for side in (*sides, unlabelled)]
         return {"taught": taught, "places": rows, "unlabelled": self._unlabelled}
 
@@ -156,10 +170,10 @@ class Examples:
         }
 
     def sample(self) -> list[np.ndarray]:
-        """Word ids of at most MOST_SAMPLED questions of the training pairs."""
-        every = [*self.ids1, *self.ids2, *self.others1, *self.others2]
+        """Word ids of at most MOST_SAMPLED of the distinct questions of the training."""
         rng = np.random.default_rng(self._settings.seed)
-        return [every[i] for i in rng.permutation(len(every))[:MOST_SAMPLED]]
+        rows = rng.permutation(len(self._distinct))[:MOST_SAMPLED]
+        return [self._distinct[i] for i in rows]
 
     @property
     def teacher_width(self) -> int:
@@ -286,9 +300,9 @@ def _with_both_labels(
         if n_duplicates > n_others and share is None:
             log(
                 "more than half of the validation pairs are duplicates: the threshold will suit "
-                "such files, and call too much a duplicate where most pairs are none. If those to "
-                "be judged are not like these, validate on pairs that are, or give their share of "
-                "duplicates (duplicate_share)"
+                "such files, and call too many pairs duplicates where most pairs are none. If the "
+                "pairs to be judged are not like these, validate on pairs that are, or give their "
+                "share of duplicates (duplicate_share)"
             )
         return validation
     drawn = draw_negatives(validation, n_duplicates, seed=seed)

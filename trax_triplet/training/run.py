@@ -31,13 +31,14 @@ from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.model.encoder import Encoder
 from trax_triplet.model.siamese import Siamese
 from trax_triplet.model.spelling import Spelling
-from trax_triplet.model.walk import CENTRE, Walk, centre_of, centred, cosines_of_rows
+from trax_triplet.model.walk import CENTRE, PROJECTION, Walk, centre_of, centred, cosines_of_rows
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.loop import make_loop
 from trax_triplet.training.record import Record
 from trax_triplet.training.settings import TrainOptions, TrainSettings
 from trax_triplet.training.start import Start
+from trax_triplet.training.teacher import projection_of
 from trax_triplet.training.threshold import choose_threshold
 
 if TYPE_CHECKING:
@@ -86,9 +87,11 @@ def train(
             in lower case. The mean of the vectors is subtracted; wider ones than `d_model` are
             reduced to their principal components, narrower ones fill the first columns; and they
             get the standard deviation of the random start, which all else keeps.
-        teacher: vectors of the questions by another model, whose similarities this one learns
-            beside the labels (`teacher_loss`, times `teacher_weight`): a function that takes a list
-            of strings and gives a float array (n, width), such as `encode` of a model of
+        teacher: vectors of the questions by another model, a teacher. After training this model's
+            vectors are multiplied by a matrix that gives more room to what the teacher's vectors
+            can be predicted from; with a `teacher_weight` above 0 the teacher's similarities are
+            also learned beside the labels (`teacher_loss`). A function that takes a list of
+            strings and gives a float array (n, width), such as `encode` of a model of
             sentence-transformers, which is asked once for each question before the training; or the
             array itself, a row for each of `[*pairs.question1, *pairs.question2, *unlabelled]`
             (rows of zeros: the teacher says nothing of that question). They are kept as float16.
@@ -263,6 +266,10 @@ class _Run:
         weights = get_weights(self.loop.model)
         if self._settings.spelling:
             weights = self._spelling(weights)
+        if examples.taught_sample is not None:
+            ids, taught = examples.taught_sample
+            projection = projection_of(Walk(weights, **pooling)(ids), taught)
+            weights = weights | {PROJECTION: processes.broadcast_from_first(projection)}
         sample = Walk(weights, **pooling)(examples.sample())
         centre = processes.broadcast_from_first(centre_of(sample))
         plain = TrainedModel(weights, examples.vocabulary, pooling)

@@ -85,9 +85,9 @@ class TrainSettings:
         minimum=0,
     )
     teacher_weight: float = _setting(
-        1.0,
-        "weight of the teacher in the loss, where there is one",
-        before=1.0,
+        0.0,
+        "weight of the teacher's similarities in the loss, where there is a teacher",
+        before=0.0,
         minimum=0,
     )
     learning_rate: float = _setting(

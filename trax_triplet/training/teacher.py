@@ -1,4 +1,4 @@
-"""What a run learns from a teacher: vectors of the questions, and batches that carry them."""
+"""What a run learns from a teacher: a projection, and batches that carry its vectors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from trax_triplet.data.stream import PADDING_GROUP, Batch, BatchStream, Turns
 from trax_triplet.data.vocabulary import PAD_ID
 from trax_triplet.model.walk import unit_rows
 
-__all__ = ["TaughtStream", "taught_vectors"]
+__all__ = ["TaughtStream", "projection_of", "taught_vectors"]
 
+RIDGE, SHARE = 0.5, 0.7  # see `projection_of`
 AT_ONCE = 4096  # questions that a teacher is asked for in one call
 
 
@@ -82,6 +83,38 @@ def _unit_vectors(name: str, vectors: Any, n: int) -> np.ndarray:
             raise check.wrong_value(name, "an array of finite numbers", vectors)
         unit[start : start + AT_ONCE] = unit_rows(part)
     return unit
+
+
+def projection_of(vectors: np.ndarray, taught: np.ndarray) -> np.ndarray:
+    """The matrix that gives more room to what a teacher's vectors can be told from.
+
+    A linear map W is fitted (ridge regression) that predicts the teacher's vectors from the
+    student's, minus their means. With the matrix P, the dot product of x P and y P is that of x and
+    y, plus that of their predictions, at SHARE of the length that these have:
+    P P^T = 1 + (SHARE / length)^2 W W^T.
+
+    Args:
+        vectors: float (n, d), unit vectors by the student.
+        taught: float (n, width), unit vectors of the same questions by the teacher.
+
+    Returns:
+        float32 (d, d); the identity where there is nothing to be told.
+
+    Example:
+        The teacher speaks of the first direction only: it becomes longer.
+
+        >>> vectors = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> print(projection_of(vectors, vectors[:, :1]).round(2))
+        [[1.72 0.  ]
+         [0.   1.  ]]
+    """
+    x, t = (part - part.mean(axis=0) for part in (vectors.astype(float), taught.astype(float)))
+    d, gram = x.shape[1], x.T @ x
+    damping = max(RIDGE * np.trace(gram) / d, 1e-30)
+    found = np.linalg.solve(gram + damping * np.eye(d), x.T @ t)
+    length = np.linalg.norm(x @ found, axis=1).mean()
+    scaled = found * (SHARE / length) if length > 0 else found
+    return np.linalg.cholesky(np.eye(d) + scaled @ scaled.T).astype(np.float32)
 
 
 class TaughtStream(BatchStream):
