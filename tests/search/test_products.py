@@ -54,10 +54,10 @@ def test_pairs_are_those_of_all_products_whatever_the_block(threshold):
 
 
 def test_tiles_spans_and_threads_change_nothing(monkeypatch):
-    vectors, queries = clustered(700, spread=0.2), clustered(90, seed=4)
+    vectors, queries = clustered(300, spread=0.2), clustered(60, seed=4)
     pairs, top = found_in(vectors, 0.5), found_in(vectors, 0.5, top_k=4)
     rows = nearest(queries, vectors, 5)
-    for tile, first, span, n_threads in ((7, 64, 50, 1), (64, 100, 33, 3), (512, 512, 512, 2)):
+    for tile, first, span, n_threads in ((17, 64, 50, 1), (64, 100, 33, 3), (512, 512, 512, 2)):
         monkeypatch.setattr(module, "_TILE", tile)
         monkeypatch.setattr(module, "_FIRST", first)
         monkeypatch.setattr(module, "_SPAN", span)
