@@ -41,9 +41,11 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A slow test is an integration test, too, and so is one that reads the real pairs."""
+    """What is run by hand or reads the real pairs is slow, too, and what is slow is integration."""
     for item in items:
-        if item.get_closest_marker("slow") or item.get_closest_marker("real_data"):
+        if item.get_closest_marker("by_hand") or item.get_closest_marker("real_data"):
+            item.add_marker("slow")
+        if item.get_closest_marker("slow"):
             item.add_marker("integration")
 
 

@@ -132,13 +132,13 @@ def short_training(tutorial, monkeypatch):
     shutil.rmtree(tutorial / "run-2", ignore_errors=True)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_commands_of_the_keras_page_run(short_training):
     for arguments in commands(DOCS / "keras.md"):
         assert cli.main(arguments) == 0
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 # As the Keras page says: the spelling of unknown words does not go across.
 @pytest.mark.filterwarnings("ignore:in Keras, words that the vocabulary lacks:UserWarning")
 @pytest.mark.parametrize("page", LONG, ids=lambda page: page.name)

@@ -32,6 +32,8 @@ from trax_triplet.checks import runner
 from trax_triplet.checks.step import same
 from trax_triplet.compat import lr_schedules, optimizers, tl
 
+pytestmark = pytest.mark.integration  # hundreds of solutions
+
 LECTURE_LOSS = with_(trax_triplet.triplet_loss, reduction="sum")
 
 
@@ -956,7 +958,7 @@ COMPILED = {"the loop has already run"}
 @pytest.mark.parametrize(
     "step, expected, function",
     [
-        pytest.param(*mistake, marks=[pytest.mark.integration] * (mistake[1] in COMPILED))
+        pytest.param(*mistake, marks=[pytest.mark.slow] * (mistake[1] in COMPILED))
         for mistake in MISTAKES
     ],
 )

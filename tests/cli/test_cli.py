@@ -25,6 +25,8 @@ from trax_triplet.search import evaluate_corpus
 from trax_triplet.training import run as training
 from trax_triplet.training.settings import TrainSettings
 
+pytestmark = pytest.mark.integration  # commands that train, from end to end
+
 
 def rows_of(path):
     with open(path, encoding="utf-8", newline="") as file:
@@ -332,7 +334,7 @@ def test_predict_answers_lines_from_stdin(small_run, capsys, monkeypatch):
     assert run(b"") == (0, "", "")
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_predict_ends_quietly_when_nobody_reads_its_answers(small_run):
     code = (
         "import os, subprocess, sys\n"
@@ -459,7 +461,7 @@ def test_a_threshold_of_made_up_negatives_is_told(small_run, tmp_path, capsys, c
     assert told not in capsys.readouterr().err
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_export(small_run, tmp_path, capsys):
     assert cli.main(["export", str(small_run.folder), str(tmp_path / "model.keras")]) == 0
     assert re.fullmatch(
@@ -486,7 +488,7 @@ def test_demo(small_run, tmp_path, capsys, monkeypatch, not_trained):
     assert files == ["sample.csv", "scores.png"]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_demo_trains(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(tour, "DEMO_PAIRS", 600)
     monkeypatch.setattr(tour, "DEMO_SETTINGS", SETTINGS)
@@ -583,7 +585,7 @@ def test_every_option_is_explained():
     assert len(parsers) == 13
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_help_loads_no_framework():
     code = (
         "import sys; from trax_triplet.cli import main\n"
@@ -594,7 +596,7 @@ def test_help_loads_no_framework():
     assert done.stdout.splitlines()[-1] == "[]" and "--neighbours" in done.stdout
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_python_m(tmp_path):
     done = python("-m", "trax_triplet", "sample", tmp_path / "s.csv", "--pairs", "5")
     assert done.returncode == 0 and done.stderr == "" and "wrote 5" in done.stdout

@@ -12,6 +12,8 @@ from trax_triplet.data.reader import read_pairs
 from trax_triplet.data.sample import generate
 from trax_triplet.search import duplicates
 
+pytestmark = pytest.mark.integration  # commands on a model that is trained before
+
 
 def rows_of(path):
     with open(path, encoding="utf-8", newline="") as file:

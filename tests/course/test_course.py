@@ -263,7 +263,7 @@ def test_a_checkpoint_of_adam_is_handed_to_trax(tmp_path, monkeypatch):
         small_loop(tmp_path)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_run_that_continues_starts_from_the_saved_step_and_weights(tmp_path):
     first = run(small_loop(tmp_path), 2)
     first.save_checkpoint("model")
@@ -278,7 +278,7 @@ def test_a_run_that_continues_starts_from_the_saved_step_and_weights(tmp_path):
     assert run(again, 1).step == 3
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     [optimizers.SGD, optimizers.Momentum, optimizers.RMSProp, optimizers.Adafactor, optimizers.SM3],
@@ -294,7 +294,7 @@ def test_a_checkpoint_of_another_optimizer_is_named_with_its_folder(tmp_path, op
     assert str(tmp_path) in str(error.value)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_checkpoint_of_another_size_is_named_with_its_folder(tmp_path):
     run(small_loop(tmp_path), 1).save_checkpoint("model")
     with pytest.raises(ValueError, match="another model or optimizer") as error:

@@ -13,7 +13,7 @@ from small_run import OPTIONS
 from trax_triplet import cli, load_model
 from trax_triplet.storage import folders as storage
 
-pytestmark = pytest.mark.integration  # trainings in processes of their own
+pytestmark = pytest.mark.slow  # trainings in processes of their own
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ FULL = """
 """
 
 
-@pytest.mark.parametrize("limit", [30_000, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("limit", [30_000, pytest.param(0, marks=pytest.mark.by_hand)])
 def test_a_full_disk_is_reported_and_the_run_goes_on_when_there_is_space(csv, tmp_path, limit):
     output = tmp_path / "run"
     done = train(csv, output, FULL.format(limit=limit))
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_written(csv, tmp_path):
     assert os.listdir(locked) == []
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_path_with_blanks_and_letters_of_all_kinds(csv, tmp_path):
     output = tmp_path / "mein Ordner" / "модель 模型 é\u0301 'x\""
     done = train(csv, output)
@@ -113,7 +113,7 @@ def test_a_path_with_blanks_and_letters_of_all_kinds(csv, tmp_path):
     assert cli.main(["predict", "--model", str(output), "Why?", "Who?"]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_clock_that_is_set_back_changes_nothing(csv, tmp_path):
     back = """
         import time
@@ -127,7 +127,7 @@ def test_a_clock_that_is_set_back_changes_nothing(csv, tmp_path):
     assert done.returncode == 0 and "going on from step 4 of 4" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_second_run_in_the_folder_is_refused(csv, tmp_path):
     hold = f"""
         import fcntl, os, pathlib

@@ -38,12 +38,12 @@ def targets(folder):
     return {target.name: target for target in fuzz.targets(folder)}
 
 
-@pytest.mark.parametrize("inputs", [800, pytest.param(8000, marks=pytest.mark.integration)])
+@pytest.mark.parametrize("inputs", [800, pytest.param(8000, marks=pytest.mark.slow)])
 def test_damaged_files(inputs):
     assert fuzz.run(inputs, seed=1)["findings"] == []
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_two_hundred_thousand_damaged_files():
     found = fuzz.run(200_000)
     assert found["findings"] == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from bare_python import PATH
 
-pytestmark = pytest.mark.integration  # trainings in processes of their own
+pytestmark = pytest.mark.slow  # trainings in processes of their own
 
 HERE = Path(__file__).parent
 
@@ -39,7 +39,7 @@ def test_two_kills(tmp_path):
     check(killed(tmp_path, 2), 2)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_hundred_kills(tmp_path):
     found = killed(tmp_path, 100)
     check(found, 100)

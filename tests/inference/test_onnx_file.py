@@ -106,7 +106,7 @@ print(json.dumps(vectors.tolist()))
 """
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_needs_onnxruntime_and_numpy_alone(tmp_path, capsys):
     trained, questions = trained_of("last"), questions_of((5, 2, 0))
     trained.save(tmp_path / "model")

@@ -174,7 +174,7 @@ def test_is_made_from_a_layer_or_its_weights_and_keeps_a_copy(trained):
     np.testing.assert_array_equal(without.embed(questions), vectors)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_the_vectors_are_those_of_the_layer(pooling):
     vocabulary = Vocabulary.build(["How old are you?", "Where is the station?"])
@@ -230,7 +230,7 @@ def test_answers_from_several_threads(trained):
             np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:os.fork"
 )  # JAX and Python 3.12 warn, as this process has threads
@@ -242,7 +242,7 @@ def test_answers_in_other_processes(trained, method):
             np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_answers_under_joblib(trained):
     joblib = pytest.importorskip("joblib")
     jobs = [joblib.delayed(trained.embed)(QUESTIONS)] * 4

@@ -77,7 +77,7 @@ def checkpoint(tmp_path_factory):
     return folder, [*get_weights(loop.model).values()]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_checkpoint_of_a_loop_comes_back(checkpoint):
     folder, weights = checkpoint
     content = read_pickle(folder / "model.pkl.gz")
@@ -91,7 +91,7 @@ def test_a_checkpoint_of_a_loop_comes_back(checkpoint):
     np.testing.assert_array_equal(again((ids, ids[::-1])), original((ids, ids[::-1])))
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_slots_are_distinguished_from_weights(checkpoint):
     with pytest.raises(
         ValueError,

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.slow
 
 BATCH, D = 24, 6
 CASES = {

@@ -10,7 +10,7 @@ import pytest
 from bare_python import python
 from paths import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.slow
 
 FRAMEWORKS = {"jax", "keras", "matplotlib", "nltk", "tensorflow", "trax"}
 

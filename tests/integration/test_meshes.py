@@ -4,7 +4,7 @@ import jax
 import pytest
 from bare_python import python
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.slow
 
 CODE = """
 import jax, numpy as np

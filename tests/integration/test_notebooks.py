@@ -95,7 +95,7 @@ def test_the_lectures_notebooks_are_there():
     assert {"1_siamese_model", "2_modified_triplet_loss"} <= {path.stem for path in NOTEBOOKS}
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @every_notebook
 def test_notebook_runs_from_top_to_bottom(path, tmp_path):
     ours = ("PYTHONWARNINGS", "TF_CPP_MIN_LOG_LEVEL", "TRAX_TRIPLET_REPAIRS", "XLA_FLAGS")

@@ -6,7 +6,7 @@ They make the calls that such a notebook and its grader make; the text is our ow
 import pytest
 from bare_python import python
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.slow
 
 TWO_LINES = """
 from trax_triplet.compat import provide_old_names
@@ -85,7 +85,7 @@ def test_its_cells_run_below_the_two_lines(cells, tmp_path):
     assert done.stdout.splitlines()[-1] == "ran to the end"
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_without_them_the_imports_fail(tmp_path):
     done = python("-c", CELLS_2020)
     assert done.returncode != 0

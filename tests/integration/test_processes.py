@@ -20,7 +20,7 @@ from trax_triplet.storage import folders as storage
 
 TIMEOUT = 10
 SETTINGS = [*OPTIONS, "--word-dropout", "0", "--timeout", str(TIMEOUT)]
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def until(condition, processes, logs):
     raise AssertionError("waited for four minutes")
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("victim", [0, 1])
 def test_where_one_dies_the_other_stops_and_both_can_go_on(csv, tmp_path, victim):
     output = tmp_path / "run"
@@ -163,7 +163,7 @@ def test_where_one_dies_the_other_stops_and_both_can_go_on(csv, tmp_path, victim
     assert processes[victim].wait() == -signal.SIGKILL
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_killed_and_started_again_both_end_with_the_same_weights(csv, uninterrupted, tmp_path):
     output = tmp_path / "run"
     processes, logs = start(csv, output, 6)

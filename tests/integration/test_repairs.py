@@ -9,7 +9,7 @@ import pytest
 from paths import ROOT
 from repair_checks import CHECKS, DEVICES
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

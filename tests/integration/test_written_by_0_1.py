@@ -13,7 +13,7 @@ import pytest
 from bare_python import python
 from paths import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.slow
 
 WRITTEN = ROOT / "tests" / "data" / "written_by_0.1"
 EXPECTED = json.loads((WRITTEN / "expected.json").read_text())

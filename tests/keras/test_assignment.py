@@ -14,6 +14,8 @@ from vectors import KERAS_LARGE, KERAS_SMALL
 from trax_triplet import keras as edition
 from trax_triplet.keras import Siamese, TripletLoss, TripletLossFn, classify, predict, train_model
 
+pytestmark = pytest.mark.integration  # loads and compiles Keras
+
 QUESTIONS = [
     "How old are you?",
     "What is your age?",
@@ -214,7 +216,7 @@ def trained():
     )
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_training_is_compiled_and_runs_as_the_assignment_says(trained):
     assert trained.loss is TripletLoss and trained.loss.__name__ == "TripletLoss"
     assert isinstance(trained.optimizer, keras.optimizers.Adam)
@@ -310,7 +312,7 @@ print(type(model.loss).__name__, model.loss.__name__)
 """
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_saved_model_loads_in_safe_mode_in_a_fresh_process(trained, tmp_path):
     trained.save(tmp_path / "siamese.keras")
     (tmp_path / "questions").write_text("\n".join(QUESTIONS))
@@ -325,7 +327,7 @@ def test_a_saved_model_loads_in_safe_mode_in_a_fresh_process(trained, tmp_path):
     )
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_another_keras_backend_is_refused_in_one_sentence():
     done = python("-c", "import trax_triplet.keras", KERAS_BACKEND="jax")
     assert done.returncode == 1

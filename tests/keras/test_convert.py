@@ -27,6 +27,8 @@ from trax_triplet.model.spelling import LENGTH, TABLE
 from trax_triplet.model.walk import CENTRE, PROJECTION
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 
+pytestmark = pytest.mark.integration  # loads and compiles Keras
+
 POOLINGS = ("last", "mean", "course")
 LONG = "how do I " + "really " * 70 + "learn French?"
 QUESTIONS = [
@@ -87,7 +89,7 @@ def test_vectors_of_questions_are_the_same(both):
     np.testing.assert_allclose(one, found[:1], atol=2e-6)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_vectors_of_long_questions_are_the_same(both):
     ours, theirs = both
     questions = [*QUESTIONS, LONG]
@@ -135,7 +137,7 @@ def test_gates_and_rows_stand_where_keras_has_them():
             )
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_model_of_the_assignment_goes_to_trax_and_is_served(tmp_path):
     keras.utils.set_random_seed(1)
     vectorizer = keras.layers.TextVectorization(split="whitespace", standardize="strip_punctuation")
@@ -152,7 +154,7 @@ def test_a_model_of_the_assignment_goes_to_trax_and_is_served(tmp_path):
     np.testing.assert_allclose(found, vectors(model, QUESTIONS), atol=1e-6)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_model_that_went_across_is_trained_on():
     from trax_triplet.data.pairs import Pairs
     from trax_triplet.keras import ModifiedTripletLoss, pairs_dataset
@@ -295,7 +297,7 @@ for pooling in sys.argv[1:]:
 """
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_saved_models_answer_where_there_is_only_tensorflow(tmp_path):
     served = ("last", "course")  # two ways to mask and to pool, with all the layers that there are
     for pooling in served:
@@ -345,7 +347,7 @@ print(keras.saving.load_model(sys.argv[1]).name)
 """
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_keras_file_says_what_to_import_before_it_is_loaded(both, tmp_path):
     _, theirs = both
     export(theirs, tmp_path / "model.keras")
@@ -358,7 +360,7 @@ def test_a_keras_file_says_what_to_import_before_it_is_loaded(both, tmp_path):
     assert "import trax_triplet.keras" in error and name == theirs.name
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_keras_file_gives_equal_answers(both, tmp_path):
     _, theirs = both
     export(theirs, tmp_path / "model.keras")
@@ -367,7 +369,7 @@ def test_a_keras_file_gives_equal_answers(both, tmp_path):
     assert vectors(again, questions).tolist() == vectors(theirs, questions).tolist()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_model_of_ids_is_exported_as_such(tmp_path):
     ours = layer("last")
     export(ours, tmp_path / "served")
@@ -392,7 +394,7 @@ def test_a_functional_tower_keeps_vocabulary_and_threshold(both):
     assert again.settings["threshold"] == 0.625
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_half_precision_goes_across_and_is_served_in_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -426,7 +428,7 @@ sys.exit(cli.main(["export", "model", "served"]))
 """
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_an_error_of_tensorflow_is_reported_and_nothing_is_lost(tmp_path, monkeypatch):
     export(to_keras(layer()), tmp_path / "served")
     before = (tmp_path / "served" / "saved_model.pb").read_bytes()
@@ -442,7 +444,7 @@ def test_an_error_of_tensorflow_is_reported_and_nothing_is_lost(tmp_path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["served"]
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_full_disk_is_reported_in_one_line_and_leaves_what_was_there(tmp_path):
     save_model(tmp_path / "model", trained())
     (tmp_path / "served").mkdir()
@@ -488,7 +490,7 @@ def test_what_export_would_have_to_replace_is_kept(of_ids, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.keras", "mine"]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_saved_model_is_replaced_and_its_neighbours_are_kept(of_ids, tmp_path):
     (tmp_path / "served.old").mkdir()
     (tmp_path / "served.new").mkdir()

@@ -12,6 +12,8 @@ from trax_triplet.data.stream import BatchStream
 from trax_triplet.data.vocabulary import PAD_ID, Vocabulary
 from trax_triplet.keras import ModifiedTripletLoss, pairs_dataset
 
+pytestmark = pytest.mark.integration  # loads and compiles Keras
+
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
@@ -103,7 +105,7 @@ def test_an_interrupted_iteration_is_repeated(pairs):
     assert [e[1].tolist() for e in epoch(dataset)] == [e[1].tolist() for e in epoch(whole)]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_fit_iterates_over_it_without_a_warning(pairs):
     tower = keras.Sequential(
         [

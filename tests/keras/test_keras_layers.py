@@ -16,6 +16,8 @@ from trax_triplet.keras.layers import (
     unit_rows,
 )
 
+pytestmark = pytest.mark.integration  # loads and compiles Keras
+
 
 @pytest.mark.parametrize(
     "dtype, tolerance",

@@ -28,6 +28,8 @@ from trax_triplet.loss import triplet as loss
 from trax_triplet.loss.ranking import ranking_loss
 from trax_triplet.loss.triplet import triplet_loss
 
+pytestmark = pytest.mark.integration  # loads and compiles Keras
+
 # --- the same rule
 
 RULES = [
@@ -61,7 +63,7 @@ def test_groups_and_rows_of_zeros_are_those_of_jax():
     assert_equal_to_jax(v1, v2, margin=0.8, groups=groups, **RULES[0])
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(
     st.sampled_from(steps.CLOSEST),
@@ -87,7 +89,7 @@ def test_any_value_and_gradient_are_those_of_jax(
     assert_equal_to_jax(v1, v2, groups=groups, **rule)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_large_batches_without_the_matrix_are_those_of_jax():
     v1, v2 = random_pairs(loss.BLOCKWISE_FROM + 8, 16)
     assert_equal_to_jax(v1, v2, anchor="both")
@@ -255,7 +257,7 @@ def two_towers(d=4, dtype=None):
     )
 
 
-@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.integration)])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_fit_reports_the_loss_and_learns(jit_compile):
     rng = np.random.default_rng(0)
     x1 = rng.normal(size=(12, 3)).astype("float32")
@@ -282,7 +284,7 @@ def test_fit_reports_the_loss_and_learns(jit_compile):
     assert later.history["loss"][-1] < history.history["loss"][0]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_fit_in_mixed_precision():
     x = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
     model = two_towers(dtype="mixed_float16")
@@ -415,7 +417,7 @@ def test_there_is_nothing_to_rank_without_both_labels(labels):
     assert float(value) == 0 and not tape.gradient(value, out).numpy().any()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_fit_learns_from_both_losses_of_one_output(tmp_path):
     rng = np.random.default_rng(0)
     x1 = rng.normal(size=(16, 3)).astype("float32")
@@ -492,7 +494,7 @@ print("equal")
 """
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_two_replicas_train_as_one():
     done = python("-c", REPLICAS)
     assert done.returncode == 0 and done.stdout.endswith("equal\n"), done.stderr

@@ -5,6 +5,8 @@ import pytest
 from trax_triplet.keras import Siamese, provide_old_names
 from trax_triplet.keras.layers import keras
 
+pytestmark = pytest.mark.integration  # loads and compiles Keras
+
 NAMES = ("keras.layers.Layer.input_shape", "keras.layers.Layer.output_shape")
 
 

@@ -14,6 +14,8 @@ from trax_triplet.data.tokenizer import tokenize
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.keras.text import QuestionIds, crc32, split_words
 
+pytestmark = pytest.mark.integration  # loads and compiles Keras
+
 HARD = [
     "",
     " \n\t",
@@ -193,7 +195,7 @@ def test_a_vocabulary_without_words_and_one_with_odd_words():
     assert QuestionIds(["\x00", "\x00a"])(tf.constant([b"\x00 a"])).numpy().tolist() == [[2, 1]]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_works_in_a_dataset():
     layer = QuestionIds.from_vocabulary(VOCABULARIES[1])
     data = tf.data.Dataset.from_tensor_slices(texts_tensor(HARD)).batch(len(HARD)).map(layer)
@@ -213,7 +215,7 @@ def with_vectors(questions, layer):
     ]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_saved_model_answers_alike(tmp_path):
     layer = QuestionIds.from_vocabulary(VOCABULARIES[0])
     model = keras.Sequential(with_vectors(keras.Input((), dtype="string"), layer))
@@ -224,7 +226,7 @@ def test_a_saved_model_answers_alike(tmp_path):
     assert loaded.layers[0].vocabulary() == layer.vocabulary()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_an_exported_model_answers_alike(tmp_path):
     layer = QuestionIds.from_vocabulary(VOCABULARIES[1])
     questions, *layers = with_vectors(keras.Input((1,), dtype="string"), layer)

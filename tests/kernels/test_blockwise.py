@@ -58,7 +58,7 @@ CASES = [
     ("shifted", "first", None, True),
     ("hardest", "second", 20, False),
     *(
-        pytest.param(*case, marks=pytest.mark.integration)
+        pytest.param(*case, marks=pytest.mark.slow)
         for case in (
             ("semi-hard", "first", 1, True),
             ("semi-hard", "second", 37, False),
@@ -160,7 +160,7 @@ def test_second_derivatives_are_refused_in_words():
         jax.grad(lambda v: gradient(v).sum())(v1)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_large_batches_are_computed_without_the_matrix(monkeypatch):
     v1, v2 = random_pairs(40)
     used = []

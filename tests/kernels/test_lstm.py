@@ -38,7 +38,7 @@ def test_values_and_gradients(rows, steps, lengths):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.integration  # loads Keras; that the gates have their order the loops say, too
+@pytest.mark.slow  # loads Keras; that the gates have their order the loops say, too
 def test_keras_computes_the_same():
     import tensorflow as tf
 
@@ -144,7 +144,7 @@ def test_packed_rows_equal_autodiff(walked):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_neither_size_nor_content_of_the_workspace_counts(walked):
     for found, wanted in zip(walked[0](4, 7.0), walked[0](2, 0.0)):
         np.testing.assert_array_equal(found, wanted)

@@ -221,7 +221,7 @@ def test_traced_ids_are_compared_exactly_or_refused():
     assert float(loss(v1)) == pytest.approx(expected)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_tensorflow_compares_traced_ids_of_64_bits():
     v1, v2 = random_pairs(N)
 
@@ -253,7 +253,7 @@ def test_traced_labels_that_the_ranking_loss_does_not_have_give_nan():
 # --- JAX's other ways
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_forward_mode_works_or_says_what_to_pass():
     v1, v2 = random_pairs(9)
     for forward in (lambda loss: jax.jvp(loss, (v1,), (v1,)), lambda loss: jax.jacfwd(loss)(v1)):

@@ -78,7 +78,7 @@ def test_gradient_is_tensorflows():
     np.testing.assert_allclose(tape.gradient(loss, x), expected, atol=1e-6)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_pairs_are_compared_across_devices():
     v1, v2 = random_pairs()
 

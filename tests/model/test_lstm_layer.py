@@ -56,7 +56,7 @@ def test_layer_with_lengths(both):
         LSTM(4, with_lengths=True, closed_form=False)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_layer_in_float64_is_the_loop_and_its_gradient_the_difference_of_two(x64):
     x, kernel, bias = (a.astype(np.float64) for a in drawn(3, 4, 2, 2))
     layer, total = LSTM(2), np.random.default_rng(2).normal(size=(3, 4, 2))
@@ -89,7 +89,7 @@ def test_layer_in_float64_is_the_loop_and_its_gradient_the_difference_of_two(x64
         )
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_course_s_model_can_have_either():
     ids = np.array([[2, 3, 4, 1], [5, 1, 1, 1]], np.int32)
     models = [init_model(Siamese(10, 4, lstm=kind), seed=2) for kind in ("closed form", "trax")]

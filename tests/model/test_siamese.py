@@ -147,7 +147,7 @@ def test_padding_never_counts(pooling, question, left, length):
 MODELS = {pooling: small(pooling) for pooling in ("mean", "last")}
 
 
-@pytest.mark.parametrize("pooling", [pytest.param("mean", marks=pytest.mark.integration), "last"])
+@pytest.mark.parametrize("pooling", [pytest.param("mean", marks=pytest.mark.slow), "last"])
 def test_a_question_without_words_is_zero_with_finite_gradients(pooling):
     model = small(pooling)
     ids = np.array([[1] * 8, [4, 5] + [1] * 6], np.int32)

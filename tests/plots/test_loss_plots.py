@@ -233,7 +233,7 @@ def test_drawn_in_the_axes_given_or_in_a_new_figure_that_can_be_saved(draw, tmp_
         draw(ax=first.figure)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_pyplot_and_frameworks_are_never_loaded():
     code = (
         "import sys; from trax_triplet.plots import learning_curve, score_histogram; "

@@ -183,7 +183,7 @@ def test_large_indices_are_approximate_and_say_so(tmp_path, monkeypatch):
         QuestionIndex.load(tmp_path / "index")
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_kills_leave_the_old_or_the_new_index(tmp_path):
     import index_kills
 

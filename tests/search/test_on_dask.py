@@ -50,7 +50,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing_and_leaves_nothing_twice(tmp_path):
     import pyarrow
 

@@ -110,7 +110,7 @@ def answers(index, queries, k, **options):
     return [[hit.id for hit in hits] for hits in index.search(queries, k, **options)]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_finds_what_the_local_index_finds(server, table):
     vectors = clustered(3000, seed=1)
     vectors[7], vectors[9] = 0, vectors[8]
@@ -141,7 +141,7 @@ def test_finds_what_the_local_index_finds(server, table):
         assert not set(nearest) & {hit for hits in answers(index, queries, 10) for hit in hits}
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_added_replaced_and_removed(server, table):
     model = a_model()
     with PostgresIndex.build(QUESTIONS, to=server, table=table, model=model) as index:
@@ -176,7 +176,7 @@ def test_added_replaced_and_removed(server, table):
         PostgresIndex.load(server, table="nowhere")
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_tables_of_others_and_made_up_comments_are_refused(server, table):
     with psycopg.connect(server, autocommit=True) as other:
         other.execute("CREATE TABLE theirs (id text)")
@@ -192,7 +192,7 @@ def test_tables_of_others_and_made_up_comments_are_refused(server, table):
                 PostgresIndex.load(server, table=table)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_client_killed_in_a_batch_leaves_whole_ones(server, table, monkeypatch):
     vectors = np.repeat(np.eye(4), 250, axis=0)
     ids = [f"{row}" for row in range(1000)]
@@ -240,7 +240,7 @@ postgres.PostgresIndex.build(
         assert len(index) == 1000 and index.approximate and done == [400, 800, 1000]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_commands(server, table, tmp_path, capsys):
     a_model().save(tmp_path / "model")
     a_model(seed=1).save(tmp_path / "other")

@@ -204,7 +204,7 @@ def server(trained, tmp_path_factory):
     server.process.communicate()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_each_of_many_clients_gets_its_own_answers(server, trained):
     words = ["how", "old", "are", "you", "where", "is", "the", "station", "?"]
     random = np.random.default_rng(3)
@@ -233,7 +233,7 @@ GARBAGE = [
 ]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_lives_on_after_clients_that_hang_or_send_garbage(server):
     hanging = [socket.create_connection(server.address) for _ in range(20)]
     for n, connection in enumerate(hanging):
@@ -254,7 +254,7 @@ def test_lives_on_after_clients_that_hang_or_send_garbage(server):
         connection.close()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_serve_says_what_is_wrong_before_it_serves(server, tmp_path):
     from trax_triplet import cli
 
@@ -285,7 +285,7 @@ def chromium_page(width):
         browser.close()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_page_in_a_browser(server, trained):
     with chromium_page(width=360) as (page, asked, wrong):
         page.goto(server.url)
@@ -313,7 +313,7 @@ def test_the_page_in_a_browser(server, trained):
         assert page.locator("#search").is_hidden()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number, status", [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)]
 )

@@ -258,7 +258,7 @@ def server(trained, folder, tmp_path):
     server.process.communicate()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_many_clients_add_and_search_and_a_kill_loses_nothing(server, trained, folder):
     def ask(client_number):
         with httpx.Client(base_url=server.url, timeout=60) as client:
@@ -279,7 +279,7 @@ def test_many_clients_add_and_search_and_a_kill_loses_nothing(server, trained, f
     assert len(index) == 45 and {f"{c}-{n}" for c in range(8) for n in range(5)} < set(index.ids)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_labels_of_the_page_are_pairs_to_train_on(server, trained, folder, tmp_path):
     from test_app import chromium_page
 

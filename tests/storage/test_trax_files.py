@@ -440,7 +440,7 @@ def test_bombs_are_refused(tmp_path, monkeypatch, which):
         read_pickle(written(tmp_path / "bomb.pkl", content + b"."))
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.skipif(
     not os.path.exists("/proc/self/status"), reason="the peak of memory is read from Linux's /proc"
 )

@@ -14,6 +14,8 @@ from trax_triplet.training.loop import make_loop
 from trax_triplet.training.packed_trainer import PackedTrainer, pack_batch
 from trax_triplet.training.settings import TrainSettings
 
+pytestmark = pytest.mark.integration  # compiles Trax's own trainings beside ours
+
 VOCAB, BUCKETS, BATCH = 300, 7, 8
 SETTINGS = TrainSettings(
     batch_size=BATCH,
@@ -70,7 +72,7 @@ def loop_of(settings, others_per_batch=0, teacher_width=0):
 
 @pytest.mark.parametrize(
     "parts",  # rows catch up after each: also at steps that are not multiples of 16
-    [(1, 2, 30), pytest.param((1, 2, 30, 67, 100), marks=pytest.mark.integration)],
+    [(1, 2, 30), pytest.param((1, 2, 30, 67, 100), marks=pytest.mark.slow)],
 )
 def test_its_steps_are_those_of_trax(parts):
     packed = loop_of(SETTINGS)
@@ -90,7 +92,7 @@ def test_its_steps_are_those_of_trax(parts):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("width", [0, pytest.param(4, marks=pytest.mark.integration)])
+@pytest.mark.parametrize("width", [0, pytest.param(4, marks=pytest.mark.slow)])
 def test_pairs_labelled_0_and_a_teacher_move_the_weights_as_in_trax(width):
     weights = {"labelled_weight": 5.0, "teacher_weight": 20.0}
     settings = dataclasses.replace(SETTINGS, batch_size=BATCH - 3, **weights)

@@ -26,6 +26,8 @@ from trax_triplet.training.examples import Examples
 from trax_triplet.training.run import collapse_warning, train
 from trax_triplet.training.settings import TrainSettings
 
+pytestmark = pytest.mark.integration  # whole trainings, though short ones
+
 RUN = TrainSettings(**SETTINGS)
 
 
@@ -138,7 +140,7 @@ def test_a_finished_run_is_not_trained_again(small_run, parts):
     np.testing.assert_array_equal(again.embed(["Why?"]), small_run.trained.embed(["Why?"]))
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_interrupted_and_started_again_it_ends_with_the_same_weights(
     small_run, parts, tmp_path, monkeypatch
 ):
@@ -258,7 +260,7 @@ def translations(n, seed):
     return Pairs(texts1, texts2, labels)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_first_step_starts_from_the_word_vectors(tmp_path, capsys):
     pairs, validation = translations(200, 1), translations(100, 2)
     words = [f"{language}{i}" for language in "ab" for i in range(30)]
@@ -321,7 +323,7 @@ def test_wrong_arguments(parts, tmp_path, settings, error, name):
 # Fresh processes, and what is slow to compile.
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_drawn_negatives_give_no_probabilities(parts, tmp_path):
     duplicates = parts[1].select(np.flatnonzero(parts[1].is_duplicate))
     trained = train(parts[0], tmp_path, validation=duplicates, **{**SMALL, "steps": 1})
@@ -330,7 +332,7 @@ def test_drawn_negatives_give_no_probabilities(parts, tmp_path):
         trained.probability(["Why?"], ["Why?"])
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_collapse_is_reported_once(parts, tmp_path, capsys):
     # The course's pooling starts collapsed, the more so the smaller the embedding; and here nothing
     # is learned.
@@ -373,7 +375,7 @@ def killed(folder, step, number):
     return python("-c", KILLED, folder, step, int(number))
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_with_the_same_weights(small_run, parts, tmp_path):
     assert killed(tmp_path, 5, signal.SIGKILL).returncode == -signal.SIGKILL
     assert [row["step"] for row in history(tmp_path)] == [2, 4]
@@ -381,7 +383,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(small_run, parts
     assert_same_end(tmp_path, small_run.folder)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_usable_model(tmp_path):
     done = killed(tmp_path, 2, signal.SIGINT)  # before the first evaluation has written anything
     assert "KeyboardInterrupt" in done.stderr
@@ -409,7 +411,7 @@ except ValueError as error:
 """
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_two_devices(tmp_path):
     flags = "--xla_force_host_platform_device_count=2"
     done = python("-c", TWO_DEVICES, tmp_path, XLA_FLAGS=flags)

@@ -65,7 +65,7 @@ def test_settings_must_be_those_of_the_model(changes, name):
         Start("how", SETTINGS)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_model(small_run, tmp_path):
     _, validation = sample_parts()
     more = Pairs(["How do I fix a zorp?"] * 2, ["How can a zorp be fixed?", "Why zorp?"], [1, 1])

@@ -135,7 +135,7 @@ def test_a_projection_gives_room_to_what_the_teacher_speaks_of():
     np.testing.assert_array_equal(nothing, np.eye(5))
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_run_projects_by_its_teacher_and_takes_no_other_step(parts, tmp_path):
     pairs, validation = parts
     options = {**SMALL, "steps": 2, "validation": validation}
@@ -151,7 +151,7 @@ def test_a_run_projects_by_its_teacher_and_takes_no_other_step(parts, tmp_path):
     np.testing.assert_allclose(centre, 0.6 * unit(projected.mean(axis=0)[None])[0], atol=1e-3)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_student_comes_to_judge_as_the_teacher(parts, tmp_path):
     pairs, validation = parts
     options = {**SMALL, "steps": 40, "evaluate_every": 40, "warmup_steps": 0, "hard_from": None}
@@ -165,7 +165,7 @@ def test_the_student_comes_to_judge_as_the_teacher(parts, tmp_path):
     assert error < 0.05  # 0.8 at first: similarities are 0.9 and more by the teacher
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_teacher(parts, tmp_path):
     pairs, validation = parts
     given = {"teacher": letters, "unlabelled": UNLABELLED, "validation": validation, **SMALL}
