@@ -100,7 +100,7 @@ def uncentred(trained):
 def test_the_centre_is_in_the_direction_of_the_mean_of_the_training_questions(small_run):
     trained = small_run.trained
     rows = csv.reader(small_run.csv.read_text(encoding="utf-8").splitlines()[1:])
-    questions = {text for row in rows for text in row if text.endswith("?")}
+    questions = sorted({text for row in rows for text in row if text.endswith("?")})
     mean = uncentred(trained).embed(questions).astype(np.float64).mean(axis=0)
     centre = trained.weights[CENTRE]
     assert np.linalg.norm(centre) == pytest.approx(0.6)
