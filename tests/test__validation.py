@@ -100,6 +100,7 @@ def test_strings():
         assert message.endswith("; put it into a list")
     message = refused(TypeError, check.strings, "texts", ["a", None])
     assert message == "texts[1] must be a string, but it is None"
+    assert check.strings("texts", {"b": 1, "a": 2}.keys()) == ["b", "a"]  # in their order
     for value in ({"a"}, np.array([["a"]])):
         refused(TypeError, check.strings, "texts", value)
     table = refused(TypeError, check.strings, "texts", np.array([["a", "b"]]))

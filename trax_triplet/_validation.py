@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -268,7 +268,7 @@ def strings(name: str, value: Any, advice: str = "") -> list[str]:
         ['How old?', 'Who?']
     """
     is_flat = getattr(value, "ndim", 1) == 1  # a table's items would be the names of its columns
-    if isinstance(value, (str, bytes, Mapping, Set)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, bytes, Mapping, set, frozenset)) or not isinstance(value, Iterable):
         raise wrong_type(name, "a list of strings", value, advice)
     if not is_flat:
         raise wrong_type(name, "a list of strings", value, "take one column, as in table['column']")
