@@ -88,6 +88,7 @@ def test_files_that_hold_no_solution(tmp_path):
         checks.check_file(tmp_path / "mine.ipynb")
 
 
+@pytest.mark.slow  # seven functions, from end to end
 def test_the_command_prints_a_table_of_the_parts(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(SOLUTION.split("def Siamese")[0] + "\n")

@@ -78,6 +78,7 @@ def test_gradient_is_tensorflows():
     np.testing.assert_allclose(tape.gradient(loss, x), expected, atol=1e-6)
 
 
+@pytest.mark.slow  # compiles for several devices
 def test_questions_are_compared_across_devices():
     v, teacher = rows()
     teacher[1] = 0  # so that the devices have different numbers of questions

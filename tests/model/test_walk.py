@@ -79,6 +79,9 @@ def test_the_centre_has_the_direction_of_the_mean_and_one_length():
     np.testing.assert_allclose(centre_of(vectors), 0.6 * mean / length, rtol=1e-6)
     assert centre_of(np.zeros((3, 2), "f")).tolist() == [0, 0]  # questions without words
     assert np.isnan(centre_of(np.array([[1, np.nan]]))).all()
+    # An earlier centre counts as a thousand vectors whose mean has the length 0.15, or 150.
+    moved = centre_of(np.array([[0, 1]] * 200), earlier=np.array([0.6, 0]))
+    np.testing.assert_allclose(moved, [0.6 * 0.6, 0.6 * 0.8], rtol=1e-6)
 
 
 def test_vectors_that_are_not_finite_stay_so():

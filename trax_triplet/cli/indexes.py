@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from trax_triplet.cli.inputs import embed, load, read_corpus
 from trax_triplet.cli.options import add_guard, add_question_options, add_threshold
 from trax_triplet.cli.outputs import check_outputs, guard, id_of, log, printable, progress
-from trax_triplet.search.database import is_address
 
 if TYPE_CHECKING:
     from trax_triplet.data.questions import Questions
@@ -75,6 +74,8 @@ def index(options: Namespace) -> dict[str, Any]:
         )
     if changes and options.approximate is not None:
         raise ValueError("--approximate goes with a new index; make it anew from the questions")
+    from trax_triplet.search.database import is_address  # needs NumPy, which `--help` does without
+
     with _needed():
         if options.to or is_address(options.path):
             where, info = _in_database(options)
@@ -203,6 +204,8 @@ def _add_search_options(command: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def _opened(options: Namespace) -> Iterator[AnyIndex]:
+    from trax_triplet.search.database import is_address
+
     if not is_address(options.index):
         from trax_triplet.search.index import QuestionIndex
 

@@ -30,6 +30,7 @@ POOLINGS = ("course", "mean", "last")
 CENTRE = "centre"  # name of the array beside a model's weights, see `centre_of`
 PROJECTION = "projection"  # likewise: states are multiplied by it before they become unit vectors
 DISTANCE = 0.6  # of the centre from 0: below 1, so that no vector can lie on it
+EARLIER, MEAN_LENGTH = 1000, 0.15  # see `centre_of`; the length of a mean of unit vectors
 ROWS = 512  # walked together: more do not fit into the cache of one core
 BLOCK = 16_384  # words whose products with the input weights are kept: bounds the memory
 ZERO_ENTRY = 1e-30  # as in `loss.similarity`
@@ -202,7 +203,7 @@ def cosines_of_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.clip(np.einsum("nd,nd->n", first, second), -1, 1)  # rounding may lead outside
 
 
-def centre_of(vectors: np.ndarray) -> np.ndarray:
+def centre_of(vectors: np.ndarray, earlier: np.ndarray | None = None) -> np.ndarray:
     """The point from which a trained model looks at its vectors, see `centred`.
 
     It lies in the direction of their mean. A question in that direction is similar to many others:
@@ -212,6 +213,8 @@ def centre_of(vectors: np.ndarray) -> np.ndarray:
 
     Args:
         vectors: float (n, d), unit vectors of the questions of a training.
+        earlier: float (d,), the centre of the model that the training started from; it counts as
+            much as `EARLIER` questions do, so that a few new ones do not move it.
 
     Returns:
         float32 array (d,), of length DISTANCE; 0 where the mean is 0.
@@ -220,8 +223,10 @@ def centre_of(vectors: np.ndarray) -> np.ndarray:
         >>> centre_of(np.array([[0.6, 0.8], [0.6, -0.8]])).round(6).tolist()
         [0.6000000238418579, 0.0]
     """
-    mean = np.asarray(vectors, np.float64).mean(axis=0, keepdims=True)
-    return (unit_rows(mean)[0] * DISTANCE).astype(np.float32)
+    total = np.asarray(vectors, np.float64).sum(axis=0, keepdims=True)
+    if earlier is not None:
+        total = total + EARLIER * MEAN_LENGTH * unit_rows(np.asarray(earlier, np.float64)[None])
+    return (unit_rows(total)[0] * DISTANCE).astype(np.float32)
 
 
 def centred(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:

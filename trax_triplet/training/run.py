@@ -221,6 +221,7 @@ class _Run:
         self._log, self._logged = log, set[str]()
         record.data = examples.counts
         model = init_model(_siamese("train", settings, examples), settings.seed)
+        self._start = start
         if start is not None:
             set_weights(model, start.weights(get_weights(model), examples.vocabulary))
         if examples.word_vectors is not None:
@@ -270,8 +271,11 @@ class _Run:
             ids, taught = examples.taught_sample
             projection = projection_of(Walk(weights, **pooling)(ids), taught)
             weights = weights | {PROJECTION: processes.broadcast_from_first(projection)}
+        elif self._start is not None and self._start.projection is not None:
+            weights = weights | {PROJECTION: self._start.projection}
         sample = Walk(weights, **pooling)(examples.sample())
-        centre = processes.broadcast_from_first(centre_of(sample))
+        earlier = None if self._start is None else self._start.centre
+        centre = processes.broadcast_from_first(centre_of(sample, earlier))
         plain = TrainedModel(weights, examples.vocabulary, pooling)
         questions = [*examples.validation.question1, *examples.validation.question2]
         vectors = processes.broadcast_from_first(plain.embed(questions))

@@ -11,6 +11,7 @@ import numpy as np
 from trax_triplet import _validation as check
 from trax_triplet.data.vocabulary import PAD_ID, Vocabulary
 from trax_triplet.inference.trained_model import TrainedModel
+from trax_triplet.model.walk import CENTRE, PROJECTION
 from trax_triplet.training.settings import TrainSettings
 
 __all__ = ["Start"]
@@ -58,6 +59,16 @@ class Start:
                 advice = f"give {name}={value!r}, or start without a model"
                 expected = f"that of the model to start from, {value!r}"
                 raise check.wrong_value(name, expected, getattr(settings, name), advice)
+
+    @property
+    def centre(self) -> np.ndarray | None:
+        """The model's centre; None if it has none."""
+        return self._trained.weights.get(CENTRE)
+
+    @property
+    def projection(self) -> np.ndarray | None:
+        """The model's projection, which a teacher gave it; None if it has none."""
+        return self._trained.weights.get(PROJECTION)
 
     def vocabulary(self, new: Vocabulary) -> Vocabulary:
         """The words of the model, as they are numbered there, and after them the new ones."""
