@@ -21,6 +21,8 @@ from trax_triplet.model.siamese import (
 )
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 
+pytestmark = pytest.mark.integration  # compiles Trax's layers
+
 COURSE = """Parallel_in2_out2[
   Serial[
     Embedding_41699_128
