@@ -81,7 +81,8 @@ LEFT_OUT = {
         search.index.QuestionIndex search.postgres.PostgresIndex""",
     "of values checked by those who call it": """
         inference.calibration.fit_calibration inference.calibration.probabilities
-        search.corpus.checked_ids search.corpus.embedded
+        search.corpus.checked_ids search.corpus.check_width search.corpus.embedded
+        search.duplicates.are_vectors
         data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length

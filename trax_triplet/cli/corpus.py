@@ -18,6 +18,7 @@ from trax_triplet.cli.inputs import (
     load,
     read_corpus,
     tell_reading,
+    text_options,
     threshold_of,
 )
 from trax_triplet.cli.options import (
@@ -269,9 +270,7 @@ def mine(options: Namespace) -> dict[str, Any]:
         question1=options.question1,
         question2=options.question2,
         label=options.label,
-        encoding=options.encoding,
-        quoting=options.quoting,
-        escape=options.escape,
+        **text_options(options),
         max_skipped=options.max_skipped,
     )
     tell_reading(options.csv, f"{len(pairs)} pairs", pairs.notes, pairs.skipped)

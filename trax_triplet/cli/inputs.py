@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trax_triplet.cli.outputs import log, printable, progress
 
@@ -26,8 +26,14 @@ __all__ = [
     "read_several",
     "read_unlabelled",
     "tell_reading",
+    "text_options",
     "threshold_of",
 ]
+
+
+def text_options(options: Namespace) -> dict[str, Any]:
+    """How the text of a file is read, for all functions that read one."""
+    return {"encoding": options.encoding, "quoting": options.quoting, "escape": options.escape}
 
 
 def read_labelled(path: str, options: Namespace) -> Pairs:
@@ -43,9 +49,7 @@ def read_labelled(path: str, options: Namespace) -> Pairs:
         threshold_label=options.threshold_label,
         duplicates_only=options.duplicates_only,
         negative=options.negative,
-        encoding=options.encoding,
-        quoting=options.quoting,
-        escape=options.escape,
+        **text_options(options),
         max_skipped=options.max_skipped,
     )
     tell_reading(path, f"{len(pairs)} pairs", pairs.notes, pairs.skipped)
@@ -72,9 +76,7 @@ def read_unlabelled(path: str, options: Namespace) -> tuple[Table, Columns]:
         path,
         [options.question1, options.question2],
         reader.Labels(None, None, None),
-        encoding=options.encoding,
-        quoting=options.quoting,
-        escape=options.escape,
+        **text_options(options),
     )
     skipped = tuple((row.line, row.reason) for row in table.rows if row.reason)
     reader.check_skipped(len(table.rows) - len(skipped), skipped, options.max_skipped, path)
@@ -91,9 +93,7 @@ def read_corpus(path: str, options: Namespace) -> Questions:
             path,
             column=options.column,
             id=options.id,
-            encoding=options.encoding,
-            quoting=options.quoting,
-            escape=options.escape,
+            **text_options(options),
             max_skipped=options.max_skipped,
         )
     except ImportError as error:  # of what reads this kind of file: the user can change it

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from trax_triplet import _validation as check
-from trax_triplet.search.duplicates import check_model, embed_all, unit_vectors
+from trax_triplet.search.duplicates import are_vectors, check_model, embed_all, unit_vectors
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
 
-__all__ = ["Hit", "checked_ids", "embedded", "model_digest"]
+__all__ = ["Hit", "check_width", "checked_ids", "embedded", "model_digest"]
 
 
 class Hit(NamedTuple):
@@ -28,11 +28,17 @@ class Hit(NamedTuple):
 
 def embedded(name: str, corpus: Any, model: Any) -> tuple[list[str] | None, np.ndarray]:
     """Questions and their vectors; None and the vectors where these were given."""
-    if isinstance(corpus, np.ndarray) and corpus.dtype.kind not in "UOT":
+    if are_vectors(corpus):
         return None, unit_vectors(name, corpus)
     questions = check.strings(name, corpus, "write a single question as ['How old are you?']")
     check_model(model)
     return questions, embed_all(questions, model)
+
+
+def check_width(name: str, vectors: np.ndarray, d: int) -> None:
+    """Nothing, if vectors are as wide as those of an index; else a ValueError."""
+    if vectors.shape[1] != d:
+        raise check.wrong_value(name, f"vectors of {d} numbers, as the index has", vectors)
 
 
 def checked_ids(ids: Iterable[str] | None, n: int, taken: Any) -> list[str]:

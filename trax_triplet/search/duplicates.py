@@ -75,7 +75,7 @@ def find_duplicates(
     if top_k is not None:
         top_k = check.integer("top_k", top_k, 1)
     max_pairs = check.integer("max_pairs", max_pairs, 1)
-    if isinstance(corpus, np.ndarray) and corpus.dtype.kind not in "UOT":
+    if are_vectors(corpus):
         vectors = unit_vectors("corpus", corpus)
         limit = check.threshold_or_own(threshold, None)
     else:
@@ -86,6 +86,16 @@ def find_duplicates(
     with tempfile.TemporaryDirectory() as folder:
         spool = search_to_folder(Path(folder), vectors, limit, top_k=top_k, max_pairs=max_pairs)
         return Found.joined(list(spool.sorted()))
+
+
+def are_vectors(corpus: Any) -> bool:
+    """Whether these are vectors instead of questions, which may come in an array, too.
+
+    Example:
+        >>> are_vectors(np.eye(2)), are_vectors(np.array(["How old?"])), are_vectors(["Who?"])
+        (True, False, False)
+    """
+    return isinstance(corpus, np.ndarray) and corpus.dtype.kind not in "UOT"
 
 
 def embed_all(

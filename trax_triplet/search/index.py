@@ -12,7 +12,7 @@ import numpy as np
 
 from trax_triplet import _files as files
 from trax_triplet import _validation as check
-from trax_triplet.search.corpus import Hit, checked_ids, embedded, model_digest
+from trax_triplet.search.corpus import Hit, check_width, checked_ids, embedded, model_digest
 from trax_triplet.search.duplicates import check_model, unit_vectors
 from trax_triplet.search.graph import Graph, has_engine
 from trax_triplet.search.products import nearest
@@ -177,7 +177,7 @@ class QuestionIndex:
         """
         k = min(check.integer("k", k, 1), max(1, len(self)))
         _, vectors = embedded("queries", queries, self.model)
-        self._check_width("queries", vectors)
+        check_width("queries", vectors, self._vectors.shape[1])
         hits: list[list[Hit]] = [[] for _ in vectors]
         asked = np.flatnonzero(vectors.any(axis=1))
         if not len(self) or not len(asked):
@@ -217,7 +217,7 @@ class QuestionIndex:
                 "vectors, as the index was made of" if questions else "questions",
                 corpus,
             )
-        self._check_width("corpus", vectors)
+        check_width("corpus", vectors, self._vectors.shape[1])
         names = checked_ids(ids, len(vectors), self._rows)
         first = len(self._all_ids)
         self._all_ids = self._all_ids + names
@@ -267,11 +267,6 @@ class QuestionIndex:
         self._rows = {name: row for row, name in enumerate(self._all_ids)}
         if self._graph is not None:
             self._graph = Graph.build(self._vectors) if len(kept) else None
-
-    def _check_width(self, name: str, vectors: np.ndarray) -> None:
-        d = self._vectors.shape[1]
-        if vectors.shape[1] != d:
-            raise check.wrong_value(name, f"vectors of {d} numbers, as the index has", vectors)
 
     def info(self) -> dict[str, Any]:
         """What there is to know about the index, ready for JSON.

@@ -11,8 +11,8 @@ import numpy as np
 
 from trax_triplet import _validation as check
 from trax_triplet.search import database
-from trax_triplet.search.corpus import Hit, checked_ids, embedded, model_digest
-from trax_triplet.search.duplicates import check_model, unit_vectors
+from trax_triplet.search.corpus import Hit, check_width, checked_ids, embedded, model_digest
+from trax_triplet.search.duplicates import are_vectors, check_model, unit_vectors
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
@@ -223,7 +223,7 @@ class PostgresIndex:
         for start in range(0, len(names), BATCH):
             part = slice(start, start + BATCH)
             texts, rows = embedded("corpus", checked[part], self.model)
-            self._check_width("corpus", rows)
+            check_width("corpus", rows, self._about["dimensions"])
             with self._transaction() as run:
                 # One writer at a time, so that none waits for the other for ever; readers go on.
                 run("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
@@ -280,7 +280,7 @@ class PostgresIndex:
         k = check.integer("k", k, 1)
         check.boolean("exact", exact)
         _, vectors = embedded("queries", queries, self.model)
-        self._check_width("queries", vectors)
+        check_width("queries", vectors, self._about["dimensions"])
         hits: list[list[Hit]] = [[] for _ in vectors]
         asked = np.flatnonzero(vectors.any(axis=1))
         found = self._nearest(vectors[asked], k, exact, self._about["effort"])
@@ -341,11 +341,6 @@ class PostgresIndex:
             self._check_not_remade()
             database.set_about(run, self._about)
 
-    def _check_width(self, name: str, vectors: np.ndarray) -> None:
-        d = self._about["dimensions"]
-        if vectors.shape[1] != d:
-            raise check.wrong_value(name, f"vectors of {d} numbers, as the index has", vectors)
-
     def _read_about(self) -> dict[str, Any]:
         with self._transaction() as run:
             about = database.about(run, self._table, self._quoted())
@@ -372,7 +367,7 @@ class PostgresIndex:
 
 def _checked(corpus: Any) -> list[str] | np.ndarray:
     """Questions that PostgreSQL stores, or unit vectors."""
-    if isinstance(corpus, np.ndarray) and corpus.dtype.kind not in "UOT":
+    if are_vectors(corpus):
         return unit_vectors("corpus", corpus)
     texts = check.strings("corpus", corpus, "write a single question as ['How old are you?']")
     database.check_texts("corpus", texts)
