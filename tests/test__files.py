@@ -375,7 +375,7 @@ def test_a_file_that_was_removed_before_it_was_locked_is_begun_anew(tmp_path, mo
 
 @pytest.mark.parametrize("is_windows", [False, True])
 def test_without_locks_everything_is_written_all_the_same(tmp_path, monkeypatch, is_windows):
-    """On file systems that refuse them nothing is removed; Windows lets nobody remove open files."""
+    """File systems that refuse them: nothing is removed. Windows: no open file can be removed."""
     fcntl = pytest.importorskip("fcntl")
 
     def refuse(*_):

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi_offline import FastAPIOffline
@@ -19,7 +19,14 @@ from trax_triplet.data.tokenizer import tokenizer_named
 from trax_triplet.inference.trained_model import TrainedModel
 from trax_triplet.model.walk import cosines_of_rows
 from trax_triplet.server.batches import Batches
-from trax_triplet.server.limits import MAX_QUESTIONS, LimitedBody, Limits, Question
+from trax_triplet.server.limits import (
+    MAX_QUESTIONS,
+    Asked,
+    LimitedBody,
+    Limits,
+    Question,
+    refuse_parameters,
+)
 from trax_triplet.server.search import add_search
 from trax_triplet.server.served_index import ServedIndex
 
@@ -28,14 +35,14 @@ __all__ = ["Limits", "create_app"]
 MAX_PAIRS = 1000
 
 
-class Pair(BaseModel):
+class Pair(Asked):
     """Two questions to compare."""
 
     question1: Question
     question2: Question
 
 
-class Pairs(BaseModel):
+class Pairs(Asked):
     """Pairs to compare."""
 
     pairs: list[Pair] = Field(min_length=1, max_length=MAX_PAIRS)
@@ -58,7 +65,7 @@ class Answers(BaseModel):
     answers: list[Answer]
 
 
-class Questions(BaseModel):
+class Questions(Asked):
     """Questions to embed."""
 
     questions: list[Question] = Field(min_length=1, max_length=MAX_QUESTIONS)
@@ -107,6 +114,7 @@ def create_app(
         version=__version__,
         description="How similar are two questions?",
         redoc_url=None,
+        dependencies=[Depends(refuse_parameters)],
         responses={status: {"model": Problem} for status in (408, 413, 422)},
     )
     app.add_exception_handler(RequestValidationError, _in_words)

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import AfterValidator, BaseModel, Field
 
 from trax_triplet.server.batches import Batches
-from trax_triplet.server.limits import MAX_QUESTIONS, Question
+from trax_triplet.server.limits import MAX_QUESTIONS, Asked, Question
 from trax_triplet.server.served_index import NotAddedError, ServedIndex
 
 __all__ = ["add_search"]
@@ -17,7 +17,7 @@ __all__ = ["add_search"]
 MAX_SEARCHED, MAX_TOP, MAX_ID = 100, 100, 200
 
 
-class Queries(BaseModel):
+class Queries(Asked):
     """Questions to look for."""
 
     questions: list[Question] = Field(min_length=1, max_length=MAX_SEARCHED)
@@ -47,14 +47,14 @@ def _not_blank(text: str) -> str:
     return text
 
 
-class NewQuestion(BaseModel):
+class NewQuestion(Asked):
     """A question to add."""
 
     id: Annotated[str, Field(max_length=MAX_ID), AfterValidator(_not_blank)]
     question: Annotated[Question, AfterValidator(_not_blank)]
 
 
-class NewQuestions(BaseModel):
+class NewQuestions(Asked):
     """Questions to add, all of them or none."""
 
     questions: list[NewQuestion] = Field(min_length=1, max_length=MAX_QUESTIONS)
