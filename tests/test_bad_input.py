@@ -39,7 +39,7 @@ MODULES_LEFT_OUT = {
     "what mends the libraries; takes what Trax and JAX hand it": """
         compat compat.backends compat.registry distributed.jax_devices _quiet""",
     "inner parts of loss and training; what a user gives was checked on the way there": """
-        kernels.packing kernels.rules kernels.lstm kernels.lazy_adam kernels.negative_sums
+        model.packing loss.rules model.recurrence training.lazy_adam loss.negative_sums
         model.walk model.spelling training.packed_trainer training.loop training.start
         training.teacher
         training.examples training.record training.threshold""",

@@ -41,10 +41,10 @@ WITHOUT_FRAMEWORK = [
 # They can be measured and reused where there is no Trax.
 WITH_JAX_ONLY = [
     "trax_triplet.distributed.processes",
-    "trax_triplet.kernels.blockwise",
-    "trax_triplet.kernels.lazy_adam",
-    "trax_triplet.kernels.lstm",
-    "trax_triplet.kernels.packing",
+    "trax_triplet.loss.blockwise",
+    "trax_triplet.training.lazy_adam",
+    "trax_triplet.model.recurrence",
+    "trax_triplet.model.packing",
 ]
 
 LOADED = """

@@ -164,7 +164,7 @@ for v1, v2, options, error, name in (
     (ONES, ONES, {"block": 2.0}, TypeError, "block"),
     (ONES, ONES, {"groups": (IDS, IDS[:2])}, ValueError, "groups"),
 ):
-    row("kernels.blockwise.blockwise_losses", error, f"{name} must be", v1, v2, **options)
+    row("loss.blockwise.blockwise_losses", error, f"{name} must be", v1, v2, **options)
 
 # --- model, encoder, storage ----------------------------------------------------------------------
 

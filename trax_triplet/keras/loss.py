@@ -12,7 +12,7 @@ from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.distributed import tf_replicas as replicas
 from trax_triplet.keras.layers import keras, tf
-from trax_triplet.kernels.rules import real_pairs
+from trax_triplet.loss.rules import real_pairs
 
 __all__ = [
     "ModifiedTripletLoss",
