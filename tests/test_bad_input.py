@@ -52,8 +52,8 @@ MODULES_LEFT_OUT = {
         search.products search.spool search.graph search.database _threads""",
     "their mistakes are tested with them": """
         _files _validation compat.processes compat.launch _folders compat.saved_arrays
-        inference.card inference.lines inference.onnx_file server.app server.batches server.run
-        server.search server.served_index server.limits
+        inference.card inference.lines inference.onnx_file inference.service
+        inference.request_batches inference.request_limits search.service search.served_index
         compat.trax_files compat.unpickler keras.dataset keras.convert keras.loss
         keras.text""",
 }
