@@ -29,7 +29,8 @@ def in_options(text: str, options: Mapping[str, str]) -> str:
     Args:
         text: the message.
         options: argument -> option. An argument without an underscore is an English word, too: it
-            is one before `=`, and where the message begins with it.
+            is one before `=`, and where the message begins with it. What a clause says of `=None`
+            is left out: an option is not given instead.
 
     Example:
         >>> options = {"quoting": "--quoting", "positive": "--positive", "top_k": "--top-k"}
@@ -41,6 +42,7 @@ def in_options(text: str, options: Mapping[str, str]) -> str:
     if not options:
         return text
     one = "|".join(sorted(map(re.escape, options), key=len, reverse=True))
+    text = re.sub(rf";[^;]*(?<![\w-])(?:{one})=None\b[^;]*", "", text)
     text = re.sub(
         rf"^({one}) and ({one})(?= )", lambda m: f"{options[m[1]]} and {options[m[2]]}", text
     )

@@ -212,11 +212,11 @@ def _join_processes(options: Namespace) -> None:
         raise ValueError(
             "--coordinator, --processes and --process-id must be given together, or none of them"
         )
-    from trax_triplet.distributed import launch
+    from trax_triplet.compat import launch
 
     launch.check_cluster(*given, options.timeout)
     launch.continue_in_child(options.timeout)
-    from trax_triplet.distributed import processes
+    from trax_triplet.compat import processes
 
     log(
         f"waiting for {counted(options.processes, 'process', 'processes')} at "

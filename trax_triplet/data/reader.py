@@ -280,7 +280,7 @@ def _named(texts: list[str], labels: Labels) -> str:
         )
     return (
         "question1=, question2= and label=; where every row is a pair of duplicates: "
-        "duplicates_only=True"
+        "duplicates_only=True; where there are no labels: label=None"
     )
 
 

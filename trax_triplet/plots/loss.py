@@ -18,7 +18,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
 from trax_triplet import _validation as check
-from trax_triplet.kernels.rules import CLOSEST, by_rule
+from trax_triplet.loss.rules import CLOSEST, by_rule
 from trax_triplet.plots.scores import BINS, BLUE, GREEN, ORANGE, axes_for, two_histograms
 
 __all__ = ["hinge_curves", "positives_and_negatives", "similarity_heatmap", "stacked_batches"]

@@ -23,10 +23,9 @@ from trax_triplet import _files as files
 from trax_triplet import _validation as check
 from trax_triplet import evaluation
 from trax_triplet._wording import counted
-from trax_triplet.compat import fastmath
+from trax_triplet.compat import fastmath, processes
 from trax_triplet.data.pairs import Pairs
 from trax_triplet.data.word_vectors import starting_embedding
-from trax_triplet.distributed import processes
 from trax_triplet.inference.calibration import fit_calibration
 from trax_triplet.inference.trained_model import TrainedModel, load_model
 from trax_triplet.model.encoder import Encoder
