@@ -27,6 +27,14 @@ __all__ = ["COMMANDS", "run_training"]
 
 def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.usage = "trax-triplet train CSV [CSV ...] --output FOLDER [option ...]"
+    _add_sources(command)
+    _add_teacher_options(command)
+    add_pair_options(command)
+    _add_settings(command)
+    _add_process_options(command)
+
+
+def _add_sources(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "csv",
         nargs="+",
@@ -66,6 +74,9 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
         "fastText, also gzipped. Vectors wider than --d-model are reduced to their principal "
         "components, narrower ones fill a part of it (default: a random start)",
     )
+
+
+def _add_teacher_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--teacher",
         metavar="MODEL",
@@ -84,9 +95,6 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the questions' column in --unlabelled (default: %(default)s)",
     )
-    add_pair_options(command)
-    _add_settings(command)
-    _add_process_options(command)
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
