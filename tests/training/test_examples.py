@@ -76,8 +76,8 @@ def test_pairs_labelled_0_train_unless_the_duplicates_contradict_them(parts):
         without = made(pairs, parts[1], logged.append, **unused)
         assert without.others1 == []
         assert logged[-2] == (
-            "training on 2 duplicate pairs and 1 that follow from them; the 2 other pairs are not "
-            "used"
+            "training on 2 duplicate pairs and 1 that follow from them; not used: 2 pairs "
+            "labelled 0"
         )
         assert len(next(without.stream(lambda: np.ones((3, 2))))) == 4
 
