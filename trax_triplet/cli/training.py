@@ -12,7 +12,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trax_triplet.cli.inputs import load, read_corpus, read_labelled, read_several
+from trax_triplet._wording import counted
+from trax_triplet.cli.inputs import load, read_corpus, read_labelled, read_several, refuse_unused
 from trax_triplet.cli.options import add_pair_options
 from trax_triplet.cli.outputs import log
 from trax_triplet.training.settings import TrainSettings, kinds
@@ -189,6 +190,7 @@ def _teacher(options: Namespace) -> dict[str, Any]:
     if not options.teacher:
         if options.unlabelled:
             raise ValueError("--unlabelled needs --teacher, which speaks of its questions")
+        refuse_unused(options, ["column", "teacher_weight"], "without --teacher")
         return {}
     options.id = None
     texts = read_corpus(options.unlabelled, options).texts if options.unlabelled else ()
@@ -212,6 +214,7 @@ def _teacher(options: Namespace) -> dict[str, Any]:
 def _join_processes(options: Namespace) -> None:
     given = options.coordinator, options.processes, options.process_id
     if all(value is None for value in given):
+        refuse_unused(options, ["timeout"], "without --coordinator")
         return
     if None in given:
         raise ValueError(
@@ -223,7 +226,10 @@ def _join_processes(options: Namespace) -> None:
     launch.continue_in_child(options.timeout)
     from trax_triplet.compat import processes
 
-    log(f"waiting for {options.processes} processes at {options.coordinator} ...")
+    log(
+        f"waiting for {counted(options.processes, 'process', 'processes')} at "
+        f"{options.coordinator} ..."
+    )
     processes.join(*given, timeout=options.timeout)
     if not processes.is_first_process():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - one process prints the result
@@ -240,10 +246,11 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
         (pairs, validation), left_out = split_pairs(pairs, (1 - share, share), seed=options.seed)
         if len(left_out):
             log(
-                f"{len(left_out)} pairs are in neither part: their two questions belong to "
+                f"in neither part: {counted(len(left_out), 'pair')} whose two questions belong to "
                 "different parts"
             )
         return pairs, validation
+    refuse_unused(options, ["validation_share"], "with --validation")
     pairs, validation = (
         read_several(options.csv, options),
         read_labelled(options.validation, options),
@@ -255,7 +262,7 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
     )
     if shared:
         log(
-            f"{shared} of {len(validation)} validation pairs have a question that is in "
+            f"{shared} of {counted(len(validation), 'validation pair')} have a question that is in "
             f"{' or '.join(options.csv)}, too: expect a better result on them than on new questions"
         )
     return pairs, validation
