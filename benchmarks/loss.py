@@ -55,7 +55,7 @@ def jax_side(name, v1, v2):
     import jax
     import jax.numpy as jnp
 
-    from trax_triplet.kernels.blockwise import blockwise_losses
+    from trax_triplet.loss.blockwise import blockwise_losses
 
     f = {
         "ours": lambda a, b: jnp.mean(blockwise_losses(a, b)),

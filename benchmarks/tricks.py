@@ -26,11 +26,10 @@ import numpy as np
 import step as step_benchmark
 
 from trax_triplet.data.stream import BatchStream
-from trax_triplet.kernels import lstm as recurrence
-from trax_triplet.kernels import packing
-from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, catch_up
-from trax_triplet.kernels.packing import CHUNK, Workspace
+from trax_triplet.model import packing, recurrence
+from trax_triplet.model.packing import CHUNK, Workspace
 from trax_triplet.training import packed_trainer as trainer
+from trax_triplet.training.lazy_adam import MAX_DELAY, LazyRows, catch_up
 from trax_triplet.training.settings import TrainSettings
 
 D, BATCH = 128, 256

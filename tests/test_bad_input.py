@@ -37,9 +37,9 @@ MODULES_LEFT_OUT = {
         cli cli.program cli.options cli.inputs cli.outputs cli.tour cli.training cli.pairs
         cli.serving cli.solution cli.corpus cli.indexes""",
     "what mends the libraries; takes what Trax and JAX hand it": """
-        compat compat.backends compat.registry distributed.jax_devices _quiet""",
+        compat compat.repaired_trax compat.backends compat.registry compat.jax_devices _quiet""",
     "inner parts of loss and training; what a user gives was checked on the way there": """
-        kernels.packing kernels.rules kernels.lstm kernels.lazy_adam kernels.negative_sums
+        model.packing loss.rules model.recurrence training.lazy_adam loss.negative_sums
         model.walk model.spelling training.packed_trainer training.loop training.start
         training.teacher
         training.examples training.record training.threshold""",
@@ -47,14 +47,14 @@ MODULES_LEFT_OUT = {
         checks.step checks.parts checks.lecture checks.batches checks.questions checks.losses
         checks.model checks.running""",
     "inner parts of the Keras edition": """
-        keras.layers keras.unicode_forms distributed.tf_replicas""",
+        keras.layers keras.unicode_forms compat.tf_replicas""",
     "inner parts of search; what a user gives was checked on the way there": """
         search.products search.spool search.graph search.database _threads""",
     "their mistakes are tested with them": """
-        _files _validation distributed.processes distributed.launch storage.folders storage.arrays
-        inference.card inference.lines inference.onnx_file server.app server.batches server.run
-        server.search server.served_index server.limits
-        storage.trax_files storage.unpickler keras.dataset keras.convert keras.loss
+        _files _validation _wording compat.processes compat.launch _folders compat.saved_arrays
+        inference.card inference.lines inference.onnx_file inference.service
+        inference.request_batches inference.request_limits search.service search.served_index
+        compat.trax_files compat.unpickler keras.dataset keras.convert keras.loss
         keras.text""",
 }
 LEFT_OUT = {
@@ -88,8 +88,8 @@ LEFT_OUT = {
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped
-        data.reader.find_columns data.table.read_text data.reader.Labels.value
-        data.reader.Labels.expected data.table.read_table
+        data.reader.find_columns data.table.checked_encoding data.table.read_text
+        data.reader.Labels.value data.reader.Labels.expected data.table.read_table
         data.vocabulary.Vocabulary.from_bytes
         data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.tokenizer_of_version
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both

@@ -31,12 +31,13 @@ def test_works_with_the_repairs(name, tmp_path):
 
 
 def test_repairs_give_name_and_reason():
-    from trax_triplet import compat
-    from trax_triplet.compat import backends
+    from trax_triplet.compat import backends, repaired_trax, repairs
 
-    for repair in compat.repairs():
+    for repair in repairs():
         assert isinstance(repair.applied, bool)
-        said = getattr(compat if hasattr(compat, repair.name) else backends, repair.name).__doc__
+        said = getattr(
+            repaired_trax if hasattr(repaired_trax, repair.name) else backends, repair.name
+        ).__doc__
         assert said.startswith(repair.reason)
         assert "Feature test:" in said
         assert "Can go when" in said

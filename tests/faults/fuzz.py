@@ -35,18 +35,18 @@ from typing import NamedTuple
 import mutations
 import numpy as np
 
+from trax_triplet import _folders as folders
+from trax_triplet.compat import trax_files as pickles
 from trax_triplet.data import reader, sample, vocabulary
 from trax_triplet.inference import trained_model as saved
 from trax_triplet.model.siamese import Siamese
 from trax_triplet.model.weights import init_model
-from trax_triplet.storage import folders as storage
-from trax_triplet.storage import trax_files as pickles
 
 PACKED = mutations.BYTES + tuple(map(mutations.gzipped, mutations.BYTES)) * 2
 STRUCTURE = {
     saved.MANIFEST: (mutations.change_json_text,),
-    storage.CHECKPOINT: (mutations.change_json_text,),
-    storage.ARRAYS: (mutations.change_safetensors,),
+    folders.CHECKPOINT: (mutations.change_json_text,),
+    folders.ARRAYS: (mutations.change_safetensors,),
 }
 MAX_SECONDS, MAX_BYTES = 1, 500 * 10**6
 BLOCKED_SECONDS = (
@@ -137,24 +137,24 @@ def _of_tables(folder):
 def _of_folders(folder):
     layer = init_model(Siamese(9, 2, "eval", pooling="last"))
     words = vocabulary.Vocabulary("how old are you ?".split(), buckets=2)
-    folders = [folder / "model", folder / "model of the mean", folder / "model of the course"]
-    saved.TrainedModel(layer, words, {"pooling": "last", "threshold": 0.5}).save(folders[0])
-    settings, arrays = storage.read_folder(folders[0], saved.MANIFEST)
-    for where, pooling in zip(folders[1:], ("mean", "course")):
+    models = [folder / "model", folder / "model of the mean", folder / "model of the course"]
+    saved.TrainedModel(layer, words, {"pooling": "last", "threshold": 0.5}).save(models[0])
+    settings, arrays = folders.read_folder(models[0], saved.MANIFEST)
+    for where, pooling in zip(models[1:], ("mean", "course")):
         where.mkdir()
         words.save(where / saved.VOCABULARY)
         changed = {name: array + np.float32(0.1) for name, array in arrays.items()}
-        storage.write_folder(where, saved.MANIFEST, {**settings, "pooling": pooling}, changed)
-    model, checkpoint = folders[0], folder / "checkpoints" / "00000005"
+        folders.write_folder(where, saved.MANIFEST, {**settings, "pooling": pooling}, changed)
+    model, checkpoint = models[0], folder / "checkpoints" / "00000005"
     state = {"step": 5, "history": [{"loss": 0.5}], "stream": [1, 2**70]}
-    storage.save_checkpoint(checkpoint.parent, 5, {**arrays, "step": np.arange(3)}, state)
+    folders.save_checkpoint(checkpoint.parent, 5, {**arrays, "step": np.arange(3)}, state)
 
     def load_model():
         loaded = saved.load_model(model)
         assert len(loaded.vocabulary) == loaded.settings["vocab_size"]
 
     def load_checkpoint():
-        arrays, settings, _ = storage.load_checkpoint(checkpoint.parent)
+        arrays, settings, _ = folders.load_checkpoint(checkpoint.parent)
         assert isinstance(settings, dict) and all(
             isinstance(array, np.ndarray) for array in arrays.values()
         )
@@ -166,15 +166,15 @@ def _of_folders(folder):
             load_model,
             model,
             saved.MANIFEST,
-            (saved.MANIFEST, storage.ARRAYS, saved.VOCABULARY),
+            (saved.MANIFEST, folders.ARRAYS, saved.VOCABULARY),
             5,
         ),
         (
             "checkpoint",
             load_checkpoint,
             checkpoint,
-            storage.CHECKPOINT,
-            (storage.CHECKPOINT, storage.ARRAYS),
+            folders.CHECKPOINT,
+            (folders.CHECKPOINT, folders.ARRAYS),
             4,
         ),
     ):
@@ -183,7 +183,7 @@ def _of_folders(folder):
                 mutations.BYTES
             )  # half and half
             seeds = [
-                (other / name).read_bytes() for other in (folders if where == model else [where])
+                (other / name).read_bytes() for other in (models if where == model else [where])
             ]
             for sealed in (False, True):
                 read = _in_folder(where, manifest, name, load, sealed)
@@ -232,7 +232,7 @@ def _seal(whole, manifest, name, data):
                 "sha256": hashlib.sha256(data).hexdigest(),
             }
         content.pop("sha256", None)
-        content["sha256"] = storage._digest(content)
+        content["sha256"] = folders._digest(content)
         sealed = json.dumps(content).encode()
     except (ValueError, RecursionError, TypeError, AttributeError):
         sealed = data  # no JSON object: there is nothing to seal

@@ -17,10 +17,10 @@ with atheris.instrument_imports(
         "trax_triplet.data.reader",
         "trax_triplet.data.pairs",
         "trax_triplet.data.vocabulary",
-        "trax_triplet.storage.folders",
-        "trax_triplet.storage.trax_files",
-        "trax_triplet.storage.unpickler",
-        "trax_triplet.storage.arrays",
+        "trax_triplet._folders",
+        "trax_triplet.compat.trax_files",
+        "trax_triplet.compat.unpickler",
+        "trax_triplet.compat.saved_arrays",
     ]
 ):
     import fuzz

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from small_run import OPTIONS
 
+from trax_triplet import _folders as folders
 from trax_triplet import cli
 from trax_triplet.data import sample
-from trax_triplet.storage import folders as storage
 from trax_triplet.training import run as training  # noqa: F401
 
 SETTINGS = [*OPTIONS, "--steps", "60", "--evaluate-every", "3", "--hard-from", "30"]
@@ -76,8 +76,8 @@ class Child:
 def newest(output):
     """Step of the newest checkpoint that can be read, 0 where there is none."""
     return (
-        storage.load_checkpoint(output / "checkpoints")[1]["step"]
-        if storage.checkpoints(output / "checkpoints")
+        folders.load_checkpoint(output / "checkpoints")[1]["step"]
+        if folders.checkpoints(output / "checkpoints")
         else 0
     )
 
@@ -85,8 +85,8 @@ def newest(output):
 def result(output):
     """What a run ends with: all arrays of its last checkpoint and of its model, and its history
     without speeds."""
-    arrays, state, _ = storage.load_checkpoint(output / "checkpoints")
-    model = (output / "model" / storage.ARRAYS).read_bytes()
+    arrays, state, _ = folders.load_checkpoint(output / "checkpoints")
+    model = (output / "model" / folders.ARRAYS).read_bytes()
     history = [
         {k: v for k, v in row.items() if k != "pairs_per_second"} for row in state["history"]
     ]

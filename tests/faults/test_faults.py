@@ -10,8 +10,8 @@ import pytest
 from paths import ROOT
 from small_run import OPTIONS
 
+from trax_triplet import _folders as folders
 from trax_triplet import cli, load_model
-from trax_triplet.storage import folders as storage
 
 pytestmark = pytest.mark.slow  # trainings in processes of their own
 
@@ -50,13 +50,13 @@ def last_line(done):
 # each.
 FULL = """
     import resource
-    from trax_triplet.storage import folders as storage
-    save = storage.save_checkpoint
+    from trax_triplet import _folders as folders
+    save = folders.save_checkpoint
     def limited(folder, step, *arguments):
         if step == 4:
             resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
         save(folder, step, *arguments)
-    storage.save_checkpoint = limited
+    folders.save_checkpoint = limited
 """
 
 
@@ -68,7 +68,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on_when_there_is_space(csv, tm
         last_line(done)
         == f"trax-triplet train: error: {output / 'checkpoints' / '00000004'}: File too large"
     )
-    _, state, _ = storage.load_checkpoint(output / "checkpoints")
+    _, state, _ = folders.load_checkpoint(output / "checkpoints")
     assert state["step"] == 2 and sorted(os.listdir(output / "checkpoints")) == ["00000002"]
     load_model(output / "model")
     if limit:
@@ -77,7 +77,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on_when_there_is_space(csv, tm
     assert done.returncode == 0 and "going on from step 2 of 4" in done.stderr
     assert train(csv, tmp_path / "uninterrupted").returncode == 0
     found, wanted = (
-        storage.load_checkpoint(folder / "checkpoints")[0]
+        folders.load_checkpoint(folder / "checkpoints")[0]
         for folder in (output, tmp_path / "uninterrupted")
     )
     for name in wanted:
@@ -109,7 +109,7 @@ def test_a_path_with_blanks_and_letters_of_all_kinds(csv, tmp_path):
     output = tmp_path / "mein Ordner" / "модель 模型 é\u0301 'x\""
     done = train(csv, output)
     assert done.returncode == 0, done.stderr
-    assert len(storage.checkpoints(output / "checkpoints")) == 2
+    assert len(folders.checkpoints(output / "checkpoints")) == 2
     assert cli.main(["predict", "--model", str(output), "Why?", "Who?"]) == 0
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from trax_triplet import TrainedModel, load_model, save_model
+from trax_triplet import _folders as folders
 from trax_triplet.data.padding import course_length, pad
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
@@ -23,7 +24,6 @@ from trax_triplet.model.spelling import LENGTH, TABLE, compose
 from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION
 from trax_triplet.model.weights import get_weights, init_model
 from trax_triplet.search.index import model_digest
-from trax_triplet.storage import folders as storage
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_predict_compares_with_the_threshold(trained):
     first, second = ["How old are you?", "Are you old?", ""], ["Where?", "are you OLD", "Where?"]
     scores = trained.similarity(first, second)
     assert scores[2] == 0 and trained.threshold == 0.5
-    for threshold in (-1.0, 0, 0.5, float(scores[0]), np.float32(2)):
+    for threshold in (-1.0, 0, 0.5, float(scores[0]), np.float32(1), np.inf):
         found = trained.predict(first, second, threshold=threshold)
         assert found.dtype == np.bool_ and found.tolist() == (scores > threshold).tolist()
     assert trained.predict(first, second).tolist() == (scores > 0.5).tolist()
@@ -287,7 +287,7 @@ def test_a_failed_write_leaves_the_old_model(trained, folder, monkeypatch):
     def fail(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(storage.safetensors.numpy, "save", fail)
+    monkeypatch.setattr(folders.safetensors.numpy, "save", fail)
     with pytest.raises(OSError, match="no space"):
         save_model(folder, trained)
     assert load_model(folder).threshold == 0.5
@@ -317,7 +317,7 @@ def forge(**settings):
         content = json.loads((folder / "model.json").read_text())
         content.pop("sha256")
         content["settings"].update(settings)
-        content["sha256"] = storage._digest(content)
+        content["sha256"] = folders._digest(content)
         (folder / "model.json").write_text(json.dumps(content))
 
     return change
@@ -327,13 +327,13 @@ def rewrite(name, value):
     """Writes the folder anew with other arrays or another vocabulary, signed."""
 
     def change(folder):
-        settings, arrays = storage.read_folder(folder, "model.json")
+        settings, arrays = folders.read_folder(folder, "model.json")
         (folder / "model.json").unlink()
         if name == "vocabulary":
             value.save(folder / "vocabulary.txt")
         else:
             arrays[name] = value(arrays[name])
-        storage.write_folder(folder, "model.json", settings, arrays)
+        folders.write_folder(folder, "model.json", settings, arrays)
 
     return change
 

@@ -8,10 +8,10 @@ import pytest
 
 from trax_triplet import load_trax_model
 from trax_triplet.compat import lr_schedules, optimizers, shapes, training
+from trax_triplet.compat.trax_files import read_pickle, read_trax_weights
 from trax_triplet.loss.triplet import TripletLoss
 from trax_triplet.model.siamese import Siamese, pooling_of
 from trax_triplet.model.weights import get_weights, init_model, set_weights
-from trax_triplet.storage.trax_files import read_pickle, read_trax_weights
 
 VOCAB, WIDTH = 11, 4
 SHAPES = [(11, 4), (8, 16), (16,)]  # embedding, kernel, bias

@@ -69,7 +69,7 @@ def on_pmap(options, n_devices):
     """How far mean loss and mean gradient over the devices are from those of one device."""
     import jax
 
-    from trax_triplet.distributed import jax_devices as devices
+    from trax_triplet.compat import jax_devices as devices
 
     value, gradients = jax.jit(gradient_of(options))(*batch())
     values, parts = devices.pmap(gradient_of(options), axis_name="batch")(*pieces(n_devices))
@@ -107,7 +107,7 @@ def pairs_of_one_device(options):
     import jax
 
     from trax_triplet import triplet_loss
-    from trax_triplet.distributed import jax_devices as devices
+    from trax_triplet.compat import jax_devices as devices
 
     def pairs(v1, v2):
         return [
@@ -151,7 +151,7 @@ def on_two_processes(process):
     rows."""
     import jax
 
-    from trax_triplet.distributed import jax_devices as devices
+    from trax_triplet.compat import jax_devices as devices
 
     options = CASES["blocks, padding"][0]
     assert jax.device_count() == 4 and jax.process_count() == 2

@@ -26,7 +26,7 @@ WITHOUT_FRAMEWORK = [
     "trax_triplet.data.stream",
     "trax_triplet.data.tokenizer",
     "trax_triplet.data.vocabulary",
-    "trax_triplet.distributed.launch",
+    "trax_triplet.compat.launch",
     "trax_triplet.evaluation",
     "trax_triplet.inference.quality",
     "trax_triplet.inference.trained_model",
@@ -34,17 +34,18 @@ WITHOUT_FRAMEWORK = [
     "trax_triplet.model",
     "trax_triplet.model.walk",
     "trax_triplet.plots",
-    "trax_triplet.storage.folders",
-    "trax_triplet.storage.unpickler",
+    "trax_triplet._folders",
+    "trax_triplet.compat.trax_files",
+    "trax_triplet.compat.unpickler",
     "trax_triplet.training",
 ]
 # They can be measured and reused where there is no Trax.
 WITH_JAX_ONLY = [
-    "trax_triplet.distributed.processes",
-    "trax_triplet.kernels.blockwise",
-    "trax_triplet.kernels.lazy_adam",
-    "trax_triplet.kernels.lstm",
-    "trax_triplet.kernels.packing",
+    "trax_triplet.compat.processes",
+    "trax_triplet.loss.blockwise",
+    "trax_triplet.training.lazy_adam",
+    "trax_triplet.model.recurrence",
+    "trax_triplet.model.packing",
 ]
 
 LOADED = """
@@ -137,7 +138,9 @@ with open(report, "w") as file:
 
 @pytest.mark.parametrize("option, later", [("default", "shown"), ("error", "raised")])
 def test_importing_compat_prints_nothing_and_changes_nothing_for_others(tmp_path, option, later):
-    done = python("-W", option, "-c", CHILD, "trax_triplet.compat", str(tmp_path / "report"))
+    done = python(
+        "-W", option, "-c", CHILD, "trax_triplet.compat.repaired_trax", str(tmp_path / "report")
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert [line for line in done.stderr.splitlines() if "issued later" not in line] == []

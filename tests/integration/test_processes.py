@@ -15,8 +15,8 @@ import pytest
 from paths import ROOT
 from small_run import OPTIONS
 
+from trax_triplet import _folders as folders
 from trax_triplet import cli
-from trax_triplet.storage import folders as storage
 
 TIMEOUT = 10
 SETTINGS = [*OPTIONS, "--word-dropout", "0", "--timeout", str(TIMEOUT)]
@@ -91,7 +91,7 @@ def finish(started, logs):
 
 
 def arrays(output):
-    return storage.load_checkpoint(output / "checkpoints")[0]
+    return folders.load_checkpoint(output / "checkpoints")[0]
 
 
 def history(output):
@@ -150,7 +150,7 @@ def until(condition, processes, logs):
 def test_where_one_dies_the_other_stops_and_both_can_go_on(csv, tmp_path, victim):
     output = tmp_path / "run"
     processes, logs = start(csv, output, 400)
-    until(lambda: len(storage.checkpoints(output / "checkpoints")) == 2, processes, logs)
+    until(lambda: len(folders.checkpoints(output / "checkpoints")) == 2, processes, logs)
     processes[victim].kill()
     other = processes[1 - victim]
     begun = time.monotonic()
@@ -167,7 +167,7 @@ def test_where_one_dies_the_other_stops_and_both_can_go_on(csv, tmp_path, victim
 def test_killed_and_started_again_both_end_with_the_same_weights(csv, uninterrupted, tmp_path):
     output = tmp_path / "run"
     processes, logs = start(csv, output, 6)
-    until(lambda: storage.checkpoints(output / "checkpoints"), processes, logs)
+    until(lambda: folders.checkpoints(output / "checkpoints"), processes, logs)
     for process in processes:
         process.kill()
         process.wait()

@@ -10,7 +10,7 @@ import tensorflow as tf
 from vectors import random_pairs
 
 from trax_triplet.compat import fastmath
-from trax_triplet.kernels.blockwise import blockwise_losses
+from trax_triplet.loss.blockwise import blockwise_losses
 from trax_triplet.loss.ranking import RankingLoss, ranking_loss
 from trax_triplet.loss.similarity import cosine_similarity, l2_normalize, similarity_matrix
 from trax_triplet.loss.steps import closest_negative, hinge, hinges, mean_negative

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trax_triplet.compat import fastmath
-from trax_triplet.kernels.rules import CLOSEST
+from trax_triplet.loss.rules import CLOSEST
 from trax_triplet.loss.steps import closest_negative, hinge, hinges, mean_negative, positives
 
 MATRIX = [

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from vectors import FREE1, FREE2, KERAS_LARGE, KERAS_SMALL, UNIT1, UNIT2, V1, V2, random_pairs
 
 from trax_triplet.compat import fastmath, jnp, tl
-from trax_triplet.kernels.rules import CLOSEST
 from trax_triplet.loss import triplet as loss
+from trax_triplet.loss.rules import CLOSEST
 from trax_triplet.loss.triplet import TripletLoss, triplet_loss
 
 LAB = {"closest": "semi-hard", "anchor": "first", "reduction": "sum", "normalize": True}

@@ -164,9 +164,9 @@ for v1, v2, options, error, name in (
     (ONES, ONES, {"block": 2.0}, TypeError, "block"),
     (ONES, ONES, {"groups": (IDS, IDS[:2])}, ValueError, "groups"),
 ):
-    row("kernels.blockwise.blockwise_losses", error, f"{name} must be", v1, v2, **options)
+    row("loss.blockwise.blockwise_losses", error, f"{name} must be", v1, v2, **options)
 
-# --- model, encoder, storage ----------------------------------------------------------------------
+# --- model, encoder, folders ----------------------------------------------------------------------
 
 for f in ("model.siamese.Siamese", "course.assignment.Siamese"):
     row(f, ValueError, "vocab_size must be an integer of at least 2, but it is 1", 1)
@@ -228,7 +228,7 @@ row("encoder", TypeError, r"questions\[0\]", [[[2]]])
 row("encoder", TypeError, "questions must be", "how old")
 row("encoder", TypeError, "questions must be", None)
 
-# --- inference, storage ---------------------------------------------------------------------------
+# --- inference, folders ---------------------------------------------------------------------------
 
 ZEROS = np.zeros((4, 2))
 INTEGERS = {
@@ -243,7 +243,7 @@ for f, error, name, *arguments in (
     ("TrainedModel.similarity", TypeError, "questions2", TRAINED, TEXTS, [3]),
     ("TrainedModel.similarity", ValueError, "questions2", TRAINED, TEXTS * 2, TEXTS),
     ("TrainedModel.predict", TypeError, "questions2", TRAINED, TEXTS, b"How"),
-    ("TrainedModel.probability", ValueError, "labelled 0.*--validation", TRAINED, TEXTS, TEXTS),
+    ("TrainedModel.probability", ValueError, "labelled 0.*validation=", TRAINED, TEXTS, TEXTS),
     ("TrainedModel.save", TypeError, "folder", TRAINED, None),
     ("TrainedModel", TypeError, "model", None, WORDS, {}),
     ("TrainedModel", TypeError, "vocabulary", LAYER, ["how"], {}),
@@ -291,4 +291,4 @@ for arguments, error, name in (
     (("localhost:1", 2, 0, 0), ValueError, "timeout"),
     (("localhost:1", 2, 0, True), TypeError, "timeout"),
 ):
-    row("distributed.processes.join", error, f"{name} must be", *arguments)
+    row("compat.processes.join", error, f"{name} must be", *arguments)

@@ -330,7 +330,7 @@ def check_own_backend(folder):
 def check_texts(folder):
     import tensorflow as tf
 
-    from trax_triplet import compat  # noqa: F401
+    from trax_triplet.compat import repaired_trax  # noqa: F401
 
     texts = tf.constant(["a", "b"])
     both = [(texts + "-keys").numpy().tolist(), ("no " + texts).numpy().tolist()]
@@ -396,7 +396,7 @@ CHECKS = {
 def main():
     """Runs all checks in this process and prints one line of JSON."""
     from trax_triplet import compat
-    from trax_triplet.distributed import jax_devices as devices
+    from trax_triplet.compat import jax_devices as devices
 
     report = {"repairs": {repair.name: repair.applied for repair in compat.repairs()}, "checks": {}}
     progress = contextlib.redirect_stdout(io.StringIO())  # Loop prints its own

@@ -7,7 +7,7 @@ import pytest
 
 from trax_triplet.compat import fastmath
 from trax_triplet.data.stream import PADDING_GROUP
-from trax_triplet.kernels.packing import row_bucket_sizes
+from trax_triplet.model.packing import row_bucket_sizes
 from trax_triplet.model.siamese import Siamese
 from trax_triplet.model.weights import get_weights, init_model
 from trax_triplet.training.loop import make_loop

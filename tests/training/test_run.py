@@ -10,6 +10,7 @@ import pytest
 from bare_python import python
 from small_run import SETTINGS, SMALL, history, sample_parts, without_speed
 
+from trax_triplet import _folders as folders
 from trax_triplet import evaluation
 from trax_triplet._files import only_writer
 from trax_triplet.data.pairs import Pairs
@@ -20,7 +21,6 @@ from trax_triplet.loss.triplet import triplet_loss
 from trax_triplet.model.spelling import TABLE
 from trax_triplet.model.walk import CENTRE
 from trax_triplet.model.weights import get_weights, set_weights
-from trax_triplet.storage import folders as storage
 from trax_triplet.training import loop
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.run import collapse_warning, train
@@ -37,7 +37,7 @@ def parts():
 
 
 def arrays(folder):
-    return storage.load_checkpoint(folder / "checkpoints")[0]
+    return folders.load_checkpoint(folder / "checkpoints")[0]
 
 
 def assert_same_end(first, second):
@@ -198,7 +198,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_its_batch_is_named(
     with pytest.raises(FloatingPointError) as caught:
         train(parts[0], tmp_path, validation=parts[1], **SMALL, seed=1)
     rows = np.sort(np.flatnonzero(parts[0].is_duplicate)[batches[-1]])
-    checkpoint = storage.checkpoints(tmp_path / "checkpoints")[-1]
+    checkpoint = folders.checkpoints(tmp_path / "checkpoints")[-1]
     assert str(caught.value) == (
         f"the loss became nan at step 4, in a batch of rows {', '.join(map(str, rows))} and 8 "
         "pairs labelled 0; a smaller "

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from small_run import SETTINGS, SMALL, sample_parts
 
+from trax_triplet._folders import load_checkpoint
 from trax_triplet.data.stream import BatchStream
 from trax_triplet.inference.trained_model import TrainedModel
-from trax_triplet.storage.folders import load_checkpoint
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.run import train
 from trax_triplet.training.settings import TrainSettings

@@ -82,38 +82,42 @@ _MARGINS = (0.25, 0.8, 1.5, 0.5, 2.5)
 
 
 def _steps() -> dict[str, Step]:
-    sims = {name: {"sim": sim} for name, sim in _matrices().items()}
-    with_margins = {
-        f"{name}, margin {margin}": {**case, "margin": margin}
-        for (name, case), margin in zip(sims.items(), _MARGINS, strict=True)
-    }
+    return {**_steps_of_vectors(), **_steps_of_similarities(), "triplet_loss": _whole_loss()}
+
+
+def _batches() -> dict[str, dict[str, Any]]:
     batches = {
         "the lecture's two batches": (LECTURE_V1, LECTURE_V2),
         "4 rows of 4": (random_matrix(4, 4, 1), 3 * random_matrix(4, 4, 2)),
         "6 rows of 3": (3 * random_matrix(6, 3, 3), random_matrix(6, 3, 4)),
         "5 rows of 2": (random_matrix(5, 2, 5), random_matrix(5, 2, 6)),
     }
-    batches = {name: dict(zip(("v1", "v2"), pair, strict=True)) for name, pair in batches.items()}
-    uneven = {**batches, "2 rows and 4 rows of 3": {"v1": LECTURE_V1[:2], "v2": LECTURE_V2}}
-    losses_cases = {
+    return {name: dict(zip(("v1", "v2"), pair, strict=True)) for name, pair in batches.items()}
+
+
+def _with_margins(cases: Any, margins: Any) -> dict[str, dict[str, Any]]:
+    return {
         f"{name}, margin {margin}": {**case, "margin": margin}
-        for (name, case), margin in zip(batches.items(), _MARGINS[:2] + _MARGINS[3:], strict=True)
+        for (name, case), margin in zip(cases.items(), margins, strict=True)
     }
-    collapsed = {"v1": np.eye(3)[[0, 0, 0]], "v2": np.eye(3)[[0, 0, 0]], "margin": 0.5}
+
+
+def _mistakes() -> dict[str, tuple[Mistake, ...]]:
+    """The mistakes of the two hinges, of their sum for each anchor, and of the sum of all."""
     hinges = (
         *parts.hinge_mistakes(parts.SEMI_HARD_COLUMNS),
         *of_part("closest", parts.CLOSEST_SEMI_HARD),
-    )
-    turned = Mistake(parts.COLUMNS, {"turn": np.transpose})
-    both = Mistake(
-        "the two hinges are swapped; the mean negative's comes first",
-        {"add": lambda l1, l2: (l2, l1)},
     )
     losses = (*hinges, *of_part("add", (*parts.ADDING, parts.LARGER)))
     cost = (
         *losses,
         *of_part("reduce", ((parts.NOT_SUM, np.mean), (parts.PER_ANCHOR, parts.as_it_is))),
     )
+    return {"hinges": hinges, "losses": losses, "cost": cost}
+
+
+def _steps_of_vectors() -> dict[str, Step]:
+    uneven = {**_batches(), "2 rows and 4 rows of 3": {"v1": LECTURE_V1[:2], "v2": LECTURE_V2}}
     return {
         "cosine_similarity": _of_one_part(_vector_pairs(), _cosine, _COSINE, scalar),
         "l2_normalize": _of_one_part(
@@ -127,6 +131,19 @@ def _steps() -> dict[str, Step]:
             array,
         ),
         "similarity_matrix": Step(uneven, parts.scores, parts.SCORES, seen_as(array)),
+    }
+
+
+def _steps_of_similarities() -> dict[str, Step]:
+    sims = {name: {"sim": sim} for name, sim in _matrices().items()}
+    with_margins = _with_margins(sims, _MARGINS)
+    mistakes = _mistakes()
+    turned = Mistake(parts.COLUMNS, {"turn": np.transpose})
+    both = Mistake(
+        "the two hinges are swapped; the mean negative's comes first",
+        {"add": lambda l1, l2: (l2, l1)},
+    )
+    return {
         "positives": _of_one_part(sims, np.diag, _POSITIVES, vector),
         "negatives": _of_one_part(sims, partial(parts.with_diagonal, value=0), _NEGATIVES, array),
         "mean_negative": _of_one_part(sims, parts.mean, parts.MEAN, vector),
@@ -134,23 +151,28 @@ def _steps() -> dict[str, Step]:
         "hinges": Step(
             with_margins,
             partial(parts.of_sim, **{"add": lambda l1, l2: (l1, l2), "reduce": parts.as_it_is}),
-            (*hinges, turned, both),
+            (*mistakes["hinges"], turned, both),
             seen_as(pair),
         ),
         "losses": Step(
             with_margins,
             partial(parts.of_sim, reduce=parts.as_it_is),
-            (*losses, turned),
+            (*mistakes["losses"], turned),
             seen_as(vector),
         ),
-        "cost": Step(with_margins, parts.of_sim, (*cost, turned), seen_as(scalar)),
-        "triplet_loss": Step(
-            {**losses_cases, "collapsed: all vectors equal": collapsed},
-            parts.of_vectors,
-            (*parts.SCORES, *cost),
-            seen_as(scalar),
-        ),
+        "cost": Step(with_margins, parts.of_sim, (*mistakes["cost"], turned), seen_as(scalar)),
     }
+
+
+def _whole_loss() -> Step:
+    collapsed = {"v1": np.eye(3)[[0, 0, 0]], "v2": np.eye(3)[[0, 0, 0]], "margin": 0.5}
+    cases = _with_margins(_batches(), _MARGINS[:2] + _MARGINS[3:])
+    return Step(
+        {**cases, "collapsed: all vectors equal": collapsed},
+        parts.of_vectors,
+        (*parts.SCORES, *_mistakes()["cost"]),
+        seen_as(scalar),
+    )
 
 
 def _of_one_part(cases: Any, right: parts.Part, table: Any, view: parts.Part) -> Step:

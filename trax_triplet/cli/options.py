@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 __all__ = [
+    "TEXT_OPTIONS",
     "add_guard",
     "add_max_skipped",
     "add_model",
@@ -16,6 +17,9 @@ __all__ = [
     "add_text_options",
     "add_threshold",
 ]
+
+# Argument of what reads a file -> option.
+TEXT_OPTIONS = {name: f"--{name}" for name in ("encoding", "quoting", "escape")}
 
 
 def add_model(command: argparse.ArgumentParser) -> None:

@@ -51,14 +51,19 @@ def serve(options: Namespace) -> dict[str, Any]:
     if options.model is None and options.index is None:
         raise ValueError("serve takes --model, or --index, or both")
     try:
-        from trax_triplet.server.run import run
+        from trax_triplet.inference.service import create_app, run
+        from trax_triplet.search.service import create_search_app
     except ModuleNotFoundError as error:
         raise ValueError(
             f"serve needs {error.name}, which is not installed: pip install 'trax-triplet[serve]'"
         ) from None
     try:
         trained = _own_model(options.index) if options.model is None else load(options.model)
-        run(trained, options.host, options.port, log, index=options.index)
+        if options.index is None:
+            app = create_app(trained)
+        else:
+            app = create_search_app(trained, options.index)
+        run(app, options.host, options.port, log)
     except ImportError as error:  # FAISS: the user can install it
         raise ValueError(error) from None
     return {}

@@ -12,7 +12,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trax_triplet.cli.inputs import load, read_corpus, read_labelled, read_several
+from trax_triplet._wording import counted
+from trax_triplet.cli.inputs import load, read_corpus, read_labelled, read_several, refuse_unused
 from trax_triplet.cli.options import add_pair_options
 from trax_triplet.cli.outputs import log
 from trax_triplet.training.settings import TrainSettings, kinds
@@ -26,6 +27,14 @@ __all__ = ["COMMANDS", "run_training"]
 
 def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.usage = "trax-triplet train CSV [CSV ...] --output FOLDER [option ...]"
+    _add_sources(command)
+    _add_teacher_options(command)
+    add_pair_options(command)
+    _add_settings(command)
+    _add_process_options(command)
+
+
+def _add_sources(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "csv",
         nargs="+",
@@ -65,6 +74,9 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
         "fastText, also gzipped. Vectors wider than --d-model are reduced to their principal "
         "components, narrower ones fill a part of it (default: a random start)",
     )
+
+
+def _add_teacher_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--teacher",
         metavar="MODEL",
@@ -83,9 +95,6 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the questions' column in --unlabelled (default: %(default)s)",
     )
-    add_pair_options(command)
-    _add_settings(command)
-    _add_process_options(command)
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
@@ -181,6 +190,7 @@ def _teacher(options: Namespace) -> dict[str, Any]:
     if not options.teacher:
         if options.unlabelled:
             raise ValueError("--unlabelled needs --teacher, which speaks of its questions")
+        refuse_unused(options, ["column", "teacher_weight"], "without --teacher")
         return {}
     options.id = None
     texts = read_corpus(options.unlabelled, options).texts if options.unlabelled else ()
@@ -204,18 +214,22 @@ def _teacher(options: Namespace) -> dict[str, Any]:
 def _join_processes(options: Namespace) -> None:
     given = options.coordinator, options.processes, options.process_id
     if all(value is None for value in given):
+        refuse_unused(options, ["timeout"], "without --coordinator")
         return
     if None in given:
         raise ValueError(
             "--coordinator, --processes and --process-id must be given together, or none of them"
         )
-    from trax_triplet.distributed import launch
+    from trax_triplet.compat import launch
 
     launch.check_cluster(*given, options.timeout)
     launch.continue_in_child(options.timeout)
-    from trax_triplet.distributed import processes
+    from trax_triplet.compat import processes
 
-    log(f"waiting for {options.processes} processes at {options.coordinator} ...")
+    log(
+        f"waiting for {counted(options.processes, 'process', 'processes')} at "
+        f"{options.coordinator} ..."
+    )
     processes.join(*given, timeout=options.timeout)
     if not processes.is_first_process():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - one process prints the result
@@ -232,10 +246,11 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
         (pairs, validation), left_out = split_pairs(pairs, (1 - share, share), seed=options.seed)
         if len(left_out):
             log(
-                f"{len(left_out)} pairs are in neither part: their two questions belong to "
+                f"in neither part: {counted(len(left_out), 'pair')} whose two questions belong to "
                 "different parts"
             )
         return pairs, validation
+    refuse_unused(options, ["validation_share"], "with --validation")
     pairs, validation = (
         read_several(options.csv, options),
         read_labelled(options.validation, options),
@@ -247,7 +262,7 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
     )
     if shared:
         log(
-            f"{shared} of {len(validation)} validation pairs have a question that is in "
+            f"{shared} of {counted(len(validation), 'validation pair')} have a question that is in "
             f"{' or '.join(options.csv)}, too: expect a better result on them than on new questions"
         )
     return pairs, validation

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from trax_triplet import _validation as check
+from trax_triplet._wording import counted
 from trax_triplet.data.pairs import Pairs, normalize_text
 from trax_triplet.data.table import MissingColumns, Row, Table, read_table
 
@@ -249,9 +250,7 @@ def read_rows(
     except MissingColumns as error:
         raise ValueError(
             f"{path}: expected the columns {names} (separated by comma, semicolon or tab), got "
-            f"{error.args[0]!s:.300}; name yours by question1=, question2= and label= (None: no "
-            "labels), on the command line by --question1, --question2 and --label. Where every row "
-            "is a pair of duplicates: duplicates_only=True, --duplicates-only"
+            f"{error.args[0]!s:.300}; name yours by {_named(texts, labels)}"
         ) from None
     found = find_columns(table.header, names)
     for name, positions in zip(names, found, strict=True):
@@ -271,6 +270,20 @@ def read_rows(
     ), columns
 
 
+def _named(texts: list[str], labels: Labels) -> str:
+    """How columns are named, for those that are wanted."""
+    if labels.column is None:
+        return (
+            "question1=, question2= and negative="
+            if len(texts) > 2
+            else "question1= and question2="
+        )
+    return (
+        "question1=, question2= and label=; where every row is a pair of duplicates: "
+        "duplicates_only=True; where there are no labels: label=None"
+    )
+
+
 def find_columns(header: list[str], names: list[str]) -> list[list[int]]:
     """The positions of each name in a header, in any case where none is written so."""
     found = []
@@ -287,7 +300,7 @@ def _judged(row: Row, header: list[str], columns: Columns, labels: Labels) -> Ro
     if row.reason:
         return row
     if len(fields) < len(header) or any(extra.strip() for extra in fields[len(header) :]):
-        return row._replace(reason=f"{len(fields)} fields, the header has {len(header)}")
+        return row._replace(reason=f"{counted(len(fields), 'field')}, the header has {len(header)}")
     for column in columns.texts:
         if not fields[column].strip():
             return row._replace(reason=f"{header[column]} is blank")
@@ -319,7 +332,8 @@ def _without_bytes_literals(
     if n_literals and n_literals == n_kept:
         return unwrapped, ["texts: all are Python's bytes literals (b'...'), which are unwrapped"]
     note = (
-        f"texts: {n_literals} rows are Python's bytes literals (b'...'), which are left as they are"
+        f"texts: only {n_literals} of {counted(n_kept, 'row')} are Python's bytes literals "
+        "(b'...'); they are left as they are"
     )
     return rows, [note] if n_literals else []
 
@@ -346,8 +360,7 @@ def _label_notes(rows: list[Row], columns: Columns, labels: Labels) -> list[str]
     if labels.positive is not None:
         told = [*found]
     parts = [
-        f"{text!r:.30} ({found[text]} row{'s' if found[text] > 1 else ''}) is {labels.value(text)}"
-        for text in told
+        f"{text!r:.30} ({counted(found[text], 'row')}) is {labels.value(text)}" for text in told
     ]
     more = f", and {len(parts) - 6} more" if len(parts) > 6 else ""
     return [f"labels: {', '.join(parts[:6])}{more}"] if parts else []
@@ -386,12 +399,12 @@ def check_skipped(
         advice = ""
         if any("not 0 or 1" in reason for _, reason in skipped):
             advice = (
-                "; name the labels that mean duplicate by positive= (--positive), or the smallest "
-                "grade by threshold_label= (--threshold-label)"
+                "; name the labels that mean duplicate by positive=, or the smallest grade by "
+                "threshold_label="
             )
         elif any(reason.startswith("malformed") for _, reason in skipped):
-            advice = "; see quoting= and escape= (--quoting, --escape)"
+            advice = "; see quoting= and escape="
         raise ValueError(
-            f"{path}: {len(skipped)} of {total} rows cannot be used, more than the share "
-            f"max_skipped={max_skipped:g}: {shown}{'; ...' if len(skipped) > 5 else ''}{advice}"
+            f"{path}: {len(skipped)} of {counted(total, 'row')} cannot be used, more than the "
+            f"share max_skipped={max_skipped:g}: {shown}{'; ...' * (len(skipped) > 5)}{advice}"
         )

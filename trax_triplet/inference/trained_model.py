@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trax_triplet import _files as files
+from trax_triplet import _folders as folders
 from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import TOKENIZER_VERSIONS
 from trax_triplet.data.vocabulary import Vocabulary
@@ -21,14 +22,13 @@ from trax_triplet.inference.calibration import check_calibration, probabilities
 from trax_triplet.inference.card import model_card
 from trax_triplet.model.spelling import LENGTH, TABLE, compose
 from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION, Walk, cosines_of_rows
-from trax_triplet.storage import folders as storage
 
 if TYPE_CHECKING:
     from trax_triplet.compat import tl
 
 __all__ = ["TrainedModel", "load_model", "save_model"]
 
-MANIFEST, WEIGHTS, VOCABULARY = "model.json", storage.ARRAYS, "vocabulary.txt"
+MANIFEST, WEIGHTS, VOCABULARY = "model.json", folders.ARRAYS, "vocabulary.txt"
 CARD = "README.md"
 
 
@@ -244,7 +244,7 @@ class TrainedModel:
                 "this model gives no probabilities, only similarities: they need validation pairs "
                 "that people labelled, duplicates and others, and it was trained without any that "
                 "are labelled 0, or before there were probabilities; train with labels of both "
-                "kinds (validation=, on the command line --validation)"
+                "kinds (validation=)"
             )
         return probabilities(self.similarity(questions1, questions2), calibration)
 
@@ -377,7 +377,7 @@ def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
         )
     with files.new_folder(folder) as new:
         trained.vocabulary.save(new / VOCABULARY)
-        storage.write_folder(new, MANIFEST, settings, weights)
+        folders.write_folder(new, MANIFEST, settings, weights)
         # Behind the manifest, which does not list it: it is there to be edited.
         (new / CARD).write_text(model_card(trained), encoding="utf-8")
 
@@ -408,7 +408,7 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
     def version() -> list[bytes]:
         return [(f / MANIFEST).read_bytes() for f in _candidates(folder)]
 
-    return storage.settled(lambda: _load(folder), version)
+    return folders.settled(lambda: _load(folder), version)
 
 
 def _candidates(folder: Path) -> list[Path]:
@@ -424,20 +424,20 @@ def _load(folder: Path) -> TrainedModel:
             "train` writes one"
         )
     folder = found[0]
-    settings, weights, others = storage.read_files(folder, MANIFEST, (VOCABULARY,))
+    settings, weights, others = folders.read_files(folder, MANIFEST, (VOCABULARY,))
     _check_settings(folder, settings)
     vocab_size, d_model = settings["vocab_size"], settings["d_model"]
     shapes, expected = {name: w.shape for name, w in weights.items()}, _shapes(vocab_size, d_model)
     if not _fit(shapes) or shapes["embedding"] != expected["embedding"]:
-        raise storage.invalid(
+        raise folders.invalid(
             folder, f"the weights should be {expected}, but {WEIGHTS} holds {shapes}"
         )
     if any(w.dtype != np.float32 or not np.isfinite(w).all() for w in weights.values()):
-        raise storage.invalid(folder, f"{WEIGHTS} holds numbers that are not finite float32")
+        raise folders.invalid(folder, f"{WEIGHTS} holds numbers that are not finite float32")
     vocabulary = Vocabulary.from_bytes(others[VOCABULARY], folder / VOCABULARY)
     cut = vocabulary.tokenizer.partition("/")[0]
     if len(vocabulary) != vocab_size or cut != settings["tokenizer"]:
-        raise storage.invalid(
+        raise folders.invalid(
             folder,
             f"{MANIFEST} says {vocab_size} ids by {settings['tokenizer']!r}, but {VOCABULARY} "
             f"holds {len(vocabulary)} by {vocabulary.tokenizer!r}",
@@ -463,4 +463,4 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     except (TypeError, ValueError):
         wrong.append("calibration")
     if wrong or settings["pooling"] not in POOLINGS:
-        raise storage.invalid(folder, f"{MANIFEST} has no usable {', '.join(wrong) or 'pooling'}")
+        raise folders.invalid(folder, f"{MANIFEST} has no usable {', '.join(wrong) or 'pooling'}")

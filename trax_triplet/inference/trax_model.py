@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from trax_triplet.compat.trax_files import MAX_BYTES, read_trax_weights
 from trax_triplet.model.siamese import Siamese
 from trax_triplet.model.weights import WEIGHT_NAMES, set_weights
-from trax_triplet.storage.trax_files import MAX_BYTES, read_trax_weights
 
 __all__ = ["load_trax_model"]
 

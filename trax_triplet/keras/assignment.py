@@ -14,7 +14,7 @@ import numpy as np
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.distributed.tf_replicas import mean_over_replicas, n_replicas
+from trax_triplet.compat.tf_replicas import mean_over_replicas, n_replicas
 from trax_triplet.keras.layers import keras, tf, tower, two_towers
 from trax_triplet.keras.loss import halves, triplet_loss_on_tensorflow
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.distributed import tf_replicas as replicas
+from trax_triplet.compat import tf_replicas as replicas
 from trax_triplet.keras.layers import keras, tf
-from trax_triplet.kernels.rules import real_pairs
+from trax_triplet.loss.rules import real_pairs
 
 __all__ = [
     "ModifiedTripletLoss",
@@ -77,10 +77,10 @@ def ranking_loss_on_tensorflow(v1: Array, v2: Array, labels: Array, **rule: Any)
 def _core() -> tuple[Any, Any, Any]:
     """Trax' fastmath and the modules of the two losses."""
     with tf.init_scope():  # what the import creates must not land in a graph that is being traced
-        from trax_triplet import compat
+        from trax_triplet.compat import fastmath
         from trax_triplet.loss import ranking
         from trax_triplet.loss import triplet as loss
-    return compat.fastmath, loss, ranking
+    return fastmath, loss, ranking
 
 
 def halves(out: Array) -> list[Array]:

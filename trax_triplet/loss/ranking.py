@@ -9,8 +9,7 @@ import numpy as np
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.compat import jnp, tl
-from trax_triplet.distributed import jax_devices
+from trax_triplet.compat import jax_devices, jnp, tl
 from trax_triplet.loss.similarity import finite_or_nan, unit_vectors, upcast_both
 from trax_triplet.loss.steps import concrete, integer_column
 from trax_triplet.loss.triplet import check_form, of_all_devices, paired_vectors, without_padding

@@ -10,8 +10,7 @@ from typing import Any
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.compat import jnp
-from trax_triplet.distributed import jax_devices
+from trax_triplet.compat import jax_devices, jnp
 
 __all__ = [
     "as_float",

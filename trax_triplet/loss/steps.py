@@ -14,9 +14,8 @@ import numpy as np
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.compat import jnp
-from trax_triplet.distributed import jax_devices, tf_replicas
-from trax_triplet.kernels.rules import CLOSEST, NO_NEGATIVE, by_rule, real_pairs
+from trax_triplet.compat import jax_devices, jnp, tf_replicas
+from trax_triplet.loss.rules import CLOSEST, NO_NEGATIVE, by_rule, real_pairs
 from trax_triplet.loss.similarity import as_float, dtype_name, upcast, upcast_both
 
 __all__ = [

@@ -6,8 +6,7 @@ from typing import Literal
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.compat import jnp
-from trax_triplet.distributed import jax_devices
+from trax_triplet.compat import jax_devices, jnp
 from trax_triplet.loss.similarity import as_float, finite_or_nan, unit_vectors, upcast
 from trax_triplet.loss.triplet import check_form, of_all_devices, without_padding
 

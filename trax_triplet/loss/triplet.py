@@ -14,10 +14,9 @@ import numpy as np
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.compat import fastmath, jnp, tl
-from trax_triplet.distributed import jax_devices, tf_replicas
-from trax_triplet.kernels.blockwise import blockwise_losses
-from trax_triplet.kernels.rules import CLOSEST, real_pairs
+from trax_triplet.compat import fastmath, jax_devices, jnp, tf_replicas, tl
+from trax_triplet.loss.blockwise import blockwise_losses
+from trax_triplet.loss.rules import CLOSEST, real_pairs
 from trax_triplet.loss.similarity import as_float, finite_or_nan, unit_vectors, upcast_both
 from trax_triplet.loss.steps import Groups, anchor_hinges, concrete, group_ids, negative_mask
 

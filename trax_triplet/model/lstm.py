@@ -1,4 +1,4 @@
-"""LSTM layers with `tl.LSTM`'s weights, name and results, faster: they run `kernels.lstm`."""
+"""LSTM layers with `tl.LSTM`'s weights, name and results, faster: they run `model.recurrence`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import fastmath, jnp, tl
-from trax_triplet.kernels.lstm import lstm as run_lstm
+from trax_triplet.model.recurrence import lstm as run_lstm
 
 __all__ = ["KINDS", "LSTM", "MODES", "SpreadLSTM"]
 
@@ -111,7 +111,7 @@ def SpreadLSTM(d_model: int, mode: str = "train", *, lstm: str = "closed form") 
 
 
 class _ClosedFormScan(tl.Scan):
-    """`tl.Scan` of an LSTM cell from the zero state, by `kernels.lstm`; weights are `tl.Scan`'s."""
+    """`tl.Scan` of an LSTM cell from the zero state, by `recurrence`; weights are `tl.Scan`'s."""
 
     def __init__(self, cell: tl.Layer, mode: str, with_lengths: bool):
         super().__init__(cell, axis=1, mode=mode)

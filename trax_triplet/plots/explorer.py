@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from trax_triplet import _validation as check
 from trax_triplet.compat import fastmath
-from trax_triplet.kernels.rules import CLOSEST
+from trax_triplet.loss.rules import CLOSEST
 from trax_triplet.loss.steps import (
     closest_negative,
     hinges,

@@ -18,7 +18,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
 from trax_triplet import _validation as check
-from trax_triplet.kernels.rules import CLOSEST, by_rule
+from trax_triplet.loss.rules import CLOSEST, by_rule
 from trax_triplet.plots.scores import BINS, BLUE, GREEN, ORANGE, axes_for, two_histograms
 
 __all__ = ["hinge_curves", "positives_and_negatives", "similarity_heatmap", "stacked_batches"]
@@ -123,43 +123,50 @@ def similarity_heatmap(
     )
     shade: Any = image.norm
     ax.figure.colorbar(image, ax=ax, label="similarity")
+    violators = negative & (scores > np.diagonal(scores)[:, None] - margin)
+    _mark(ax, ~negative, nearest, violators)
+    ax.set(title="Similarity matrix", xlabel="j: row of v2", ylabel="i: anchor, row of v1")
+    if len(scores) <= _MOST_NUMBERS:
+        ax.set(xticks=range(len(scores)), yticks=range(len(scores)))
+        for (row, column), score in np.ndenumerate(scores):
+            ax.text(
+                column,
+                row,
+                f"{score:.2f}",
+                ha="center",
+                va="center",
+                fontsize=min(10, 60 / len(scores)),
+                color="white" if shade(score) > 0.65 else "black",
+            )
+    names = {
+        "s": "positive",
+        "o": f"closest negative ({closest})",
+        "^": f"violator (margin {margin:.3g})",
+    }
+    _legend(ax, names)
+    return ax
+
+
+def _mark(ax: Axes, positives: np.ndarray, nearest: np.ndarray, violators: np.ndarray) -> None:
+    """Squares, circles and triangles where these matrices are true."""
     outline = {
         "fill": False,
         "edgecolor": "black",
         "linewidth": 2,
         "path_effects": [withStroke(linewidth=4, foreground="white")],
     }  # seen on light and dark cells
-    for row, column in np.argwhere(~negative):
+    for row, column in np.argwhere(positives):
         ax.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, **outline))
     for row, column in np.argwhere(nearest):
         ax.add_patch(Circle((column, row), 0.36, **outline))
-    violators = np.argwhere(negative & (scores > np.diagonal(scores)[:, None] - margin))
-    ax.plot(
-        violators[:, 1] + 0.35,
-        violators[:, 0] - 0.33,
-        "^",
-        color=ORANGE,
-        markeredgecolor="black",
-        markersize=min(9, 48 / len(scores)),
-    )
-    for (row, column), score in np.ndenumerate(scores) if len(scores) <= _MOST_NUMBERS else ():
-        ax.text(
-            column,
-            row,
-            f"{score:.2f}",
-            ha="center",
-            va="center",
-            fontsize=min(10, 60 / len(scores)),
-            color="white" if shade(score) > 0.65 else "black",
-        )
-    ax.set(title="Similarity matrix", xlabel="j: row of v2", ylabel="i: anchor, row of v1")
-    if len(scores) <= _MOST_NUMBERS:
-        ax.set(xticks=range(len(scores)), yticks=range(len(scores)))
-    names = {
-        "s": "positive",
-        "o": f"closest negative ({closest})",
-        "^": f"violator (margin {margin:.3g})",
-    }
+    rows, columns = np.nonzero(violators)
+    size = min(9, 48 / len(violators))
+    style = {"color": ORANGE, "markeredgecolor": "black", "markersize": size}
+    ax.plot(columns + 0.35, rows - 0.33, "^", **style)
+
+
+def _legend(ax: Axes, names: dict[str, str]) -> None:
+    """A legend below the picture: a name for each shape."""
     ax.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.14),
@@ -178,7 +185,6 @@ def similarity_heatmap(
             for shape, name in names.items()
         ],
     )
-    return ax
 
 
 def hinge_curves(margin: float | Sequence[float] = 0.25, *, ax: Axes | None = None) -> Axes:

@@ -141,7 +141,7 @@ def _of_pairs(vectors: np.ndarray, groups: np.ndarray, threshold: float) -> dict
     hits, called = np.append(0, hits), np.append(0, called)
     f1 = 2 * hits / (called + duplicates)
     best = int(f1.argmax())
-    below = values[best] if best < len(values) else np.float32(floor)
+    below = values[best] if best < len(values) else _below_all(values, floor)
     gained = np.diff(hits) / duplicates
     average = float((gained * hits[1:] / np.maximum(called[1:], 1)).sum())
     missing = duplicates - int(hits[-1])
@@ -157,6 +157,13 @@ def _of_pairs(vectors: np.ndarray, groups: np.ndarray, threshold: float) -> dict
         "average_precision_at_most": average + missing / max(1, int(called[-1]) + missing),
         "best_f1": {"value": float(f1[best]), "threshold": float(below)},
     }
+
+
+def _below_all(values: np.ndarray, floor: float) -> np.float32:
+    """The threshold that all ranked pairs are above: the next number, if nothing lies below it."""
+    if not len(values):
+        return np.float32(floor)
+    return max(np.float32(floor), np.nextafter(values[-1], np.float32(-2)))
 
 
 def _floor(vectors: np.ndarray, wanted: int) -> float:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trax_triplet import _files as files
+from trax_triplet import _folders as folders
 from trax_triplet import _validation as check
 from trax_triplet.search.corpus import Hit, check_width, checked_ids, embedded, model_digest
 from trax_triplet.search.duplicates import check_model, unit_vectors
 from trax_triplet.search.graph import Graph, has_engine
 from trax_triplet.search.products import nearest
-from trax_triplet.storage import folders as storage
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
@@ -305,10 +305,10 @@ class QuestionIndex:
         check_free(folder)
         with files.only_writer(folder):
             if self._read_from and self._read_from[0] == folder.resolve() and self.is_outdated():
-                raise ValueError(
-                    f"{folder} was changed since it was loaded; load it again, and repeat the "
-                    "change"
-                )
+                what = "was changed since it was loaded; load it again, and repeat the change"
+                if _found(folder) is None:
+                    what = "holds no index any more; find out who moved it, or name another folder"
+                raise ValueError(f"{folder} {what}")
             with files.new_folder(inside) as new:
                 self._write(new)
             self._read_from = (folder.resolve(), _manifest(folder))
@@ -334,7 +334,7 @@ class QuestionIndex:
         if self._graph is not None:
             arrays |= self._graph.arrays()
         settings = {**self.info(), "has_questions": self._questions is not None}
-        storage.write_folder(new, MANIFEST, settings, arrays)
+        folders.write_folder(new, MANIFEST, settings, arrays)
         if self.model is not None:
             self.model.save(new / MODEL)
 
@@ -366,7 +366,7 @@ class QuestionIndex:
         folder = check.path("folder", folder)
         if model is not None:
             check_model(model)
-        return storage.settled(lambda: cls._read(folder, model), lambda: _manifest(folder))
+        return folders.settled(lambda: cls._read(folder, model), lambda: _manifest(folder))
 
     @classmethod
     def _read(cls, folder: Path, model: TrainedModel | None) -> QuestionIndex:
@@ -377,7 +377,7 @@ class QuestionIndex:
                 f"{folder}` makes one"
             )
         digest = _manifest(folder)
-        settings, arrays, others = storage.read_files(inside, MANIFEST, (QUESTIONS,))
+        settings, arrays, others = folders.read_files(inside, MANIFEST, (QUESTIONS,))
         model = _its_model(inside, settings, model)
         index = _assembled(cls, inside, settings, arrays, others[QUESTIONS], model)
         index._read_from = (folder.resolve(), digest)
@@ -427,7 +427,7 @@ def _its_model(
                 "that similarities would mean nothing; leave the model out: the index has its own, "
                 "or build an index with this one"
             )
-        raise storage.invalid(inside, f"{MODEL} is not the model that the index was built with")
+        raise folders.invalid(inside, f"{MODEL} is not the model that the index was built with")
     return model
 
 
@@ -455,6 +455,6 @@ def _assembled(
                 )
             graph = Graph.read(vectors, arrays)
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
-        raise storage.invalid(inside, str(error)) from error
+        raise folders.invalid(inside, str(error)) from error
     texts = questions if settings.get("has_questions") else None
     return cls(ids, texts, vectors, model, graph, hidden)

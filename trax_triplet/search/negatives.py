@@ -80,7 +80,7 @@ def mine_negatives(
     below = check.number("below", below, 0)
     if not isinstance(band, (tuple, list)) or len(band) != 2:
         raise check.wrong_type("band", "two numbers, (low, high)", band)
-    low, high = check.number("band[0]", band[0]), check.number("band[1]", band[1])
+    low, high = (check.number(f"band[{k}]", band[k], -1, 1) for k in (0, 1))
     if low >= high:
         raise check.wrong_value("band", "(low, high), low below high", tuple(band))
     if pairs.is_duplicate is None:

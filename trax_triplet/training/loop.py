@@ -14,9 +14,9 @@ import tqdm
 
 from trax_triplet._typing import Array
 from trax_triplet.compat import fastmath, jnp, optimizers, tl, training
+from trax_triplet.compat.processes import local_shard, mean_over_processes
 from trax_triplet.data.padding import LENGTH_MULTIPLE
 from trax_triplet.data.vocabulary import PAD_ID
-from trax_triplet.distributed.processes import local_shard, mean_over_processes
 from trax_triplet.loss.ranking import ranking_loss
 from trax_triplet.loss.teacher import teacher_loss
 from trax_triplet.loss.triplet import TripletLoss

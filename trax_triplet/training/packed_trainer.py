@@ -16,14 +16,14 @@ import numpy as np
 from trax_triplet._typing import Array
 from trax_triplet.compat import fastmath, optimizers
 from trax_triplet.data.vocabulary import PAD_ID, unknown_ids
-from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, adam, catch_up, put, take
-from trax_triplet.kernels.lstm import backward, forward
-from trax_triplet.kernels.packing import CHUNK, Packed, Workspace, pack
 from trax_triplet.loss.ranking import ranking_loss
 from trax_triplet.loss.similarity import l2_normalize
 from trax_triplet.loss.teacher import teacher_loss
 from trax_triplet.loss.triplet import triplet_loss
+from trax_triplet.model.packing import CHUNK, Packed, Workspace, pack
+from trax_triplet.model.recurrence import backward, forward
 from trax_triplet.model.weights import WEIGHT_NAMES, get_weights, set_weights
+from trax_triplet.training.lazy_adam import MAX_DELAY, LazyRows, adam, catch_up, put, take
 from trax_triplet.training.settings import TrainSettings
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from trax_triplet import _files as files
+from trax_triplet import _folders as folders
 from trax_triplet.inference.trained_model import TrainedModel
-from trax_triplet.storage import folders as storage
 from trax_triplet.training.settings import TrainSettings
 
 
@@ -71,7 +71,7 @@ class Record:
             "settings": self._settings,
             "data": self._fingerprint,
         }
-        storage.save_checkpoint(self._checkpoints, step, arrays, state)
+        folders.save_checkpoint(self._checkpoints, step, arrays, state)
         self.write_history()
 
     def write_history(self) -> None:
@@ -81,7 +81,7 @@ class Record:
 
     def last_checkpoint(self) -> Path | None:
         """Where the newest checkpoint is; None where there is none."""
-        found = storage.checkpoints(self._checkpoints)
+        found = folders.checkpoints(self._checkpoints)
         return found[-1] if found else None
 
     def load_checkpoint(
@@ -94,7 +94,7 @@ class Record:
         """
         if self.last_checkpoint() is None:
             return None
-        arrays, state, path = storage.load_checkpoint(self._checkpoints, log)
+        arrays, state, path = folders.load_checkpoint(self._checkpoints, log)
         self._check_same_run(path, state)
         self.history = state["history"]
         log(f"going on from step {state['step']} of {self._settings['steps']} ({path})")

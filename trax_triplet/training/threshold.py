@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from trax_triplet import evaluation
+from trax_triplet._wording import counted
 from trax_triplet.data.pairs import Pairs, question_groups
 from trax_triplet.inference.calibration import similarity_of_half
 from trax_triplet.model.walk import cosines_of_rows
@@ -56,7 +57,10 @@ def choose_threshold(
         return half, f"a probability of 0.5, by {calibration['source']}"
     if not n_drawn:
         chosen = evaluation.best_threshold(scores, labels, metric="accuracy")
-        return chosen.threshold, f"best accuracy, {chosen.value:.4f}, on {len(labels)} pairs"
+        return (
+            chosen.threshold,
+            f"best accuracy, {chosen.value:.4f}, on {counted(len(labels), 'pair')}",
+        )
     n = len(pairs) - n_drawn
     rows = np.sort(np.random.default_rng(seed).permutation(n)[:MOST_PAIRS])
     nearest = _nearest_of_other_groups(first[rows], second[rows], pairs.select(rows))

@@ -9,8 +9,8 @@ import pytest
 from bare_python import python
 from jax.experimental import multihost_utils
 
-from trax_triplet.distributed import jax_devices, launch, processes
-from trax_triplet.distributed.launch import check_cluster
+from trax_triplet.compat import jax_devices, launch, processes
+from trax_triplet.compat.launch import check_cluster
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_cluster_that_cannot_be_is_refused(cluster, error, name):
 
 CHILD = """
 import json, os, sys
-from trax_triplet.distributed.launch import continue_in_child
+from trax_triplet.compat.launch import continue_in_child
 parent = os.getpid()
 continue_in_child(7)
 print(json.dumps(os.getppid() == parent), flush=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trax_triplet.kernels.rules import real_pairs
+from trax_triplet.loss.rules import real_pairs
 
 
 def test_a_pair_of_which_either_id_is_negative_is_padding():

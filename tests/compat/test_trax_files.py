@@ -16,8 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from paths import ROOT
 
-from trax_triplet.storage import unpickler
-from trax_triplet.storage.trax_files import read_pickle, read_trax_weights
+from trax_triplet.compat import unpickler
+from trax_triplet.compat.trax_files import read_pickle, read_trax_weights
 
 
 def written(path, content, protocol=4):
@@ -420,7 +420,7 @@ def test_names_are_never_looked_up(tmp_path, monkeypatch):
 CHILD = """
 import sys
 from pathlib import Path
-from trax_triplet.storage.trax_files import read_pickle, read_trax_weights
+from trax_triplet.compat.trax_files import read_pickle, read_trax_weights
 for path in sys.argv[1:]:
     try:
         read_trax_weights(path, max_bytes=2**26 if "bomb" in path else 2**29)

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from trax_triplet.storage.trax_files import read_pickle, read_trax_weights
+from trax_triplet.compat.trax_files import read_pickle, read_trax_weights
 
 
 def write(folder, data, name="model.pkl"):

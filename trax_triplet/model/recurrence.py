@@ -20,7 +20,7 @@ from jax import lax
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.kernels.packing import CHUNK, Packed, Workspace, row_bucket_sizes
+from trax_triplet.model.packing import CHUNK, Packed, Workspace, row_bucket_sizes
 
 __all__ = ["backward", "forward", "lstm", "lstm_step"]
 
@@ -48,7 +48,7 @@ def forward(
         0. The last cells, likewise. And the workspace, filled.
 
     Example:
-        >>> from trax_triplet.kernels.packing import Workspace, pack
+        >>> from trax_triplet.model.packing import Workspace, pack
         >>> packed = pack(np.array([[0, 1], [1, 1]]), np.array([2, 1]))
         >>> packed = packed._replace(index=np.resize(packed.index, CHUNK))
         >>> workspace = Workspace.of(CHUNK, CHUNK, 1)

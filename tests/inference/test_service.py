@@ -4,31 +4,18 @@ import asyncio
 import contextlib
 import json
 import re
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from bare_python import PATH
-
-from trax_triplet import TrainedModel, Vocabulary
+from served import Server, chromium_page, random_model
 
 testclient = pytest.importorskip("fastapi.testclient")
 httpx = pytest.importorskip("httpx")
-app_module = pytest.importorskip("trax_triplet.server.app")
-limits = pytest.importorskip("trax_triplet.server.limits")
-
-
-def random_model(threshold=0.25, seed=0):
-    vocabulary = Vocabulary.build(["How old are you?", "Where is the station?"], buckets=4)
-    random = np.random.default_rng(seed)
-    shapes = {"embedding": (len(vocabulary), 8), "lstm/kernel": (16, 32), "lstm/bias": 32}
-    weights = {name: random.normal(size=shape) for name, shape in shapes.items()}
-    return TrainedModel(weights, vocabulary, {"pooling": "last", "threshold": threshold})
+app_module = pytest.importorskip("trax_triplet.inference.service")
+limits = pytest.importorskip("trax_triplet.inference.request_limits")
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +106,21 @@ LONG = "a" * (limits.MAX_CHARACTERS + 1)
         ("similarity", body_of([("a", "\ud800")]), 422, r"pairs\.0\.question2: .* valid string"),
         ("similarity", body_of([("a", LONG)]), 422, r"question2: .* at most 10000 characters"),
         ("similarity", body_of([("a", "b")] * 1001), 422, "pairs: List should have at most 1000"),
+        ("similarity", {"pairs": [{"question1": "a", "question2": "b", "id": 3}]}, 422, "0.id: Ex"),
+        (
+            "similarity",
+            body_of([("a", "b")], threshold=0.9),
+            422,
+            "threshold: Extra inputs are not",
+        ),
+        ("similarity", '{"pairs": [{"question1": "a", "question2": NaN}]}', 422, "valid string"),
+        (
+            "similarity?threshold=0.9",
+            body_of([("a", "b")]),
+            422,
+            "no parameters, such as threshold",
+        ),
+        ("embed", {"questions": ["a"], "normalise": True}, 422, "normalise: Extra inputs"),
         ("embed", {"questions": "How?"}, 422, "questions: .* valid list"),
         ("embed", {"questions": ["a"] * 2001}, 422, "questions: List should have at most 2000"),
         ("embed", {"questions": ["a" * 10**4] * 300}, 413, "more than 2,097,152 bytes"),
@@ -174,23 +176,6 @@ def test_a_body_that_does_not_come_is_given_up(trained):
 
 
 # --- the process ----------------------------------------------------------------------------------
-
-
-class Server:
-    """`trax-triplet serve` in a process of its own."""
-
-    def __init__(self, model, *more):
-        command = [sys.executable, "-W", "error", "-m", "trax_triplet", "serve", "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, "--model", str(model), *more],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={"PYTHONPATH": PATH},
-        )
-        line = self.process.stderr.readline()
-        self.url = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
-        self.address = ("127.0.0.1", int(self.url.rsplit(":", 1)[1]))
 
 
 @pytest.fixture(scope="module")
@@ -264,25 +249,6 @@ def test_serve_says_what_is_wrong_before_it_serves(server, tmp_path):
     assert cli.main(["serve", "--model", str(tmp_path / "model"), "--port", port]) == 2
     assert cli.main(["serve", "--model", str(tmp_path / "nowhere")]) == 2
     assert cli.main(["serve", "--model", str(tmp_path / "model"), "--port", "70000"]) == 2
-
-
-@contextlib.contextmanager
-def chromium_page(width):
-    """Context: a page of a browser, the addresses that it asks for, and what goes wrong in it."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=options)
-        context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme="dark")
-        page, asked, wrong = context.new_page(), [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        yield page, asked, wrong
-        browser.close()
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from trax_triplet._typing import Array
-from trax_triplet.distributed.launch import check_cluster
+from trax_triplet.compat.launch import check_cluster
 
 __all__ = [
     "broadcast_from_first",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from trax_triplet import _files as files
-from trax_triplet.storage import folders as storage
-from trax_triplet.storage.folders import (
+from trax_triplet import _folders as folders
+from trax_triplet._folders import (
     load_checkpoint,
     read_files,
     save_checkpoint,
@@ -66,7 +66,7 @@ def forge(change):
         content = json.loads((folder / "all.json").read_text())
         content.pop("sha256")
         change(content)
-        content["sha256"] = storage._digest(content)
+        content["sha256"] = folders._digest(content)
         (folder / "all.json").write_text(json.dumps(content))
 
     return changed
@@ -76,22 +76,22 @@ def replace_arrays(data):
     """Other arrays, signed."""
 
     def changed(folder):
-        (folder / storage.ARRAYS).write_bytes(data)
-        description = storage._description(data)
-        forge(lambda content: content["files"].update({storage.ARRAYS: description}))(folder)
+        (folder / folders.ARRAYS).write_bytes(data)
+        description = folders._description(data)
+        forge(lambda content: content["files"].update({folders.ARRAYS: description}))(folder)
 
     return changed
 
 
 DAMAGE = {
-    "arrays truncated": (truncate(storage.ARRAYS), "weights.safetensors should have .* bytes, but"),
+    "arrays truncated": (truncate(folders.ARRAYS), "weights.safetensors should have .* bytes, but"),
     "arrays longer": (
-        lambda f: write(storage.ARRAYS, (f / storage.ARRAYS).read_bytes() + b"\0")(f),
+        lambda f: write(folders.ARRAYS, (f / folders.ARRAYS).read_bytes() + b"\0")(f),
         "weights.safetensors should have .* bytes, but has",
     ),
-    "arrays changed": (flip(storage.ARRAYS), "weights.safetensors was changed"),
-    "arrays' header changed": (flip(storage.ARRAYS, 20), "weights.safetensors was changed"),
-    "arrays missing": (lambda f: (f / storage.ARRAYS).unlink(), "weights.safetensors is missing"),
+    "arrays changed": (flip(folders.ARRAYS), "weights.safetensors was changed"),
+    "arrays' header changed": (flip(folders.ARRAYS, 20), "weights.safetensors was changed"),
+    "arrays missing": (lambda f: (f / folders.ARRAYS).unlink(), "weights.safetensors is missing"),
     "text truncated": (truncate("words.txt"), "words.txt should have"),
     "text changed": (flip("words.txt"), "words.txt was changed"),
     "manifest truncated": (truncate("all.json"), "all.json is not readable as JSON"),
@@ -133,10 +133,10 @@ def test_brackets_that_only_json_dumps_cannot_follow(folder):
 
 
 def test_limits(folder, monkeypatch):
-    monkeypatch.setattr(storage, "MAX_FILE_BYTES", 7)
+    monkeypatch.setattr(folders, "MAX_FILE_BYTES", 7)
     with pytest.raises(ValueError, match="words.txt should have 8 bytes, but has 8"):
         read(folder)
-    monkeypatch.setattr(storage, "MAX_MANIFEST_BYTES", 100)
+    monkeypatch.setattr(folders, "MAX_MANIFEST_BYTES", 100)
     with pytest.raises(ValueError, match="all.json is larger than 100 bytes"):
         read(folder)
     with pytest.raises(ValueError, match="more than the 100 bytes .* evaluate less often"):
@@ -192,12 +192,12 @@ def test_a_damaged_checkpoint_is_named_and_kept_aside_and_the_one_before_is_used
 
 
 def test_where_none_is_valid_nothing_is_moved(run):
-    for checkpoint in storage.checkpoints(run):
+    for checkpoint in folders.checkpoints(run):
         truncate("weights.safetensors")(checkpoint)
     message = "none of the checkpoints in .*run is valid: .*00000100 is not.* Name another"
     with pytest.raises(ValueError, match=message):
         load_checkpoint(run)
-    assert [p.name for p in storage.checkpoints(run)] == ["00000008", "00000100"]
+    assert [p.name for p in folders.checkpoints(run)] == ["00000008", "00000100"]
     with pytest.raises(FileNotFoundError, match="expected the folder of checkpoints"):
         load_checkpoint(run / "nowhere")
 
@@ -207,7 +207,7 @@ def test_a_failed_write_leaves_the_checkpoints(run, monkeypatch):
         raise OSError("no space")
 
     (run / ".00000099.new").mkdir()  # of a run that was killed while it wrote
-    monkeypatch.setattr(storage.safetensors.numpy, "save", fail)
+    monkeypatch.setattr(folders.safetensors.numpy, "save", fail)
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(run, 101, arrays_of(101), {})
     assert sorted(p.name for p in run.iterdir()) == ["00000008", "00000100"]
@@ -216,7 +216,7 @@ def test_a_failed_write_leaves_the_checkpoints(run, monkeypatch):
 def test_files_that_are_replaced_while_they_are_read_are_read_again():
     states = iter([1, 2, 2, 2])  # replaced during the first reading
     reads = iter(["of two states", "of one"])
-    assert storage.settled(lambda: next(reads), lambda: next(states)) == "of one"
+    assert folders.settled(lambda: next(reads), lambda: next(states)) == "of one"
 
 
 def test_what_does_not_change_and_cannot_be_read_is_told_at_once():
@@ -227,7 +227,7 @@ def test_what_does_not_change_and_cannot_be_read_is_told_at_once():
         raise ValueError("damaged")
 
     with pytest.raises(ValueError, match="damaged"):
-        storage.settled(damaged, lambda: 1)
+        folders.settled(damaged, lambda: 1)
     assert calls == [1]
     with pytest.raises(BlockingIOError, match="replaced"):
-        storage.settled(lambda: 0, object)
+        folders.settled(lambda: 0, object)

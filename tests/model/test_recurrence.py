@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from lstms import drawn, states_by_loops, states_by_scan
 
-from trax_triplet.kernels.lstm import backward, forward, lstm
-from trax_triplet.kernels.packing import CHUNK, Workspace, pack, row_bucket_sizes
+from trax_triplet.model.packing import CHUNK, Workspace, pack, row_bucket_sizes
+from trax_triplet.model.recurrence import backward, forward, lstm
 
 
 @pytest.mark.parametrize(

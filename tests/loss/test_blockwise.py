@@ -10,10 +10,10 @@ import oracles
 import pytest
 from vectors import random_pairs
 
-from trax_triplet.kernels import blockwise
-from trax_triplet.kernels.blockwise import blockwise_losses
-from trax_triplet.kernels.rules import CLOSEST
+from trax_triplet.loss import blockwise
 from trax_triplet.loss import triplet as loss
+from trax_triplet.loss.blockwise import blockwise_losses
+from trax_triplet.loss.rules import CLOSEST
 from trax_triplet.loss.triplet import triplet_loss
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from trax_triplet import _files as files
 from trax_triplet import _validation as check
-from trax_triplet.storage.arrays import NPY_MAGIC, npy_arrays, printable, upcast_bfloat16
-from trax_triplet.storage.unpickler import values_of
+from trax_triplet.compat.saved_arrays import NPY_MAGIC, npy_arrays, printable, upcast_bfloat16
+from trax_triplet.compat.unpickler import values_of
 
 __all__ = ["MAX_BYTES", "read_pickle", "read_trax_weights"]
 

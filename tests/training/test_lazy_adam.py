@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trax_triplet.kernels.lazy_adam import MAX_DELAY, LazyRows, adam, catch_up, put, take
+from trax_triplet.training.lazy_adam import MAX_DELAY, LazyRows, adam, catch_up, put, take
 
 
 def test_a_step_of_adam():

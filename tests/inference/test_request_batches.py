@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from trax_triplet.server.batches import Batches
+from trax_triplet.inference.request_batches import Batches
 
 
 class Embedding:

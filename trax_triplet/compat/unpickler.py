@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from trax_triplet.storage.arrays import CODES, array_of, printable, upcast_bfloat16
+from trax_triplet.compat.saved_arrays import CODES, array_of, printable, upcast_bfloat16
 
 __all__ = ["ShapeDtype", "values_of"]
 

@@ -28,8 +28,8 @@ from jax import lax
 
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
-from trax_triplet.kernels.negative_sums import Groups, spread_to_negatives, sum_of_negatives
-from trax_triplet.kernels.rules import NO_NEGATIVE, by_rule, real_pairs
+from trax_triplet.loss.negative_sums import Groups, spread_to_negatives, sum_of_negatives
+from trax_triplet.loss.rules import NO_NEGATIVE, by_rule, real_pairs
 
 __all__ = ["blockwise_losses"]
 

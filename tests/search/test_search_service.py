@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from test_app import Server, random_model, testclient
+from served import Server, chromium_page, random_model
 
 from trax_triplet import cli, read_pairs
 from trax_triplet.search.index import QuestionIndex
 
+testclient = pytest.importorskip("fastapi.testclient")
 httpx = pytest.importorskip("httpx")
-app_module = pytest.importorskip("trax_triplet.server.app")
-run_module = pytest.importorskip("trax_triplet.server.run")
-served_index = pytest.importorskip("trax_triplet.server.served_index")
+pairs_service = pytest.importorskip("trax_triplet.inference.service")
+service = pytest.importorskip("trax_triplet.search.service")
+served_index = pytest.importorskip("trax_triplet.search.served_index")
 
 QUESTIONS = [
     "How old are you?",
@@ -39,7 +40,7 @@ def folder(trained, tmp_path):
 
 @pytest.fixture
 def client(trained, folder):
-    with testclient.TestClient(app_module.create_app(trained, index=folder)) as client:
+    with testclient.TestClient(service.create_search_app(trained, folder)) as client:
         yield client
 
 
@@ -65,7 +66,7 @@ def test_the_nearest_are_those_of_the_index(client, folder):
 
 
 def test_without_an_index_there_are_no_such_addresses(trained):
-    with testclient.TestClient(app_module.create_app(trained)) as client:
+    with testclient.TestClient(pairs_service.create_app(trained)) as client:
         assert client.get("/model").json()["index"] is None
         for path in ("search", "add"):
             assert client.post(f"/{path}", json={}).status_code == 404
@@ -100,6 +101,10 @@ LONG = "a" * 10_001
         ("search", {"questions": [LONG]}, 422, r"questions\.0: .* at most 10000 characters"),
         ("search", {"questions": ["a"], "top": 0}, 422, "top: .* greater than or equal to 1"),
         ("search", {"questions": ["a"], "top": 101}, 422, "top: .* less than or equal to 100"),
+        ("search", {"questions": ["a"], "top_k": 3}, 422, "top_k: Extra inputs are not permitted"),
+        ("search?top=3", {"questions": ["a"]}, 422, "takes no parameters, such as top"),
+        ("add", added(("x", "old?")) | {"replace": True}, 422, "replace: Extra inputs"),
+        ("add", {"questions": [{"id": "x", "question": "a", "tag": 1}]}, 422, r"questions\.0\.tag"),
         ("add", {"questions": ["a"]}, 422, r"questions\.0: .* dictionary"),
         ("add", added(("1", "old?")), 409, "the id '1' is in the index already; nothing was"),
         ("add", added(("x", "old?"), ("5", "old")), 409, "the id '5' is in the index already"),
@@ -167,14 +172,21 @@ def test_another_models_index_in_the_folder_is_not_added_to(client, folder):
     assert len(QuestionIndex.load(folder)) == 2
 
 
+def test_an_index_that_was_moved_away_is_told_as_such(client, folder):
+    folder.rename(folder.with_name("elsewhere"))
+    answer = client.post("/add", json=added(("x", "old?")))
+    assert answer.status_code == 503 and "no longer there; nothing" in answer.json()["detail"]
+    assert not folder.exists() and len(QuestionIndex.load(folder.with_name("elsewhere"))) == 5
+
+
 def test_indexes_that_do_not_fit_are_refused_at_the_start(trained, folder, tmp_path):
     with pytest.raises(ValueError, match="built with another model"):
-        app_module.create_app(random_model(seed=1), index=folder)
+        service.create_search_app(random_model(seed=1), folder)
     with pytest.raises(FileNotFoundError, match="no index in"):
-        app_module.create_app(trained, index=tmp_path / "nowhere")
+        service.create_search_app(trained, tmp_path / "nowhere")
     QuestionIndex.build(np.eye(8)).save(tmp_path / "vectors")
     with pytest.raises(ValueError, match="made of vectors"):
-        app_module.create_app(trained, index=tmp_path / "vectors")
+        service.create_search_app(trained, tmp_path / "vectors")
 
 
 @pytest.mark.parametrize("approximate", [False, True])
@@ -236,11 +248,12 @@ def test_serve_refuses_an_index_that_does_not_fit_in_one_line(trained, folder, t
 
 def test_serve_answers_by_the_indexs_own_model(trained, folder, tmp_path, capsys, monkeypatch):
     taken = []
-    monkeypatch.setattr(run_module, "run", lambda *args, index: taken.append((args[0], index)))
+    monkeypatch.setattr(pairs_service, "run", lambda app, *args: taken.append(app))
     assert cli.main(["serve", "--index", str(folder)]) == 0
-    [(model, index)] = taken
-    np.testing.assert_array_equal(model.embed(QUESTIONS), trained.embed(QUESTIONS))
-    assert index == str(folder)
+    with testclient.TestClient(taken[0]) as client:
+        vectors = client.post("/embed", json={"questions": QUESTIONS}).json()["vectors"]
+        assert client.get("/model").json()["index"]["questions"] == len(QUESTIONS)
+    np.testing.assert_allclose(vectors, trained.embed(QUESTIONS), atol=1e-6)
     QuestionIndex.build(np.eye(8)).save(tmp_path / "vectors")
     assert cli.main(["serve", "--index", str(tmp_path / "vectors")]) == 2
     assert "made of vectors" in capsys.readouterr().err
@@ -281,8 +294,6 @@ def test_many_clients_add_and_search_and_a_kill_loses_nothing(server, trained, f
 
 @pytest.mark.slow
 def test_labels_of_the_page_are_pairs_to_train_on(server, trained, folder, tmp_path):
-    from test_app import chromium_page
-
     query = '=How "old", is\nzyx?'
     with chromium_page(width=400) as (page, asked, wrong):
         page.goto(server.url)

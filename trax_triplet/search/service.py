@@ -1,23 +1,26 @@
-"""The server's addresses for an index: nearest questions, and questions to add."""
+"""An index behind HTTP, beside its model: nearest questions, and questions to add."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import AfterValidator, BaseModel, Field
 
-from trax_triplet.server.batches import Batches
-from trax_triplet.server.limits import MAX_QUESTIONS, Question
-from trax_triplet.server.served_index import NotAddedError, ServedIndex
+from trax_triplet.inference.request_batches import Batches
+from trax_triplet.inference.request_limits import MAX_QUESTIONS, Asked, Limits, Question
+from trax_triplet.inference.service import create_app
+from trax_triplet.inference.trained_model import TrainedModel
+from trax_triplet.search.served_index import NotAddedError, ServedIndex
 
-__all__ = ["add_search"]
+__all__ = ["create_search_app"]
 
 MAX_SEARCHED, MAX_TOP, MAX_ID = 100, 100, 200
 
 
-class Queries(BaseModel):
+class Queries(Asked):
     """Questions to look for."""
 
     questions: list[Question] = Field(min_length=1, max_length=MAX_SEARCHED)
@@ -47,14 +50,14 @@ def _not_blank(text: str) -> str:
     return text
 
 
-class NewQuestion(BaseModel):
+class NewQuestion(Asked):
     """A question to add."""
 
     id: Annotated[str, Field(max_length=MAX_ID), AfterValidator(_not_blank)]
     question: Annotated[Question, AfterValidator(_not_blank)]
 
 
-class NewQuestions(BaseModel):
+class NewQuestions(Asked):
     """Questions to add, all of them or none."""
 
     questions: list[NewQuestion] = Field(min_length=1, max_length=MAX_QUESTIONS)
@@ -67,8 +70,32 @@ class Added(BaseModel):
     questions: int
 
 
-def add_search(app: FastAPI, index: ServedIndex, threshold: float | None) -> None:
-    """Gives an application `POST /search` and `POST /add`."""
+def create_search_app(
+    trained: TrainedModel, index: str | os.PathLike[str], *, limits: Limits | None = None
+) -> FastAPI:
+    """The application of `inference.service.create_app`, and also `POST /search` and `/add`.
+
+    Args:
+        trained: the model that answers.
+        index: folder of an index that this very model made. What is added goes there, too.
+        limits: as in `create_app`; besides, a request has at most 100 questions to search for.
+
+    Returns:
+        An ASGI application, for uvicorn or another server.
+
+    Raises:
+        TypeError: as `create_app`.
+        FileNotFoundError: as `create_app`; also no index.
+        ImportError, ValueError: as `QuestionIndex.load`; also an index made of vectors.
+    """
+    app = create_app(trained, limits=limits)
+    served = ServedIndex(index, trained)
+    _add_search(app, served, trained.threshold)
+    app.state.about_index = served.about
+    return app
+
+
+def _add_search(app: FastAPI, index: ServedIndex, threshold: float | None) -> None:
     batches, adding = Batches(index.search), Batches(index.add)
     from_here = [Depends(_refuse_other_sites)]
 

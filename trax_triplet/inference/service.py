@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import socket
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, Request
+import uvicorn
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi_offline import FastAPIOffline
@@ -16,26 +18,33 @@ from pydantic import BaseModel, Field
 from trax_triplet import __version__
 from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import tokenizer_named
+from trax_triplet.inference.request_batches import Batches
+from trax_triplet.inference.request_limits import (
+    MAX_QUESTIONS,
+    Asked,
+    LimitedBody,
+    Limits,
+    Question,
+    refuse_parameters,
+)
 from trax_triplet.inference.trained_model import TrainedModel
 from trax_triplet.model.walk import cosines_of_rows
-from trax_triplet.server.batches import Batches
-from trax_triplet.server.limits import MAX_QUESTIONS, LimitedBody, Limits, Question
-from trax_triplet.server.search import add_search
-from trax_triplet.server.served_index import ServedIndex
 
-__all__ = ["Limits", "create_app"]
+__all__ = ["Limits", "create_app", "run"]
 
 MAX_PAIRS = 1000
+MAX_CONNECTIONS = 1000  # beyond them the answer is 503
+SECONDS_TO_END = 10  # that requests have when the server is stopped
 
 
-class Pair(BaseModel):
+class Pair(Asked):
     """Two questions to compare."""
 
     question1: Question
     question2: Question
 
 
-class Pairs(BaseModel):
+class Pairs(Asked):
     """Pairs to compare."""
 
     pairs: list[Pair] = Field(min_length=1, max_length=MAX_PAIRS)
@@ -58,7 +67,7 @@ class Answers(BaseModel):
     answers: list[Answer]
 
 
-class Questions(BaseModel):
+class Questions(Asked):
     """Questions to embed."""
 
     questions: list[Question] = Field(min_length=1, max_length=MAX_QUESTIONS)
@@ -76,18 +85,13 @@ class Problem(BaseModel):
     detail: str
 
 
-def create_app(
-    trained: TrainedModel,
-    *,
-    index: str | os.PathLike[str] | None = None,
-    limits: Limits | None = None,
-) -> FastAPI:
-    """The application: `POST /similarity` and `/embed`, `GET /health`, `/model`, `/docs`, `/`; with
-    an index also `POST /search` and `/add`.
+def create_app(trained: TrainedModel, *, limits: Limits | None = None) -> FastAPI:
+    """The application: `POST /similarity` and `/embed`, `GET /health`, `/model`, `/docs` and `/`.
+
+    `search.service.create_search_app` also searches an index.
 
     Args:
         trained: the model that answers. Requests that arrive together are computed together.
-        index: folder of an index that this very model made. What is added goes there, too.
         limits: of a request's body; besides, a request has at most 1 000 pairs or 2 000 questions,
             each of at most 10 000 characters.
 
@@ -96,26 +100,24 @@ def create_app(
 
     Raises:
         TypeError: something other than a `TrainedModel`.
-        FileNotFoundError: the model's tokenizer lacks its parameters, see `tokenize`; no index.
-        ImportError, ValueError: as `QuestionIndex.load`; also an index made of vectors.
+        FileNotFoundError: the model's tokenizer lacks its parameters, see `tokenize`.
     """
     check.instance("trained", trained, TrainedModel, "trax_triplet.TrainedModel")
     trained.embed(["Is everything there that is needed to answer?"])
-    served = None if index is None else ServedIndex(index, trained)
     app = FastAPIOffline(
         title="trax-triplet",
         version=__version__,
         description="How similar are two questions?",
         redoc_url=None,
+        dependencies=[Depends(refuse_parameters)],
         responses={status: {"model": Problem} for status in (408, 413, 422)},
     )
     app.add_exception_handler(RequestValidationError, _in_words)
     app.add_middleware(LimitedBody, limits=limits or Limits())
-    batches = Batches(trained.embed)
-    _add_answers(app, trained, batches)
-    if served is not None:
-        add_search(app, served, trained.threshold)
-    _add_pages(app, trained, served)
+    # What `/model` says of an index; whoever adds one puts a function here.
+    app.state.about_index = lambda: None
+    _add_answers(app, trained, Batches(trained.embed))
+    _add_pages(app, trained)
     return app
 
 
@@ -148,8 +150,8 @@ def _add_answers(app: FastAPI, trained: TrainedModel, batches: Batches) -> None:
         return {"vectors": (await batches.ask(asked.questions)).tolist()}
 
 
-def _add_pages(app: FastAPI, trained: TrainedModel, served: ServedIndex | None) -> None:
-    page = files("trax_triplet.server").joinpath("page.html").read_text(encoding="utf-8")
+def _add_pages(app: FastAPI, trained: TrainedModel) -> None:
+    page = files("trax_triplet.inference").joinpath("page.html").read_text(encoding="utf-8")
     about: dict[str, Any] = {
         "version": __version__,
         "threshold": trained.threshold,
@@ -167,7 +169,7 @@ def _add_pages(app: FastAPI, trained: TrainedModel, served: ServedIndex | None) 
     @app.get("/model")
     async def model() -> dict[str, Any]:
         """Settings, threshold and version; what the index has, or null."""
-        return {**about, "index": None if served is None else served.about()}
+        return {**about, "index": app.state.about_index()}
 
     @app.get("/", include_in_schema=False, response_class=HTMLResponse)
     async def home() -> HTMLResponse:
@@ -187,3 +189,37 @@ async def _in_words(_: Request, error: Exception) -> Response:
     place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
     more = f" (and {len(others)} more)" if others else ""
     return JSONResponse({"detail": f"{place}: {first['msg']}{more}"}, 422)
+
+
+def run(app: FastAPI, host: str, port: int, log: Callable[[str], object]) -> None:
+    """Answers until the process is interrupted or terminated, and then what was asked before.
+
+    Args:
+        app: the application.
+        host, port: what to listen on; port 0 is a free one.
+        log: takes the server's address, once it listens.
+
+    Raises:
+        OSError: nobody can listen there, such as on a port that is in use.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        # Here and not by uvicorn, which ends the process if it cannot.
+        bound = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        error.filename = f"{host}:{port}"
+        raise
+    with bound:
+        # Connections inherit it. asyncio sets it only where a socket names its protocol; without it
+        # an answer's body waits 40 ms for the client to confirm its head.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        shown = f"[{host}]" if ":" in host else host
+        log(f"serving on http://{shown}:{bound.getsockname()[1]} (Ctrl-C stops it)")
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=SECONDS_TO_END,
+            server_header=False,
+        )
+        uvicorn.Server(config).run(sockets=[bound])

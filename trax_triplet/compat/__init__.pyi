@@ -1,0 +1,10 @@
+from .repaired_trax import Repair as Repair
+from .repaired_trax import fastmath as fastmath
+from .repaired_trax import jnp as jnp
+from .repaired_trax import lr_schedules as lr_schedules
+from .repaired_trax import optimizers as optimizers
+from .repaired_trax import provide_old_names as provide_old_names
+from .repaired_trax import repairs as repairs
+from .repaired_trax import shapes as shapes
+from .repaired_trax import tl as tl
+from .repaired_trax import training as training
