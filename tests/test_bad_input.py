@@ -81,6 +81,7 @@ LEFT_OUT = {
         search.index.QuestionIndex search.postgres.PostgresIndex""",
     "of values checked by those who call it": """
         inference.calibration.fit_calibration inference.calibration.probabilities
+        inference.calibration.similarity_of_half
         search.corpus.checked_ids search.corpus.check_width search.corpus.embedded
         search.duplicates.are_vectors
         data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
