@@ -333,7 +333,10 @@ def test_predict_answers_lines_from_stdin(small_run, capsys, monkeypatch):
     assert run(latin)[0] == 2
     status, out, err = run(b"Why?\n" + data)
     assert status == 2 and len(out.splitlines()) == 3
-    assert "1 of 3 lines are not pairs of questions; line 1: expected two questions" in err
+    assert (
+        "1 of 3 lines could not be read as pairs of questions; line 1: expected two questions"
+        in err
+    )
     assert run(b"") == (0, "", "")
 
 
