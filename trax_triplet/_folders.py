@@ -277,7 +277,7 @@ def load_checkpoint(
     if damaged:
         raise ValueError(
             f"none of the checkpoints in {folder} is valid: {damaged[0][1]}. Name another output "
-            "folder to start anew"
+            "folder to start over"
         )
     raise FileNotFoundError(
         f"there is no {CHECKPOINT} in {folder}: expected the folder of checkpoints"

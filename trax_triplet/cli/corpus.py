@@ -49,7 +49,7 @@ def _add_duplicates_options(command: argparse.ArgumentParser) -> None:
     add_model(command)
     add_threshold(
         command,
-        "the model's own, which is low for a corpus: nearly all of its pairs are no duplicates",
+        "the model's own, which is low for a corpus: nearly all of its pairs are not duplicates",
     )
     command.add_argument(
         "--output", required=True, metavar="CSV", help="file for the pairs, the most similar first"

@@ -76,7 +76,7 @@ def index(options: Namespace) -> dict[str, Any]:
     if options.remove or options.info:
         refuse_unused(options, (*_OF_A_FILE, "encoding"), "where no file is read")
     if changes and options.approximate is not None:
-        raise ValueError("--approximate goes with a new index; make it anew from the questions")
+        raise ValueError("--approximate is for a new index; rebuild it from the questions")
     from trax_triplet.search.database import is_address  # needs NumPy, which `--help` does without
 
     with _needed():

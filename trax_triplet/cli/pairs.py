@@ -68,7 +68,7 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
 
 
 def evaluate(options: Namespace) -> dict[str, Any]:
-    """Measures how well a model tells duplicates."""
+    """Measures how well a model recognises duplicates."""
     from trax_triplet import _validation as check
     from trax_triplet.inference import quality
 

@@ -86,8 +86,8 @@ def _add_teacher_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--unlabelled",
         metavar="FILE",
-        help="further questions, of which only the teacher speaks: a table, JSON lines or Parquet, "
-        "one question a row",
+        help="more questions that nobody labelled, for the teacher only: a table, JSON lines "
+        "or Parquet, one question a row",
     )
     command.add_argument(
         "--column",
@@ -130,9 +130,9 @@ def _or_none(text: str, kind: type, none: str) -> Any:
 def _add_process_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group(
         "several processes",
-        "Start the same command in each process, but for --process-id; all of them must see the "
-        "output folder. Instead of the first three options you can set the environment variables "
-        "TRAX_TRIPLET_COORDINATOR, TRAX_TRIPLET_PROCESSES and TRAX_TRIPLET_PROCESS_ID.",
+        "Start the same command in each process, with its own --process-id; all of them must see "
+        "the output folder. Instead of the first three options you can set the environment "
+        "variables TRAX_TRIPLET_COORDINATOR, TRAX_TRIPLET_PROCESSES and TRAX_TRIPLET_PROCESS_ID.",
     )
     for name, kind, metavar, text in (
         ("coordinator", str, "HOST:PORT", "address at which process 0 listens"),
@@ -189,7 +189,7 @@ def _teacher(options: Namespace) -> dict[str, Any]:
     """The arguments of `training.train` for --teacher and --unlabelled."""
     if not options.teacher:
         if options.unlabelled:
-            raise ValueError("--unlabelled needs --teacher, which speaks of its questions")
+            raise ValueError("--unlabelled needs --teacher, whose vectors are all that it gives")
         refuse_unused(options, ["column", "teacher_weight"], "without --teacher")
         return {}
     options.id = None

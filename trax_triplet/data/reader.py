@@ -48,7 +48,7 @@ class Labels(NamedTuple):
     grade: float | None
 
     def value(self, text: str) -> int | None:
-        """1, 0, or None for what is no label."""
+        """1, 0, or None for anything that is not a label."""
         text = text.strip()
         if self.positive is not None:
             return int(text in self.positive) if text else None
@@ -99,7 +99,7 @@ def read_pairs(
     """Reads question pairs from a CSV file with a header line.
 
     Columns come in any order, further ones are ignored; header names are matched exactly, else
-    without regard to case and outer blanks. The separator (comma, semicolon or tab) is the one that
+    without regard to case and outer spaces. The separator (comma, semicolon or tab) is the one that
     finds the columns. UTF-8, UTF-16 or UTF-32, with a byte order mark or without, line feeds in
     quotes, any line ends, gzip (known by its first bytes). Columns `qid1` and `qid2` are kept where
     both are there and hold only integers. If all texts are Python's bytes literals (b'...'), they
@@ -111,16 +111,16 @@ def read_pairs(
 
     Blank lines are not rows. A row is skipped, and reported in `skipped` with the line it starts on
     (the header is line 1), if a text is blank, it has too few or too many fields, its quotes are
-    malformed or a field is huge (`csv.field_size_limit`), or its label is none. Labels are 0 and 1,
-    in any usual writing: 1.0, TRUE, yes, duplicate. `notes` tells what was not plain.
+    malformed or a field is huge (`csv.field_size_limit`), or its label is not one. Labels are 0 and
+    1, in any usual writing: 1.0, TRUE, yes, duplicate. `notes` says what was unusual.
 
     Args:
         path: the file.
         question1, question2, label: names of the columns; `label=None` reads a file without labels.
-        positive: the labels that mean duplicate, as they are written; all others mean none.
+        positive: the labels that mean duplicate, as they are written; others mean not duplicate.
         threshold_label: labels are grades, and those of at least this much mean duplicate.
         duplicates_only: every row is a pair of duplicates; there is no column of labels.
-        negative: name of a column of texts that are no duplicates of `question1`, as in files of
+        negative: name of a column of texts that are not duplicates of `question1`, as in files of
             triplets (anchor, positive, negative): each row becomes a pair labelled 1 and one
             labelled 0.
         encoding: of the text, such as 'cp1252'; None: Unicode, as above.

@@ -29,7 +29,7 @@ def fit_calibration(
     Args:
         scores: float (n,), similarities.
         labels: (n,), 1 for a duplicate, 0 for another pair; both must be there.
-        share: of duplicates among the pairs to be judged, in (0, 1); None: as among these. By
+        share: of duplicates among the pairs to be answered, in (0, 1); None: as among these. By
             Bayes' rule another share moves all log-odds by the same amount.
 
     Returns:

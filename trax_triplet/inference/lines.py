@@ -38,7 +38,7 @@ def answer_lines(
 
     A line with a tab holds two questions, and maybe further columns. Another line is JSON: an
     object with `question1` and `question2`, or a list of both; it is JSON in the strict sense, in
-    which NaN and infinity are no numbers. The answer is the same line with two columns more, the
+    which NaN and infinity are not numbers. The answer is the same line with two columns more, the
     similarity and whether the pair is a duplicate (1 or 0; in JSON true or false, and a key that
     the object has already is kept: the answer's is called `answer_similarity` then). A line that is
     neither gets an answer, too, an object with `line` and `error`, so that answers stay in step.
@@ -48,7 +48,7 @@ def answer_lines(
         trained: the model.
         source: open binary file, such as `sys.stdin.buffer`. Lines that are there together are
             computed together.
-        write: function that takes text, some whole lines of answers, and flushes it.
+        write: function that takes text, some complete lines of answers, and flushes it.
         threshold: similarity above which a pair is a duplicate; None for the model's own.
         as_json: answer lines with tabs in JSON, too; further columns become the list `columns`.
         encoding: of the lines, such as 'cp1252'; None: UTF-8.

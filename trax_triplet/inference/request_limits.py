@@ -52,7 +52,7 @@ class Limits:
 
 
 class LimitedBody:
-    """Middleware: reads the whole body first, up to a size and within a time; 413 and 408."""
+    """Middleware: reads the complete body first, up to a size and within a time; 413 and 408."""
 
     def __init__(self, app: Any, limits: Limits):
         self._app, self._limits = app, limits

@@ -1,4 +1,4 @@
-"""A trained model behind HTTP: similarities, vectors, and a page to try it on."""
+"""A trained model served over HTTP: similarities, vectors, and a page to try it on."""
 
 from __future__ import annotations
 

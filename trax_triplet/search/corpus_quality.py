@@ -1,7 +1,7 @@
 """How well a trained model finds duplicates in a corpus: nearest questions, and pairs above a
 threshold.
 
-Pairs alone flatter a model: nearly all questions of a corpus are no duplicates of each other, and
+Labelled pairs on their own flatter a model: nearly all pairs of a corpus are not duplicates, and
 each of them is a chance for a mistake.
 """
 
@@ -39,9 +39,9 @@ def evaluate_corpus(
 ) -> dict[str, Any]:
     """How well a trained model finds duplicates among all questions of labelled pairs.
 
-    The corpus are the questions of the pairs, labelled 0 or 1, those that are the same but for case
-    and blanks once. Duplicates are the questions of one group (`data.question_groups`); all others
-    count as none, so that a duplicate nobody marked is a mistake here.
+    The corpus is the questions of the pairs, labelled 0 or 1; those that differ only in case and
+    whitespace count once. Duplicates are the questions of one group (`data.question_groups`); all
+    others are not, so that a duplicate nobody marked is a mistake here.
 
     Args:
         trained: a `TrainedModel`; or anything with its `embed` and `threshold`.

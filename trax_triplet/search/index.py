@@ -167,8 +167,8 @@ class QuestionIndex:
             were added. A query without words has none.
 
         Raises:
-            TypeError: queries that are not strings, a `k` that is no integer; questions where the
-                index was made of vectors.
+            TypeError: queries that are not strings, a `k` that is not an integer; questions where
+                the index was made of vectors.
             ValueError: vectors of another shape or length, a `k` below 1.
 
         Example:

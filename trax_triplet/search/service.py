@@ -1,4 +1,4 @@
-"""An index behind HTTP, beside its model: nearest questions, and questions to add."""
+"""An index served over HTTP with its model: nearest questions, and questions to add."""
 
 from __future__ import annotations
 

@@ -302,9 +302,9 @@ def _with_both_labels(
         if n_duplicates > n_others and share is None:
             log(
                 "more than half of the validation pairs are duplicates: the threshold will suit "
-                "such files, and call too many pairs duplicates where most pairs are none. If the "
-                "pairs to be judged are not like these, validate on pairs that are, or give their "
-                "share of duplicates (duplicate_share)"
+                "such files, and call too many pairs duplicates where most pairs are not. If the "
+                "pairs that you will ask about are not like these, validate on pairs that are, or "
+                "give their share of duplicates (the setting duplicate_share)"
             )
         return validation
     drawn = draw_negatives(validation, n_duplicates, seed=seed)
@@ -315,7 +315,7 @@ def _with_both_labels(
         "threshold is chosen on harder ones: each question, and the most similar of other pairs"
     )
     if share is not None:
-        log("duplicate_share is not used: it needs validation pairs that people labelled 0")
+        log("the setting duplicate_share has no effect: it needs validation pairs labelled 0")
     return concatenate(validation, drawn)
 
 
