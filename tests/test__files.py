@@ -320,6 +320,104 @@ def test_the_longest_names_can_be_written(tmp_path):
     assert (tmp_path / ("n" * 255)).read_text() == "new"
 
 
+def left_by(path, alive):
+    """A file or folder that is being written, or that a killed writer left."""
+    fcntl = pytest.importorskip("fcntl")
+    handle = os.open(path, os.O_RDONLY)
+    if alive:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_a_killed_writer_left_is_removed_but_not_what_a_living_one_writes(tmp_path, alive):
+    # By another process's number, our own, and of a process that does not exist.
+    names = [f".trax-triplet.{number}.0.new" for number in (1, os.getpid(), 2**31)]
+    for name in names:
+        (tmp_path / name).write_text("unfinished")
+    kept = [".trax-triplet.mine.new", ".trax-triplet.1.new.csv", ".trax-triplet.5.5.new"]
+    (tmp_path / "elsewhere").write_text("mine")
+    for name in kept[:2]:
+        (tmp_path / name).write_text("mine")
+    (tmp_path / kept[2]).symlink_to("elsewhere")
+    handles = [left_by(tmp_path / name, alive) for name in names]
+    write(tmp_path / "a.txt")
+    for handle in handles:
+        os.close(handle)
+    there = {*kept, "a.txt", "elsewhere", *(names if alive else [])}
+    assert set(os.listdir(tmp_path)) == there
+
+
+def test_a_file_is_locked_until_it_has_its_name(tmp_path):
+    """Another write to the folder removes nothing that is being written."""
+    with files.new_file(tmp_path / "a.txt") as file:
+        file.write("a")
+        write(tmp_path / "b.txt", "b")
+    assert (tmp_path / "a.txt").read_text() == "a" and (tmp_path / "b.txt").read_text() == "b"
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
+
+
+def test_a_file_that_was_removed_before_it_was_locked_is_begun_anew(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    flock, first = fcntl.flock, []
+
+    def late(handle, how):
+        if not first:
+            [unfinished] = tmp_path.iterdir()
+            first.append(unfinished.name)
+            unfinished.unlink()
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write(tmp_path / "a.txt")
+    assert first and os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("is_windows", [False, True])
+def test_without_locks_everything_is_written_all_the_same(tmp_path, monkeypatch, is_windows):
+    """File systems that refuse them: nothing is removed. Windows: no open file can be removed."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    (tmp_path / ".trax-triplet.1.0.new").write_text("whoever writes it")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    if is_windows:
+        monkeypatch.setattr(files, "fcntl", None)
+    write(tmp_path / "a.txt")
+    for unique_names in (True, False):
+        with files.new_folder(tmp_path / "model", unique_names=unique_names):
+            pass
+    left = [] if is_windows else [".trax-triplet.1.0.new"]
+    assert sorted(os.listdir(tmp_path)) == [*left, "a.txt", "model"]
+
+
+@pytest.mark.parametrize("unique_names", [False, True])
+def test_a_folder_that_a_killed_writer_left_is_removed_but_not_a_living_ones(
+    tmp_path, unique_names
+):
+    hidden = ".model.1" if unique_names else ".model"
+    (tmp_path / "model").mkdir()
+    (tmp_path / f"{hidden}.new").mkdir()
+    (tmp_path / f"{hidden}.new" / "weights").write_text("unfinished")
+    (tmp_path / f"{hidden}.old").mkdir()
+    with files.new_folder(tmp_path / "model", unique_names=unique_names):
+        pass
+    assert os.listdir(tmp_path) == ["model"]
+    (tmp_path / f"{hidden}.new").mkdir()
+    handle = left_by(tmp_path / f"{hidden}.new", alive=True)
+    if unique_names:
+        with files.new_folder(tmp_path / "model", unique_names=True):
+            pass
+    else:
+        with pytest.raises(BlockingIOError) as caught, files.new_folder(tmp_path / "model"):
+            pass
+        assert caught.value.filename == str(tmp_path / "model")
+    os.close(handle)
+    assert sorted(os.listdir(tmp_path)) == sorted([f"{hidden}.new", "model"])
+
+
 def test_what_windows_does_not_open_is_not_flushed(tmp_path, monkeypatch):
     """Windows has no handles of folders, and flushes only what is open for writing."""
     opened, open_any = [], os.open

@@ -51,7 +51,7 @@ MODULES_LEFT_OUT = {
     "inner parts of search; what a user gives was checked on the way there": """
         search.products search.spool search.graph search.database _threads""",
     "their mistakes are tested with them": """
-        _files _validation compat.processes compat.launch _folders compat.saved_arrays
+        _files _validation _wording compat.processes compat.launch _folders compat.saved_arrays
         inference.card inference.lines inference.onnx_file inference.service
         inference.request_batches inference.request_limits search.service search.served_index
         compat.trax_files compat.unpickler keras.dataset keras.convert keras.loss
@@ -81,14 +81,15 @@ LEFT_OUT = {
         search.index.QuestionIndex search.postgres.PostgresIndex""",
     "of values checked by those who call it": """
         inference.calibration.fit_calibration inference.calibration.probabilities
+        inference.calibration.similarity_of_half
         search.corpus.checked_ids search.corpus.check_width search.corpus.embedded
         search.duplicates.are_vectors
         data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped
-        data.reader.find_columns data.table.read_text data.reader.Labels.value
-        data.reader.Labels.expected data.table.read_table
+        data.reader.find_columns data.table.checked_encoding data.table.read_text
+        data.reader.Labels.value data.reader.Labels.expected data.table.read_table
         data.vocabulary.Vocabulary.from_bytes
         data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.tokenizer_of_version
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both

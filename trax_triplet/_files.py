@@ -31,8 +31,15 @@ __all__ = [
     "read_bytes",
 ]
 
+try:
+    import fcntl
+except ImportError:  # on Windows, where a file that is open cannot be removed
+    fcntl = None
+
 IS_WINDOWS = os.name == "nt"
 _numbers = itertools.count()  # of the files that this process writes
+# Not of the file's name, which may be as long as names can be.
+_UNFINISHED = re.compile(r"\.trax-triplet\.\d+\.\d+\.new")
 
 
 @contextlib.contextmanager
@@ -42,6 +49,7 @@ def new_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> I
     An existing file's owner and permissions are kept; a link stays, and the file that it leads to
     is replaced. What cannot be replaced is written to once the block has ended: a device, a pipe,
     an open file such as `/dev/stdout`, or a file whose owner or folder only lets it be changed.
+    What writers that were killed left in the folder is removed.
 
     Args:
         path: of the file; its folder must be there.
@@ -66,11 +74,7 @@ def new_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> I
     if "b" not in mode:
         options = {"encoding": "utf-8", "newline": "", **options}
     target = _replaceable(path)
-    # Not of the file's name, which may be as long as names can be; "x": whatever has this name
-    # already, such as somebody's link, is not written to.
-    name = f".trax-triplet.{os.getpid()}.{next(_numbers)}.new"
-    unfinished = (path if target is None else target).with_name(name)
-    try:
+    with _named(path, f"{(target or path).parent / '.trax-triplet.'}"):
         if target is None:
             content = io.BytesIO()
             file = content if "b" in mode else io.TextIOWrapper(content, **options)
@@ -78,25 +82,88 @@ def new_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> I
             file.flush()
             _write_into(path, content.getbuffer())
             return
-        unfinished.unlink(missing_ok=True)  # left by a killed process of this number
-        with open(unfinished, mode.replace("w", "x"), **options) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _keep_owner_and_mode(target, unfinished)
-        try:
-            os.replace(unfinished, target)
-        except OSError as error:
-            if error.errno != errno.EBUSY:  # a file that is mounted has a fixed place
-                raise
-            _write_into(target, memoryview(unfinished.read_bytes()))
+        _remove_left(target.parent, _UNFINISHED)
+        with _begun(target.parent, mode, options) as (unfinished, file):
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _keep_owner_and_mode(target, unfinished)
+            try:
+                os.replace(unfinished, target)
+            except OSError as error:
+                if error.errno != errno.EBUSY:  # a file that is mounted has a fixed place
+                    raise
+                _write_into(target, memoryview(unfinished.read_bytes()))
         flush(target.parent)
+
+
+@contextlib.contextmanager
+def _named(path: Path, unfinished: str) -> Iterator[None]:
+    """Context: errors of the system name the path that the user knows; for a full disk they name
+    none."""
+    try:
+        yield
     except OSError as error:
-        _name(error, path, unfinished)
+        is_unfinished = str(error.filename).startswith(unfinished)
+        if error.errno is not None and (error.filename is None or is_unfinished):
+            error.filename = str(path)
         raise
+
+
+@contextlib.contextmanager
+def _begun(folder: Path, mode: str, options: dict[str, Any]) -> Iterator[tuple[Path, IO[Any]]]:
+    """Context: (path, file) of a new file, locked until the end, when it is removed."""
+    while True:
+        path = folder / f".trax-triplet.{os.getpid()}.{next(_numbers)}.new"
+        try:
+            # "x": whatever has this name already, such as somebody's link, is not written to.
+            file = open(path, mode.replace("w", "x"), **options)  # noqa: SIM115
+        except FileExistsError:
+            continue
+        lock = None if fcntl is None else os.dup(file.fileno())
+        try:
+            if fcntl is not None and lock is not None:
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                if not os.fstat(lock).st_nlink:  # removed by another process before it was locked
+                    continue
+            yield path, file
+            return
+        finally:
+            file.close()
+            path.unlink(missing_ok=True)
+            if lock is not None:
+                os.close(lock)
+
+
+@contextlib.contextmanager
+def _only(path: Path) -> Iterator[None]:
+    """Context: this file or folder is locked for this writer; OSError if it is for another one."""
+    if fcntl is None:
+        yield
+        return
+    is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
+    handle = os.open(path, (os.O_RDONLY if is_folder else os.O_RDWR) | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        if target is not None:
-            unfinished.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _remove_left(folder: Path, names: re.Pattern[str]) -> None:
+    """Removes files and folders that writers left when they were killed: those nobody has locked.
+
+    The number of a process is not asked for: in another container it is somebody else's.
+    """
+    left = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # one may write, not list
+        left = [Path(entry.path) for entry in entries if names.fullmatch(entry.name)]
+    for path in left:
+        if not path.is_symlink() and (path.is_file() or path.is_dir()):
+            with contextlib.suppress(OSError), _only(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _replaceable(path: Path) -> Path | None:
@@ -186,6 +253,7 @@ def new_folder(folder: str | os.PathLike[str], *, unique_names: bool = False) ->
             old folder then: an error restores it.
 
     Raises:
+        BlockingIOError: somebody else is writing it.
         OSError: what the system reports; the old folder is unchanged.
 
     Example:
@@ -201,34 +269,47 @@ def new_folder(folder: str | os.PathLike[str], *, unique_names: bool = False) ->
     if unique_names:
         hidden = f".{folder.name}.{os.getpid()}"
         new, old = folder.with_name(f"{hidden}.new"), folder.with_name(f"{hidden}.old")
-    shutil.rmtree(new, ignore_errors=True)  # left by a run that was killed
-    new.mkdir(parents=True)
-    try:
-        yield new
-        for path in (*new.rglob("*"), new):
-            flush(path)
-        if folder.exists():
-            _keep_owner_and_mode(folder, new)
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(folder, old)
-        os.replace(new, folder)
-    except BaseException as error:
-        shutil.rmtree(new, ignore_errors=True)
-        if unique_names and old.exists() and not folder.exists():
-            os.replace(old, folder)  # nobody would look for it
-        if isinstance(error, OSError):
-            _name(error, folder, new)
-        raise
+        kinds = "new|old" if folder.exists() else "new"  # an old one may be all that there is
+        _remove_left(folder.parent, re.compile(rf"\.{re.escape(folder.name)}\.\d+\.({kinds})"))
+    with _named(folder, str(new)):
+        _remove_unless_written(new)
+        new.mkdir(parents=True)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # a file system without locks
+                stack.enter_context(_only(new))
+            try:
+                yield new
+                for path in (*new.rglob("*"), new):
+                    flush(path)
+                if folder.exists():
+                    _keep_owner_and_mode(folder, new)
+                    shutil.rmtree(old, ignore_errors=True)
+                    with contextlib.suppress(OSError):
+                        stack.enter_context(_only(folder))
+                    os.replace(folder, old)
+                os.replace(new, folder)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                if unique_names and old.exists() and not folder.exists():
+                    os.replace(old, folder)  # nobody would look for it
+                raise
     flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _name(error: OSError, path: Path, unfinished: Path) -> None:
-    """Gives the error the path that the user knows; for a full disk it has none."""
-    if error.errno is not None and (
-        error.filename is None or str(error.filename).startswith(str(unfinished))
-    ):
-        error.filename = str(path)
+def _remove_unless_written(new: Path) -> None:
+    """Removes what a killed writer left; an error if the writer is alive."""
+    if not new.exists():
+        return
+    try:
+        with _only(new):
+            shutil.rmtree(new, ignore_errors=True)
+    except BlockingIOError:
+        raise BlockingIOError(
+            errno.EWOULDBLOCK, "it is being written already; wait for its end", str(new)
+        ) from None
+    except OSError:  # a file system without locks
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def previous(folder: str | os.PathLike[str]) -> Path:

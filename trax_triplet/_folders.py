@@ -54,7 +54,7 @@ def write_folder(
 
     Raises:
         OSError: what the system reports.
-        ValueError: more settings than would be read again.
+        ValueError: more settings than would be read again, or NaN or infinity among them.
 
     Example:
         >>> import tempfile
@@ -68,7 +68,10 @@ def write_folder(
     (new / ARRAYS).write_bytes(safetensors.numpy.save(contiguous))
     described = {path.name: _description(path.read_bytes()) for path in sorted(new.iterdir())}
     content = {"format": FORMAT, "settings": settings, "files": described}
-    text = json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"
+    try:
+        text = json.dumps({**content, "sha256": _digest(content)}, indent=1, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ValueError(f"settings must be what JSON can hold: {error}") from None
     if len(text.encode()) > MAX_MANIFEST_BYTES:
         raise ValueError(
             f"settings and history take {len(text):,} characters, more than the "
@@ -274,7 +277,7 @@ def load_checkpoint(
     if damaged:
         raise ValueError(
             f"none of the checkpoints in {folder} is valid: {damaged[0][1]}. Name another output "
-            "folder to start anew"
+            "folder to start over"
         )
     raise FileNotFoundError(
         f"there is no {CHECKPOINT} in {folder}: expected the folder of checkpoints"

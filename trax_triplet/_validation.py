@@ -319,11 +319,12 @@ def threshold(value: Any, name: str = "threshold") -> float:
     return float(array)
 
 
-def threshold_or_own(value: Any, own: float | None) -> float:
-    """The threshold that was given, else the model's own.
+def threshold_or_own(value: Any, own: float | None, name: str = "threshold") -> float:
+    """The threshold of cosines that was given, else the model's own.
 
     Raises:
-        TypeError, ValueError: as `threshold`; also no threshold where the model has none.
+        TypeError, ValueError: as `threshold`; also one outside of [-1, 1], such as a percentage;
+            and none where the model has none.
 
     Example:
         >>> threshold_or_own(None, 0.5)
@@ -334,7 +335,12 @@ def threshold_or_own(value: Any, own: float | None) -> float:
             "threshold must be given, because the model has none; choose it on validation pairs "
             "with trax_triplet.evaluation.best_threshold"
         )
-    return threshold(own if value is None else value)
+    if value is None:  # which may lie just below -1, where all pairs are to be above it
+        return threshold(own)
+    limit = threshold(value, name)
+    if abs(limit) > 1 and math.isfinite(limit):
+        raise wrong_value(name, "a cosine, from -1 to 1", limit)
+    return limit
 
 
 def margin(value: Any, name: str = "margin") -> float:

@@ -183,10 +183,10 @@ def test_train_says_which_rows_and_pairs_it_does_not_take(not_trained, tmp_path,
     err = capsys.readouterr().err
     assert "read 15 pairs" in err
     bad = [f"line {1 + 8 + 7 + k}: [^;]+; " for k in (1, 2, 3)]
-    assert re.search(rf"left out 4 rows that cannot be used \({''.join(bad)}\.\.\.\)", err)
+    assert re.search(rf"left out 4 rows that cannot be used: {''.join(bad)}\.\.\.", err)
     [((pairs, _), keywords)] = not_trained
     neither = 15 - len(pairs) - len(keywords["validation"])
-    assert neither and f"{neither} pairs are in neither part: " in err
+    assert neither and f"in neither part: {neither} pairs whose two" in err
 
 
 def test_evaluate(small_run, tmp_path, capsys):
@@ -245,7 +245,7 @@ def test_evaluate_shows_each_number_and_the_worst_mistakes(small_run, evaluated,
     for name in ("with", "without"):
         part = unknown[name]
         measured = f"ROC AUC {part['roc_auc']:.4f}, accuracy {part['accuracy']:.4f}"
-        counts = f"({part['n']} pairs, {part['duplicates']} of them duplicates)"
+        counts = f"({part['n']} pairs, {part['duplicates']} labelled 1)"
         assert f"  {name:15}  {measured}   {counts}" in lines
     assert len(mistakes) == 2
     for text, (kind, worst) in zip(mistakes, numbers["mistakes"].items()):
@@ -303,9 +303,9 @@ def test_predict_two_questions(small_run, capsys):
     assert cli.main(["predict", *model, "How old are you?", "how old are you?"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("duplicate ") and " 1.0000 " in text
-    assert cli.main(["predict", *model, "Why?", "Who?", "--threshold", "1.5", "--json"]) == 0
+    assert cli.main(["predict", *model, "Why?", "Who?", "--threshold", "1", "--json"]) == 0
     result = json_of(capsys)
-    assert result["threshold"] == 1.5 and result["answers"][0]["is_duplicate"] is False
+    assert result["threshold"] == 1 and result["answers"][0]["is_duplicate"] is False
     same = ["How old are you?", "how old are you?", "--json"]
     similarity = small_run.trained.similarity(same[:1], same[1:2])[0]
     assert cli.main(["predict", *model, *same, "--threshold", repr(float(similarity))]) == 0
@@ -325,12 +325,15 @@ def test_predict_answers_lines_from_stdin(small_run, capsys, monkeypatch):
 
     data = "".join("\t".join(pair) + "\n" for pair in pairs).encode()
     assert run(data) == (0, "".join("\t".join(answer) + "\n" for answer in answers), "")
-    status, out, _ = run(data, "--json", "--threshold", "2")
+    status, out, _ = run(data, "--json", "--threshold", "1")
     assert status == 0
     assert [json.loads(line)["is_duplicate"] for line in out.splitlines()] == [False, False]
+    latin = "é?\té?\n".encode("latin-1")
+    assert run(latin, "--encoding", "latin-1")[1].startswith("é?\té?\t1.0000")
+    assert run(latin)[0] == 2
     status, out, err = run(b"Why?\n" + data)
     assert status == 2 and len(out.splitlines()) == 3
-    assert "1 of 3 lines were no pairs of questions; line 1: expected two questions" in err
+    assert "1 of 3 lines are not pairs of questions; line 1: expected two questions" in err
     assert run(b"") == (0, "", "")
 
 
@@ -413,17 +416,26 @@ def test_answers_can_be_joined(small_run, tmp_path, capsys):
         "\r\n"
         "a9,Why?,Who?\r\n"
         "b1,-2 + 5 = ?,Who?,,é\r\n"
+        "b2,Why?,Who?,,a,note,of,,mine\r\n"
+        "b3,Why?,Who?,,a,,,,\r\n"
     )
     (tmp_path / "p.csv").write_bytes(text.encode())
     arguments = ["predict", "--model", str(small_run.folder), "--csv", str(tmp_path / "p.csv")]
     assert cli.main([*arguments, "--output", str(tmp_path / "a.csv")]) == 0
     assert (
-        "wrote 4 rows" in (err := capsys.readouterr().err) and "2 of them without an answer" in err
+        "wrote 6 rows" in (err := capsys.readouterr().err) and "3 of them without an answer" in err
     )
     given, rows = rows_of(tmp_path / "p.csv"), rows_of(tmp_path / "a.csv")
     names = ["test_id", "question1", "question2", "similarity", "note"]
     added = ["answer_similarity", "is_duplicate", "probability", "reason"]
-    assert [*rows[0]] == [*names, *added]
+    unnamed = ["unnamed_1", "unnamed_2", "unnamed_3", "unnamed_4"]
+    assert [*rows[0]] == [*names, *unnamed, *added]
+    # What a row has beyond the header is kept, too.
+    assert [[row[name] for name in unnamed] for row in rows[3:]] == [
+        ["", "", "", ""],
+        ["note", "of", "", "mine"],
+        ["", "", "", ""],
+    ]
     for before, after in zip(given, rows, strict=True):
         assert [after[name] for name in names] == [before[name] or "" for name in names]
     assert [row["reason"] for row in rows] == [
@@ -431,11 +443,14 @@ def test_answers_can_be_joined(small_run, tmp_path, capsys):
         "question1 is blank",
         "3 fields, the header has 5",
         "",
+        "9 fields, the header has 5",
+        "",
     ]
-    assert [bool(row["answer_similarity"]) for row in rows] == [True, False, False, True]
+    answered = [True, False, False, True, False, True]
+    assert [bool(row["answer_similarity"]) for row in rows] == answered
     assert cli.main([*arguments, "--json"]) == 0
     answers = json_of(capsys)["answers"]
-    assert [answer["line"] for answer in answers] == [2, 3, 5, 6]
+    assert [answer["line"] for answer in answers] == [2, 3, 5, 6, 7, 8]
     assert answers[1]["similarity"] is None and answers[1]["reason"] == "question1 is blank"
     assert cli.main(arguments) == 0
     assert "no answer              line 3: question1 is blank" in capsys.readouterr().out
@@ -561,7 +576,7 @@ def test_debug_shows_the_traceback(arguments, tmp_path, capsys):
     assert cli.main(command) == 2
     *lines, last = capsys.readouterr().err.splitlines()
     assert lines[0] == "Traceback (most recent call last):" and "ValueError: " in lines[-1]
-    assert last.startswith("trax-triplet sample: error: n_pairs must be")
+    assert last.startswith("trax-triplet sample: error: --pairs must be")
     assert cli.main([word for word in command if word != "--debug"]) == 2
     assert capsys.readouterr().err.splitlines() == [last]
 

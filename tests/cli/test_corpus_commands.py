@@ -53,9 +53,7 @@ def test_duplicates(small_run, corpus, command, tmp_path, capsys):
     similar = [float(p["similarity"]) for p in pairs]
     assert similar == sorted(similar)[::-1] and all(0.9 < s <= 1 for s in similar)
     assert all(p["question1"] == questions[int(p["id1"][1:])] for p in pairs)
-    assert (
-        f"{len(pairs)} pairs of {len(questions)} questions are above the threshold" in captured.out
-    )
+    assert f"{len(questions)} questions, {len(pairs)} pairs above the threshold" in captured.out
     sizes = [int(row["size"]) for row in groups]
     assert sizes == sorted(sizes)[::-1] and len({row["id"] for row in groups}) == len(groups)
     [same] = [row["group"] for row in groups if row["id"] == "q0"]
@@ -170,10 +168,46 @@ def test_search_a_file_and_lines(indexed, corpus, tmp_path, capsys, monkeypatch)
     assert all(float(row["similarity"]) > 0.9999 for row in rows[::2])
     assert {row["is_duplicate"] for row in rows[::2]} == {"1"}
     capsys.readouterr()
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{questions[7]}\n\n{questions[8]}\n"))
+    monkeypatch.setattr(
+        "sys.stdin", io.TextIOWrapper(io.BytesIO(f"{questions[7]}\n\n{questions[8]}\n".encode()))
+    )
     assert cli.main(["search", indexed, "-", "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[::2] == [questions[7], questions[8]] and len(lines) == 4
+
+
+def test_lines_that_cannot_be_read_are_answered_in_step(indexed, corpus, capsys, monkeypatch):
+    _, questions = corpus
+    data = b"\xef\xbb\xbf" + questions[3].encode() + b"\r\n\nO\xf9?\n" + questions[4].encode()
+
+    def run(*options):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return cli.main(["search", indexed, "-", "--top", "1", *options]), *capsys.readouterr()
+
+    status, out, err = run()
+    assert status == 2 and "1 of 3 lines could not be read; line 3: expected a question" in err
+    lines = out.splitlines()
+    assert (lines[0], lines[3]) == (questions[3], questions[4])
+    assert lines[2].startswith("line 3: expected a question, but it is 'O")
+    assert "not UTF-8" in lines[2]
+    status, out, _ = run("--json")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert status == 2 and answers[1]["line"] == 3 and "not UTF-8" in answers[1]["error"]
+    assert [answer["query"] for answer in answers[::2]] == [questions[3], questions[4]]
+    assert run("--encoding", "latin-1")[0] == 0
+
+
+def test_mine_says_why_nothing_was_found(small_run, tmp_path, capsys):
+    command = ["mine", str(small_run.csv), "--model", str(small_run.folder)]
+    command += ["--output", str(tmp_path / "triplets.csv")]
+    assert cli.main([*command, "--band", "0.9999", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "wrote 0 triplets" in out and "next:" not in out and "--band" in out
+    (tmp_path / "others.csv").write_text("question1,question2,is_duplicate\nWhy?,Who?,0\n")
+    command[1] = str(tmp_path / "others.csv")
+    assert cli.main(command) == 0
+    assert "others.csv has no pairs of duplicates" in capsys.readouterr().out
+    assert rows_of(tmp_path / "triplets.csv") == []
 
 
 def test_mine_finds_negatives_that_train_takes(small_run, tmp_path, capsys):

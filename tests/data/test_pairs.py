@@ -93,7 +93,7 @@ def test_qids_that_are_not_integers_are_not_used(tmp_path, qids):
 def test_file_without_labels(tmp_path):
     path = write(tmp_path / "p.csv", [("a", "b")], ("question1", "question2"))
     assert read_pairs(path, label=None).is_duplicate is None
-    with pytest.raises(ValueError, match="label=None: no labels|None: no"):
+    with pytest.raises(ValueError, match="no labels: label=None"):
         read_pairs(path)
 
 
@@ -148,7 +148,7 @@ def test_labels_other_than_0_and_1_are_no_labels(tmp_path, label):
         (b"", "the file is empty"),
         (b"\n", "it is blank"),
         (b"question1,question2,is_duplicate\n", "a header but no rows"),
-        (b"question1,question2,is_duplicate\n,,\n", "1 of 1 rows cannot be used"),
+        (b"question1,question2,is_duplicate\n,,\n", "1 of 1 row cannot be used"),
         (
             b"q1,q2,same\na,b,1\n",
             r"expected the columns \['question1', 'question2', 'is_duplicate'\].*got "

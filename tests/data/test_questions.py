@@ -70,7 +70,7 @@ def test_rows_that_cannot_be_used_are_told(tmp_path):
         ("", "the first line must name the columns, but the file is empty"),
         ("question\n", "a header but no rows"),
         ("question,question\na,b\n", "several columns are named 'question'"),
-        ("text\nWhy?\n", "--column and --id"),
+        ("text\nWhy?\n", "name yours by column=$"),
         ('{"text": "Why?"}\n', "line 1: expected an object with the key 'question'"),
         ('question\n"Why?\nWho?\n', "lines 2 to 3: a quote is not closed"),
     ],

@@ -262,7 +262,7 @@ def test_the_largest_possible_request_is_met_and_one_more_refused(tiny_tables):
 def test_a_request_beyond_the_real_tables_names_the_largest_number(meanings):
     sizes = Counter(found[0] for found in meanings.values()).values()
     within = sum(n * (n - 1) // 2 for n in sizes)
-    with pytest.raises(ValueError, match=f"at most {within}, the largest number"):
+    with pytest.raises(ValueError, match=f"at most {within}, where 100 % of the pairs"):
         generate(10**9, duplicate_share=1.0)
 
 

@@ -37,11 +37,13 @@ import numpy as np
 
 from trax_triplet import _folders as folders
 from trax_triplet.compat import trax_files as pickles
-from trax_triplet.data import reader, sample, vocabulary
+from trax_triplet.data import questions, reader, sample, vocabulary
+from trax_triplet.inference import lines
 from trax_triplet.inference import trained_model as saved
 from trax_triplet.model.siamese import Siamese
 from trax_triplet.model.weights import init_model
 
+ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-7", "cp1252", "cp932", "gb18030")
 PACKED = mutations.BYTES + tuple(map(mutations.gzipped, mutations.BYTES)) * 2
 STRUCTURE = {
     saved.MANIFEST: (mutations.change_json_text,),
@@ -71,7 +73,13 @@ class Target(NamedTuple):
 
 def targets(folder):
     """All of them; `folder` (path) is theirs to write in."""
-    return [*_of_tables(Path(folder)), *_of_folders(Path(folder)), *_of_pickles(Path(folder))]
+    folder = Path(folder)
+    return [
+        *_of_tables(folder),
+        *_of_any_options(folder),
+        *_of_folders(folder),
+        *_of_pickles(folder),
+    ]
 
 
 def _of_tables(folder):
@@ -132,6 +140,117 @@ def _of_tables(folder):
         Target("triplets", 10, read_pairs(None, **triplets), [text], mutations.BYTES, str(path)),
         Target("vocabulary", 30, read_words, written, mutations.BYTES, str(words)),
     ]
+
+
+def _of_any_options(folder):
+    """Readers with options that each input chooses for itself."""
+    path = folder / "any.csv"
+
+    def text_options(chance):
+        return {
+            "quoting": chance.choice(("auto", "csv", "none")),
+            "escape": chance.choice((None, None, "\\", "/", "^", "'", "a", "\xe4")),
+            "encoding": chance.choice((*[None] * 12, *ENCODINGS)),
+            "max_skipped": chance.choice((0.0, 0.01, 0.5, 1.0)),
+        }
+
+    def read_pairs(data):
+        path.write_bytes(data)
+        chance = random.Random(zlib.crc32(data))
+        labels = (
+            {},
+            {"label": None},
+            {"positive": chance.sample(["1", "0", "yes", "", "TRUE", "1.0", "5"], 3)},
+            {"threshold_label": chance.choice((0, 0.5, 3, -1e300))},
+            {"duplicates_only": True},
+            {"question1": "question2", "question2": "question1", "negative": "is_duplicate"},
+        )
+        chosen = chance.choice(labels)
+        pairs = reader.read_pairs(path, **chosen, **text_options(chance))
+        assert len(pairs) == len(pairs.question2) == len(pairs.lines) > 0
+        assert (pairs.is_duplicate is None) == (chosen == {"label": None})
+        assert all(text.strip() for text in pairs.question1 + pairs.question2)
+
+    def read_questions(data):
+        path.write_bytes(data)
+        chance = random.Random(zlib.crc32(data))
+        id = chance.choice((None, "is_duplicate"))
+        found = questions.read_questions(path, column="question1", id=id, **text_options(chance))
+        assert len(found.texts) == len(found.lines) > 0 and all(map(str.strip, found.texts))
+        assert (found.ids is None) == (id is None)
+
+    def answer(data):
+        chance = random.Random(zlib.crc32(data))
+        written = []
+        n, errors = lines.answer_lines(
+            _Alike(),
+            io.BytesIO(data),
+            written.append,
+            as_json=True,
+            encoding=chance.choice((None, None, "cp1252", "cp932", "gb18030")),
+        )
+        answers = [
+            json.loads(line, parse_constant=_refuse) for line in "".join(written).split("\n")[:-1]
+        ]
+        assert len(answers) == n and sum("error" in each for each in answers) >= len(errors)
+
+    text = (
+        'question1,question2,is_duplicate\r\n"Why, ""so""?",How come?,1\r\nWho?,"a\nb",0\r\n'
+        "Where is ät?,Wo?,yes\r\n"
+    )
+    tabs = "question1\tquestion2\tis_duplicate\n\"Why?\tb'how'\t1.0\nb'a'\tWho \\\"so\\\"?\t4.5\n"
+    rows = [
+        {"question1": "Wie ät?", "question2": "a\tb", "is_duplicate": 7},
+        {"question1": "Why?", "question2": "Who?", "is_duplicate": "x", "similarity": 1.5},
+    ]
+    listed = "".join(json.dumps(row) + "\n" for row in rows)
+    streamed = "Why?\tHow come?\tid 7\r\n" + listed + '["a", "b"]\n\nno pair\n'
+    tables = [t.encode(e) for t in (text, tabs) for e in ("utf-8", "cp1252", "utf-16", "utf-32")]
+    return [
+        Target(
+            "pairs, any options",
+            60,
+            read_pairs,
+            _readable_first(read_pairs, tables),
+            mutations.BYTES,
+            str(path),
+        ),
+        Target(
+            "questions, any options",
+            30,
+            read_questions,
+            _readable_first(read_questions, [listed.encode(), *tables]),
+            mutations.BYTES,
+            str(path),
+        ),
+        Target("lines", 20, answer, [streamed.encode()], mutations.BYTES, "a line has more than"),
+    ]
+
+
+def _readable_first(read, seeds):
+    """The seeds, the first that is read with the options that it chooses in front."""
+
+    def is_read(seed):
+        with contextlib.suppress(ValueError):
+            read(seed)
+            return True
+        return False
+
+    first = next(filter(is_read, seeds))
+    return [first, *(seed for seed in seeds if seed != first)]
+
+
+class _Alike:
+    """A model to which all questions are alike."""
+
+    threshold = 0.5
+
+    def similarity(self, first, second):
+        return np.ones(len(first), np.float32)
+
+
+def _refuse(constant):
+    raise AssertionError(f"{constant} is not JSON")
 
 
 def _of_folders(folder):

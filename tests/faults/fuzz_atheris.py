@@ -15,6 +15,9 @@ import atheris
 with atheris.instrument_imports(
     include=[
         "trax_triplet.data.reader",
+        "trax_triplet.data.table",
+        "trax_triplet.data.questions",
+        "trax_triplet.inference.lines",
         "trax_triplet.data.pairs",
         "trax_triplet.data.vocabulary",
         "trax_triplet._folders",

@@ -3,14 +3,25 @@
 import numpy as np
 import pytest
 
-from trax_triplet.inference.calibration import fit_calibration, probabilities
+from trax_triplet.inference.calibration import (
+    check_calibration,
+    fit_calibration,
+    probabilities,
+    similarity_of_half,
+)
+
+
+def closeness(scores):
+    """1 for equal directions, 0 at a right angle, -1 for opposite ones; linear in the angle."""
+    return 1 - np.degrees(np.arccos(np.asarray(scores, np.float64))) / 90
 
 
 def pairs(n, slope, intercept, seed=0):
-    """Similarities and labels that follow a logistic function."""
+    """Similarities and labels that follow a logistic function of the angle."""
     random = np.random.default_rng(seed)
     scores = random.uniform(-0.3, 1, n)
-    labels = random.uniform(size=n) < 1 / (1 + np.exp(-(slope * scores + intercept)))
+    chances = 1 / (1 + np.exp(-(slope * closeness(scores) + intercept)))
+    labels = random.uniform(size=n) < chances
     return scores, labels.astype(np.int8)
 
 
@@ -24,13 +35,13 @@ def test_is_the_logistic_regression_of_softened_labels(slope, intercept):
     target = np.where(labels, (n1 + 1) / (n1 + 2), 1 / (500 - n1 + 2))
     oracle = linear_model.LogisticRegression(C=1e12, tol=1e-10, max_iter=10_000)
     oracle.fit(
-        np.tile(scores.astype(np.float32).astype(np.float64), 2)[:, None],
+        np.tile(closeness(scores.astype(np.float32)), 2)[:, None],
         np.repeat([1, 0], 500),
         np.concatenate([target, 1 - target]),
     )
     assert found["slope"] == pytest.approx(oracle.coef_[0, 0], rel=1e-3)
     assert found["intercept"] == pytest.approx(oracle.intercept_[0], rel=1e-3, abs=1e-4)
-    expected = oracle.predict_proba(scores[:, None])[:, 1]
+    expected = oracle.predict_proba(closeness(scores)[:, None])[:, 1]
     np.testing.assert_allclose(probabilities(scores, found), expected, atol=1e-4)
 
 
@@ -71,6 +82,28 @@ def test_equal_scores_have_the_share_of_duplicates(scores):
     found = fit_calibration(np.array(scores), np.array([1, 0, 0, 0]))
     share = ((1 + 1) / (1 + 2) + 3 / (3 + 2)) / 4  # of the softened labels
     assert probabilities(np.array(scores), found) == pytest.approx([share] * 4, abs=1e-5)
+
+
+def test_a_calibration_of_earlier_models_is_of_the_similarity_itself():
+    # 4 x 0.5 = 2, and 4 x 1 - 2 = 2.
+    earlier = {"slope": 4.0, "intercept": -2.0, "source": "a fit"}
+    check_calibration(earlier)
+    expected = [0.5, 1 / (1 + np.exp(-2))]
+    assert probabilities(np.array([0.5, 1]), earlier) == pytest.approx(expected)
+    assert similarity_of_half(earlier) == 0.5
+
+
+def test_half_is_where_the_probability_is_a_half():
+    found = {"of": "angle", "slope": 6.0, "intercept": -4.0}  # 2/3 of 90 degrees before 90: at 30
+    assert similarity_of_half(found) == pytest.approx(np.sqrt(3) / 2)
+    assert probabilities(np.array([np.sqrt(3) / 2]), found) == pytest.approx([0.5])
+    assert similarity_of_half({**found, "intercept": -99.0}) == 1  # nothing is as likely as that
+    assert similarity_of_half({**found, "slope": -6.0}) is None
+
+
+def test_what_a_calibration_is_of_must_be_known():
+    with pytest.raises(ValueError, match="'of'"):
+        check_calibration({"of": "length", "slope": 1.0, "intercept": 0.0})
 
 
 def test_probabilities_stay_in_range_whatever_the_numbers():

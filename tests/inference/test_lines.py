@@ -51,7 +51,20 @@ def test_a_line_of_json_comes_back_with_its_own_fields():
     assert json.loads(line) == {**pair, "similarity": 0.0, "is_duplicate": False}
 
 
-BAD = [b"no pair", b"{", b"[1, 2]", b'["a"]', b'{"question1": "a"}', b"\xff\tb", b"3", b"[" * 10**5]
+NAN = b'{"question1": "a", "question2": "b", "id": NaN}'
+BAD = [
+    NAN,
+    NAN.replace(b"NaN", b"[-Infinity]"),
+    NAN.replace(b"NaN", b"1e999"),
+    b"no pair",
+    b"{",
+    b"[1, 2]",
+    b'["a"]',
+    b'{"question1": "a"}',
+    b"\xff\tb",
+    b"3",
+    b"[" * 10**5,
+]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=[f"{line[:20]}" for line in BAD])
@@ -61,6 +74,26 @@ def test_what_is_no_pair_is_answered_in_step_and_told(bad):
     found = json.loads(lines[1])
     assert found["line"] == 3 and found["error"].startswith("expected two questions with a tab")
     assert errors == [f"line 3: {found['error']}"]
+
+
+def test_what_the_user_calls_like_the_answer_stays():
+    row = {"question1": "a", "question2": "a", "similarity": "high", "is_duplicate": None}
+    [line], _ = answered(json.dumps({**row, "answer_similarity": 1}).encode())
+    assert json.loads(line) == {
+        **row,
+        "answer_similarity": 1,
+        "answer_answer_similarity": 0.125,
+        "answer_is_duplicate": False,
+    }
+
+
+def test_lines_of_another_encoding_and_a_mark_at_the_start():
+    assert answered("ö\tö\n".encode("cp1252"), encoding="cp1252")[0] == ["ö\tö\t0.125000\t0"]
+    assert answered(b"\xef\xbb\xbfa\ta\n")[0] == ["a\ta\t0.125000\t0"]
+    [line], [error] = answered("ö\tö\n".encode("cp1252"))
+    assert json.loads(line)["line"] == 1 and "not UTF-8" in error
+    with pytest.raises(ValueError, match="encoding must be one of lines"):
+        answered(b"", encoding="utf-16")
 
 
 class Slow(io.RawIOBase):

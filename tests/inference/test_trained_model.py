@@ -129,7 +129,7 @@ def test_predict_compares_with_the_threshold(trained):
     first, second = ["How old are you?", "Are you old?", ""], ["Where?", "are you OLD", "Where?"]
     scores = trained.similarity(first, second)
     assert scores[2] == 0 and trained.threshold == 0.5
-    for threshold in (-1.0, 0, 0.5, float(scores[0]), np.float32(2)):
+    for threshold in (-1.0, 0, 0.5, float(scores[0]), np.float32(1), np.inf):
         found = trained.predict(first, second, threshold=threshold)
         assert found.dtype == np.bool_ and found.tolist() == (scores > threshold).tolist()
     assert trained.predict(first, second).tolist() == (scores > 0.5).tolist()

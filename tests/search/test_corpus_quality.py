@@ -63,6 +63,14 @@ def test_pairs_are_judged_as_scikit_learn_judges_them(distinct):
     )
 
 
+def test_one_pair_alone_has_a_threshold_just_below_it():
+    table = {"a": [1, 0], "b": [0.6, 0.8]}
+    model = SimpleNamespace(threshold=0.5, embed=lambda q: np.float32([table[text] for text in q]))
+    best = evaluate_corpus(model, Pairs(["a"], ["b"], [1]))["pairs"]["best_f1"]
+    # The similarity is 0.6, and the threshold the next smaller float32.
+    assert best["value"] == 1 and best["threshold"] == np.nextafter(np.float32(0.6), np.float32(0))
+
+
 def test_a_pair_at_the_threshold_is_not_called():
     pairs, model, vectors, _ = corpus(distinct=3)  # similarities are 0 or 1
     model.threshold = 1.0

@@ -101,6 +101,10 @@ LONG = "a" * 10_001
         ("search", {"questions": [LONG]}, 422, r"questions\.0: .* at most 10000 characters"),
         ("search", {"questions": ["a"], "top": 0}, 422, "top: .* greater than or equal to 1"),
         ("search", {"questions": ["a"], "top": 101}, 422, "top: .* less than or equal to 100"),
+        ("search", {"questions": ["a"], "top_k": 3}, 422, "top_k: Extra inputs are not permitted"),
+        ("search?top=3", {"questions": ["a"]}, 422, "takes no parameters, such as top"),
+        ("add", added(("x", "old?")) | {"replace": True}, 422, "replace: Extra inputs"),
+        ("add", {"questions": [{"id": "x", "question": "a", "tag": 1}]}, 422, r"questions\.0\.tag"),
         ("add", {"questions": ["a"]}, 422, r"questions\.0: .* dictionary"),
         ("add", added(("1", "old?")), 409, "the id '1' is in the index already; nothing was"),
         ("add", added(("x", "old?"), ("5", "old")), 409, "the id '5' is in the index already"),
@@ -166,6 +170,13 @@ def test_another_models_index_in_the_folder_is_not_added_to(client, folder):
     answer = client.post("/add", json=added(("x", "old?")))
     assert answer.status_code == 503 and "cannot be used here" in answer.json()["detail"]
     assert len(QuestionIndex.load(folder)) == 2
+
+
+def test_an_index_that_was_moved_away_is_told_as_such(client, folder):
+    folder.rename(folder.with_name("elsewhere"))
+    answer = client.post("/add", json=added(("x", "old?")))
+    assert answer.status_code == 503 and "no longer there; nothing" in answer.json()["detail"]
+    assert not folder.exists() and len(QuestionIndex.load(folder.with_name("elsewhere"))) == 5
 
 
 def test_indexes_that_do_not_fit_are_refused_at_the_start(trained, folder, tmp_path):

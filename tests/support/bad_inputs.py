@@ -243,7 +243,7 @@ for f, error, name, *arguments in (
     ("TrainedModel.similarity", TypeError, "questions2", TRAINED, TEXTS, [3]),
     ("TrainedModel.similarity", ValueError, "questions2", TRAINED, TEXTS * 2, TEXTS),
     ("TrainedModel.predict", TypeError, "questions2", TRAINED, TEXTS, b"How"),
-    ("TrainedModel.probability", ValueError, "labelled 0.*--validation", TRAINED, TEXTS, TEXTS),
+    ("TrainedModel.probability", ValueError, "labelled 0.*validation=", TRAINED, TEXTS, TEXTS),
     ("TrainedModel.save", TypeError, "folder", TRAINED, None),
     ("TrainedModel", TypeError, "model", None, WORDS, {}),
     ("TrainedModel", TypeError, "vocabulary", LAYER, ["how"], {}),

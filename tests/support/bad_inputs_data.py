@@ -317,6 +317,7 @@ row("inference.quality.evaluate", TypeError, "trained", "model", PAIRS)
 row("inference.quality.evaluate", TypeError, "pairs", TRAINED, [("Why?", "Who?")])
 row("inference.quality.evaluate", ValueError, "pairs must have labels", TRAINED, UNLABELLED)
 row("inference.quality.evaluate", ValueError, "threshold", TRAINED, PAIRS, threshold=NAN)
+row("inference.quality.evaluate", ValueError, "threshold", TRAINED, PAIRS, threshold=5)
 row("inference.quality.evaluate", ValueError, "seed", TRAINED, PAIRS, seed=-1)
 for mistakes, error in ((-1, ValueError), (1.5, TypeError), (True, TypeError), (None, TypeError)):
     row(

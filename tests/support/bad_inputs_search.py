@@ -38,7 +38,7 @@ rows_of(
     (TypeError, "escape", (csv_of("good"),), {"escape": 3}),
     (ValueError, "max_bytes", (csv_of("good"),), {"max_bytes": 0}),
     (ValueError, "good.csv is larger than 9 bytes", (csv_of("good"),), {"max_bytes": 9}),
-    (ValueError, "--column", (csv_of("good"),)),
+    (ValueError, "column=", (csv_of("good"),)),
     (ValueError, "the file is empty", (csv_of("empty"),)),
     (ValueError, "line 1: byte 0 of the file is not UTF-8", (PICTURE,)),
     (ValueError, "the gzip file is damaged", (csv_of("gzip"),)),
@@ -55,6 +55,7 @@ rows_of(
     (ValueError, "threshold must be given", (UNIT,)),
     (ValueError, "threshold", (UNIT,), {"threshold": NAN}),
     (TypeError, "threshold", (UNIT,), {"threshold": "0.5"}),
+    (ValueError, "threshold must be a cosine", (UNIT,), {"threshold": 70}),
     (ValueError, "top_k", (UNIT,), {"threshold": 0.5, "top_k": 0}),
     (TypeError, "top_k", (UNIT,), {"threshold": 0.5, "top_k": 1.5}),
     (ValueError, "max_pairs", (UNIT,), {"threshold": 0.5, "max_pairs": 0}),
@@ -153,6 +154,7 @@ rows_of(
     (ValueError, "pairs must have labels", (TRAINED, UNLABELLED)),
     (ValueError, "queries", (TRAINED, PAIRS), {"queries": "some"}),
     (ValueError, "threshold", (TRAINED, PAIRS), {"threshold": NAN}),
+    (ValueError, "threshold must be a cosine", (TRAINED, PAIRS), {"threshold": -1.5}),
     (TypeError, "seed", (TRAINED, PAIRS), {"seed": 0.5}),
 )
 rows_of(

@@ -67,17 +67,17 @@ def test_pairs_labelled_0_train_unless_the_duplicates_contradict_them(parts):
     assert [row.tolist() for row in examples.others1] == [encode(texts[0]).tolist()]
     assert [row.tolist() for row in examples.others2] == [encode(texts[3]).tolist()]
     assert logged[0] == (
-        "training on 2 duplicate pairs, 1 that follow from them, and 1 pairs labelled 0"
+        "training on 2 duplicate pairs, 1 that follow from them, and 1 pair labelled 0"
     )
-    assert logged[1].startswith("1 pairs labelled 0 are left out")
+    assert logged[1].startswith("left out: 1 pair labelled 0")
     made(pairs, parts[1], logged.append, implied=False)
-    assert "training on 2 duplicate pairs and 1 pairs labelled 0" in logged
+    assert "training on 2 duplicate pairs and 1 pair labelled 0" in logged
     for unused in ({"labelled_negatives": False}, {"labelled_weight": 0.0}):
         without = made(pairs, parts[1], logged.append, **unused)
         assert without.others1 == []
         assert logged[-2] == (
-            "training on 2 duplicate pairs and 1 that follow from them; the 2 other pairs are not "
-            "used"
+            "training on 2 duplicate pairs and 1 that follow from them; not used: 2 pairs "
+            "labelled 0"
         )
         assert len(next(without.stream(lambda: np.ones((3, 2))))) == 4
 
@@ -121,7 +121,7 @@ def test_a_batch_is_described_by_lines_or_rows(parts):
     rows = np.array([2, 0, len(labelled) + 1])
     numbers = f"{labelled[0]}, {labelled[2]}"
     assert made(*parts).described(rows[:2]) == f"rows {numbers}"
-    assert made(*parts).described(rows) == f"rows {numbers}, and 1 pairs that follow from others"
+    assert made(*parts).described(rows) == f"rows {numbers}, and 1 pair derived from others"
     lines = 2 * np.arange(len(pairs)) + 5
     in_a_file = Pairs(pairs.question1, pairs.question2, pairs.is_duplicate, lines=lines)
     numbers = f"{lines[labelled[0]]}, {lines[labelled[2]]}"

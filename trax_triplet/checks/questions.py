@@ -1,4 +1,4 @@
-"""What `checks` knows about the functions of the assignment that judge questions.
+"""What `checks` knows about the functions of the assignment that answer questions.
 
 Each has one function that is right, some of whose parts can be replaced: every replacement is one
 mistake. The models and generators that a student's function is given here are small stand-ins,

@@ -171,7 +171,7 @@ def check(
 
     A function is *wrong* if the course's grader would refuse it. It is *right, but* if the grader
     accepts it although it has a flaw, such as reading past the end of y when the last batch is
-    smaller; it passes, and the flaw is told.
+    smaller; it passes, and the flaw is reported.
 
     Args:
         step: the name of the step, one of `STEPS`.
@@ -182,7 +182,7 @@ def check(
             one case.
         edition: of the assignment: '2020', '2021' (the second one, 2021-22) or '2023', see
             `trax_triplet.course`. None: a function may follow the rule of any, which is found out
-            and said; a mixture of two is told as such.
+            and said; a mixture of two is reported as such.
 
     Returns:
         A `CheckResult`, true if the function is right. What the function raises is reported in it.

@@ -1,4 +1,4 @@
-"""A file of a student's: its functions, taken out without running the rest, and all of them judged.
+"""A student's file: its functions, taken out without running the rest, and all of them checked.
 
 What runs of a file: its imports, the definitions of functions and classes, and constants. Of
 several definitions of one name the last one counts, as at the end of a session.
@@ -34,7 +34,7 @@ def read_solution(
     Args:
         path: a file that ends with .py or .ipynb.
         run: whether all of it is run, not only imports, definitions and constants. What a cell
-            raises is told, and the next one runs.
+            raises is reported, and the next one runs.
 
     Returns:
         name -> function; and lines on what could not be read or run.

@@ -12,11 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trax_triplet._wording import counted
 from trax_triplet.cli.inputs import (
     embed,
     labels_of,
     load,
     read_corpus,
+    refuse_unused,
     tell_reading,
     text_options,
     threshold_of,
@@ -47,7 +49,7 @@ def _add_duplicates_options(command: argparse.ArgumentParser) -> None:
     add_model(command)
     add_threshold(
         command,
-        "the model's own, which is low for a corpus: nearly all of its pairs are no duplicates",
+        "the model's own, which is low for a corpus: nearly all of its pairs are not duplicates",
     )
     command.add_argument(
         "--output", required=True, metavar="CSV", help="file for the pairs, the most similar first"
@@ -80,6 +82,8 @@ def duplicates(options: Namespace) -> dict[str, Any]:
     top_k = None if options.top_k is None else check.integer("--top-k", options.top_k, 1)
     if options.linkage == "complete" and top_k is not None:
         raise ValueError("--linkage complete needs all pairs; leave --top-k out")
+    if not options.groups:
+        refuse_unused(options, ["linkage"], "without --groups")
     check_outputs([options.csv], {"--output": options.output, "--groups": options.groups})
     questions = read_corpus(options.csv, options)
     trained = load(options.model)
@@ -101,14 +105,12 @@ def duplicates(options: Namespace) -> dict[str, Any]:
         spool.remove()
     if not options.json:
         print(
-            f"{n_pairs} pairs of {len(questions)} questions are above the threshold "
-            f"{threshold:.4f}: {options.output}"
+            f"{counted(len(questions), 'question')}, {counted(n_pairs, 'pair')} above the "
+            f"threshold {threshold:.4f}: {options.output}"
         )
         if options.groups:
-            print(
-                f"{result['groups']} groups, the largest of {result['largest']} questions: "
-                f"{options.groups}"
-            )
+            largest = f", the largest of {result['largest']} questions" * bool(result["groups"])
+            print(f"{counted(result['groups'], 'group')}{largest}: {options.groups}")
     return result
 
 
@@ -167,8 +169,8 @@ def _leave_what_is_complete(
         return
     count = _write_pairs(spool.table, spool, questions, str)
     log(
-        f"stopped: {spool.table} has the {count} pairs of the first {spool.stop} "
-        "questions with all others; the same command goes on from there"
+        f"stopped: {spool.table} has {counted(count, 'pair')}, those of the first "
+        f"{counted(spool.stop, 'question')} with all others; the same command goes on from there"
     )
 
 
@@ -261,7 +263,7 @@ def mine(options: Namespace) -> dict[str, Any]:
 
     per_pair = check.integer("--per-pair", options.per_pair, 1)
     below = check.number("--below", options.below, 0)
-    low, high = (check.number("--band", value) for value in options.band)
+    low, high = (check.number("--band", value, -1, 1) for value in options.band)
     if low >= high:
         raise check.wrong_value("--band", "two numbers, the lower first", (low, high))
     check_outputs([options.csv], {"--output": options.output})
@@ -273,7 +275,7 @@ def mine(options: Namespace) -> dict[str, Any]:
         **text_options(options),
         max_skipped=options.max_skipped,
     )
-    tell_reading(options.csv, f"{len(pairs)} pairs", pairs.notes, pairs.skipped)
+    tell_reading(options.csv, counted(len(pairs), "pair"), pairs.notes, pairs.skipped)
     trained = load(options.model)
     triplets = search.mine_negatives(
         pairs, trained, per_pair=per_pair, band=(low, high), below=below
@@ -289,11 +291,19 @@ def mine(options: Namespace) -> dict[str, Any]:
     result = {"output": options.output, "triplets": len(triplets), "duplicates": duplicates}
     if not options.json:
         print(
-            f"wrote {len(triplets)} triplets to {options.output}; {with_one} different pairs of "
-            f"duplicates have a negative, of {duplicates} pairs\n"
-            f"next: trax-triplet train {options.output} --negative negative --output FOLDER"
+            f"wrote {counted(len(triplets), 'triplet')} to {options.output}; {with_one} different "
+            f"pairs of duplicates have a negative, of {counted(duplicates, 'pair')}"
         )
+        print(_after_mining(options, len(triplets), duplicates))
     return result
+
+
+def _after_mining(options: Namespace, n_triplets: int, duplicates: int) -> str:
+    if n_triplets:
+        return f"next: trax-triplet train {options.output} --negative negative --output FOLDER"
+    if not duplicates:
+        return f"{options.csv} has no pairs of duplicates; negatives are found for these only"
+    return "no question is similar enough to be a hard negative; try another --band or --below"
 
 
 COMMANDS = {

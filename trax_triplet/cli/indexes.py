@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trax_triplet.cli.inputs import embed, load, read_corpus
+from trax_triplet._wording import counted
+from trax_triplet.cli.inputs import check_questions, embed, load, read_corpus, refuse_unused
 from trax_triplet.cli.options import add_guard, add_question_options, add_threshold
 from trax_triplet.cli.outputs import check_outputs, guard, id_of, log, printable, progress
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 _AT_ONCE = 2048  # queries of a file
+_OF_A_FILE = ("column", "id", "quoting", "escape", "max_skipped")
 
 
 def _add_index_options(command: argparse.ArgumentParser) -> None:
@@ -72,8 +73,10 @@ def index(options: Namespace) -> dict[str, Any]:
             "index takes a file of questions with --model and --output or --to, or an index with "
             "one of --add, --remove and --info"
         )
+    if options.remove or options.info:
+        refuse_unused(options, (*_OF_A_FILE, "encoding"), "where no file is read")
     if changes and options.approximate is not None:
-        raise ValueError("--approximate goes with a new index; make it anew from the questions")
+        raise ValueError("--approximate is for a new index; rebuild it from the questions")
     from trax_triplet.search.database import is_address  # needs NumPy, which `--help` does without
 
     with _needed():
@@ -98,6 +101,7 @@ def _needed() -> Iterator[None]:
 
 def _in_folder(options: Namespace, makes: bool) -> tuple[str, dict[str, Any]]:
     """Where the index is, and what is in it."""
+    refuse_unused(options, ["table"], "on an index in a folder")
     from trax_triplet.search.index import QuestionIndex
 
     if makes:
@@ -164,7 +168,7 @@ def _described(info: dict[str, Any]) -> str:
     kind = "all are compared, exact"
     if info["approximate"]:
         kind = f"approximate, {100 * info['recall']:.1f} % of the ten nearest are found (measured)"
-    return f"{info['questions']} questions, vectors of {info['dimensions']}; {kind}"
+    return f"{counted(info['questions'], 'question')}, vectors of {info['dimensions']}; {kind}"
 
 
 def _add_table(command: argparse.ArgumentParser) -> None:
@@ -209,6 +213,7 @@ def _opened(options: Namespace) -> Iterator[AnyIndex]:
     if not is_address(options.index):
         from trax_triplet.search.index import QuestionIndex
 
+        refuse_unused(options, ["table"], "on an index in a folder")
         model = None if options.model is None else load(options.model)
         yield QuestionIndex.load(options.index, model=model)
         return
@@ -230,6 +235,13 @@ def search(options: Namespace) -> dict[str, Any]:
         raise ValueError("search takes questions, or --csv with a file of them, or - for stdin")
     if options.output and not options.csv:
         raise ValueError("--output takes what is found for --csv; leave it out with questions")
+    if not options.csv:
+        refuse_unused(options, _OF_A_FILE, "without --csv")
+        if options.questions != ["-"]:
+            refuse_unused(options, ["encoding"], "on questions that are typed")
+            check_questions(options.questions)
+    if not options.output:
+        refuse_unused(options, ["guard_formulas"], "without --output")
     check_outputs([options.csv], {"--output": options.output})
     queries = read_corpus(options.csv, options) if options.csv else None
     with _needed(), _opened(options) as index:
@@ -243,19 +255,19 @@ def _answer_all(
 
     threshold = options.threshold
     if threshold is not None:
-        check.number("--threshold", threshold)
+        check.number("--threshold", threshold, -1, 1)
     elif index.model is not None:
         threshold = index.model.threshold
     if index.approximate:
         log(_described(index.info()))
     if options.questions == ["-"]:
-        _answer_lines(index, top, threshold, options.json)
+        _answer_lines(index, top, threshold, options)
         return {}
     texts = list(options.questions) if queries is None else list(queries.texts)
     if options.output:
         count = _write_hits(options, index, queries, top, threshold)
         if not options.json:
-            print(f"wrote {count} questions that were found to {options.output}")
+            print(f"wrote {counted(count, 'hit')} to {options.output}")
         return {"output": options.output, "found": count}
     answers = []
     for start in range(0, len(texts), _AT_ONCE):
@@ -293,18 +305,26 @@ def _show(answer: dict[str, Any], with_query: bool) -> None:
         print("nothing: no word of the question is known")
 
 
-def _answer_lines(index: AnyIndex, top: int, threshold: float | None, as_json: bool) -> None:
+def _answer_lines(index: AnyIndex, top: int, threshold: float | None, options: Namespace) -> None:
     """Answers each line of standard input at once."""
-    for line in sys.stdin:
-        query = line.rstrip("\r\n")
-        if not query.strip():
-            continue
-        answer = _answer(query, index.search([query], top)[0], threshold)
-        if as_json:
-            print(json.dumps(answer))
-        else:
-            _show(answer, True)
+    from trax_triplet.inference.lines import json_line, read_lines
+
+    answered, errors = 0, []
+    for lines in read_lines(sys.stdin.buffer, options.encoding):
+        queries = [text for _, text, _ in lines if text is not None]
+        found = iter(index.search(queries, top) if queries else [])
+        for number, query, shown in lines:
+            answered += 1
+            if query is None:
+                answer = {"line": number, "error": f"expected a question, but it is {shown}"}
+                errors.append(f"line {number}: {answer['error']}")
+                print(json_line(answer) if options.json else errors[-1])
+                continue
+            answer = _answer(query, next(found), threshold)
+            print(json_line(answer)) if options.json else _show(answer, True)
         sys.stdout.flush()
+    if errors:
+        raise ValueError(f"{len(errors)} of {answered} lines could not be read; {errors[0]}")
 
 
 def _write_hits(

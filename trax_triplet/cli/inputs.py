@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trax_triplet._wording import counted, in_options
+from trax_triplet.cli.options import TEXT_OPTIONS
 from trax_triplet.cli.outputs import log, printable, progress
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
 
 __all__ = [
+    "check_questions",
     "embed",
     "labels_of",
     "load",
@@ -25,15 +29,39 @@ __all__ = [
     "read_labelled",
     "read_several",
     "read_unlabelled",
+    "refuse_unused",
     "tell_reading",
     "text_options",
     "threshold_of",
 ]
 
 
+def refuse_unused(options: Namespace, names: Iterable[str], where: str) -> None:
+    """Raises if an option was given that would have no effect.
+
+    Args:
+        options: of the command.
+        names: of the options, as arguments.
+        where: they have none, such as "without --csv".
+    """
+    for name in names:
+        if getattr(options, name) != options.defaults[name]:
+            raise ValueError(f"{options.named[name]} has no effect {where}; leave it out")
+
+
+def check_questions(questions: Iterable[str]) -> None:
+    """Raises if an argument is not text in the encoding of the console, such as UTF-8."""
+    for question in questions:
+        if any("\ud800" <= character <= "\udfff" for character in question):
+            raise ValueError(
+                f"the question {question!r} is not text in the encoding of this console "
+                f"({sys.getfilesystemencoding()}); write it to a file, and name --encoding"
+            )
+
+
 def text_options(options: Namespace) -> dict[str, Any]:
     """How the text of a file is read, for all functions that read one."""
-    return {"encoding": options.encoding, "quoting": options.quoting, "escape": options.escape}
+    return {name: getattr(options, name) for name in TEXT_OPTIONS}
 
 
 def read_labelled(path: str, options: Namespace) -> Pairs:
@@ -52,7 +80,7 @@ def read_labelled(path: str, options: Namespace) -> Pairs:
         **text_options(options),
         max_skipped=options.max_skipped,
     )
-    tell_reading(path, f"{len(pairs)} pairs", pairs.notes, pairs.skipped)
+    tell_reading(path, counted(len(pairs), "pair"), pairs.notes, pairs.skipped)
     return pairs
 
 
@@ -80,7 +108,7 @@ def read_unlabelled(path: str, options: Namespace) -> tuple[Table, Columns]:
     )
     skipped = tuple((row.line, row.reason) for row in table.rows if row.reason)
     reader.check_skipped(len(table.rows) - len(skipped), skipped, options.max_skipped, path)
-    tell_reading(path, f"{len(table.rows) - len(skipped)} pairs", table.notes, skipped)
+    tell_reading(path, counted(len(table.rows) - len(skipped), "pair"), table.notes, skipped)
     return table, columns
 
 
@@ -98,7 +126,7 @@ def read_corpus(path: str, options: Namespace) -> Questions:
         )
     except ImportError as error:  # of what reads this kind of file: the user can change it
         raise ValueError(error) from None
-    tell_reading(path, f"{len(questions)} questions", (), questions.skipped)
+    tell_reading(path, counted(len(questions), "question"), (), questions.skipped)
     return questions
 
 
@@ -108,11 +136,14 @@ def tell_reading(
     """Tells what was read, how the file was understood, and which rows were left out."""
     log(f"read {what} from {path}")
     for note in notes:
-        log(printable(note))
+        log(printable(in_options(note, TEXT_OPTIONS)))
     if skipped:
-        shown = [f"line {line}: {printable(reason)}" for line, reason in skipped[:3]]
-        more = ["..."] * (len(skipped) > 3)
-        log(f"left out {len(skipped)} rows that cannot be used ({'; '.join(shown + more)})")
+        shown = [
+            f"line {line}: {printable(in_options(reason, TEXT_OPTIONS))}"
+            for line, reason in skipped[:3]
+        ]
+        reasons = "; ".join(shown + ["..."] * (len(skipped) > 3))
+        log(f"left out {counted(len(skipped), 'row')} that cannot be used: {reasons}")
 
 
 def labels_of(pairs: Pairs) -> np.ndarray:
@@ -133,7 +164,7 @@ def threshold_of(given: float | None, trained: TrainedModel) -> float:
     from trax_triplet import _validation as check
 
     if given is not None:
-        return check.number("--threshold", given)
+        return check.number("--threshold", given, -1, 1)
     if trained.threshold is None:
         raise ValueError("this model was saved without a threshold; give one with --threshold")
     if "no pairs labelled 0" in str(trained.settings.get("threshold_source")):

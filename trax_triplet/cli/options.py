@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 __all__ = [
+    "TEXT_OPTIONS",
     "add_guard",
     "add_max_skipped",
     "add_model",
@@ -16,6 +17,9 @@ __all__ = [
     "add_text_options",
     "add_threshold",
 ]
+
+# Argument of what reads a file -> option.
+TEXT_OPTIONS = {name: f"--{name}" for name in ("encoding", "quoting", "escape")}
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
@@ -86,7 +90,8 @@ def _add_label_options(group: Any) -> None:
         "--positive",
         nargs="+",
         metavar="LABEL",
-        help="labels that mean duplicate, all others mean none (default: 1, true, yes, duplicate)",
+        help="labels that mean duplicate; all others mean not duplicate (default: 1, true, yes, "
+        "duplicate)",
     )
     group.add_argument(
         "--threshold-label",
@@ -102,7 +107,7 @@ def _add_label_options(group: Any) -> None:
     group.add_argument(
         "--negative",
         metavar="COLUMN",
-        help="column of texts that are no duplicates of the first questions, as in a file of "
+        help="column of texts that are not duplicates of the first questions, as in a file of "
         "triplets; there is no column of labels then",
     )
 

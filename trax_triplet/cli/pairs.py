@@ -7,11 +7,14 @@ import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from trax_triplet._wording import counted
 from trax_triplet.cli.inputs import (
+    check_questions,
     labels_of,
     load,
     read_labelled,
     read_unlabelled,
+    refuse_unused,
     threshold_of,
 )
 from trax_triplet.cli.options import (
@@ -65,7 +68,7 @@ def _add_evaluate_options(command: argparse.ArgumentParser) -> None:
 
 
 def evaluate(options: Namespace) -> dict[str, Any]:
-    """Measures how well a model tells duplicates."""
+    """Measures how well a model recognises duplicates."""
     from trax_triplet import _validation as check
     from trax_triplet.inference import quality
 
@@ -118,11 +121,12 @@ def _corpus_text(result: dict[str, Any]) -> str:
     titles = {"map": "MAP", "mrr@10": "MRR@10", "ndcg@10": "nDCG@10"}
     return "\n".join(
         [
-            f"{result['questions']} questions, {result['groups']} groups of duplicates; "
-            f"{result['queries']} queries",
+            f"{counted(result['questions'], 'question')}, "
+            f"{counted(result['groups'], 'group')} of duplicates; "
+            f"{counted(result['queries'], 'query', 'queries')}",
             *(f"{titles.get(name, name):17}  {_with_interval(result, name)}" for name in names),
-            f"{pairs['called']} pairs are above the threshold {pairs['threshold']:.4f}, "
-            f"{pairs['duplicates']} are duplicates",
+            f"above the threshold {pairs['threshold']:.4f}: {counted(pairs['called'], 'pair')}; "
+            f"duplicates: {counted(pairs['duplicates'], 'pair')}",
             f"precision, recall  {pairs['precision']:.4f}, {pairs['recall']:.4f}; "
             f"F1 {pairs['f1']:.4f}",
             f"average precision  {average}",
@@ -135,7 +139,7 @@ def _corpus_text(result: dict[str, Any]) -> str:
 def _report_text(result: dict[str, Any]) -> str:
     half = result["half"]
     lines = [
-        f"{result['n']} pairs, {100 * result['share']:.1f} % duplicates",
+        f"{counted(result['n'], 'pair')}, {100 * result['share']:.1f} % duplicates",
         f"ROC AUC            {_with_interval(result, 'roc_auc')}",
         f"average precision  {_with_interval(result, 'average_precision')}",
         f"accuracy           {_with_interval(result, 'accuracy')} "
@@ -173,7 +177,7 @@ def _unknown_words_lines(unknown: dict[str, Any]) -> list[str]:
             if part["roc_auc"] is None
             else f"ROC AUC {part['roc_auc']:.4f}, accuracy {part['accuracy']:.4f}"
         )
-        counts = f"{part['n']} pairs, {part['duplicates']} of them duplicates"
+        counts = f"{counted(part['n'], 'pair')}, {part['duplicates']} labelled 1"
         lines.append(f"  {name:15}  {measured}   ({counts})")
     return lines
 
@@ -214,13 +218,18 @@ def predict(options: Namespace) -> dict[str, Any]:
     from trax_triplet.data.pairs import Pairs
     from trax_triplet.data.table import Row
 
+    if not options.output:
+        refuse_unused(options, ["guard_formulas"], "without --output")
+    if not options.csv:
+        unused = "question1", "question2", "quoting", "escape", "max_skipped"
+        refuse_unused(options, unused, "without --csv")
     if options.questions == ["-"] and not options.csv and not options.output:
         return _predict_lines(options)
     n = len(options.questions)
     if bool(options.csv) == bool(n) or n not in (0, 2):
         raise ValueError(
             "predict takes two questions, or --csv with a file of pairs, or - for lines on stdin; "
-            f"got {n} questions{' and --csv' if options.csv else ''}"
+            f"got {counted(n, 'question')}{' and --csv' if options.csv else ''}"
         )
     if options.output and not options.csv:
         raise ValueError("--output takes the answers to --csv; leave it out with two questions")
@@ -230,6 +239,8 @@ def predict(options: Namespace) -> dict[str, Any]:
         rows = table.rows
         first, second = ([row.fields[i] for row in rows if not row.reason] for i in columns.texts)
     else:
+        refuse_unused(options, ["encoding"], "on two questions")
+        check_questions(options.questions)
         first, second = options.questions[:1], options.questions[1:]
     trained = load(options.model)
     threshold = threshold_of(options.threshold, trained)
@@ -261,10 +272,17 @@ def _predict_lines(options: Namespace) -> dict[str, Any]:
         sys.stdout.flush()
 
     n, errors = answer_lines(
-        trained, sys.stdin.buffer, write, threshold=threshold, as_json=options.json
+        trained,
+        sys.stdin.buffer,
+        write,
+        threshold=threshold,
+        as_json=options.json,
+        encoding=options.encoding,
     )
     if errors:
-        raise ValueError(f"{len(errors)} of {n} lines were no pairs of questions; {errors[0]}")
+        raise ValueError(
+            f"{len(errors)} of {counted(n, 'line')} are not pairs of questions; {errors[0]}"
+        )
     return {}
 
 
@@ -298,23 +316,26 @@ def answer_text(answer: dict[str, Any]) -> str:
 def _write_answers(
     path: str, table: Table, answers: list[dict[str, Any]], guard_formulas: bool
 ) -> None:
-    """One row for each row of the table, in its order, with all its columns and the answer."""
+    """One row for each row of the table, in its order, with all its columns and the answer.
+
+    What rows have beyond the columns that the header names stands in columns of its own.
+    """
     import csv
 
     from trax_triplet._files import new_file
+    from trax_triplet.inference.lines import unused_name
 
     guard = without_formula if guard_formulas else str
-    header = [*table.header]
+    header, n_named = [*table.header], len(table.header)
     has_probability = any("probability" in answer for answer in answers)
-    for name in ("similarity", "is_duplicate", *["probability"] * has_probability, "reason"):
-        while name in header:
-            name = f"answer_{name}"
-        header.append(name)
+    names = ["similarity", "is_duplicate", *["probability"] * has_probability, "reason"]
+    n = max([n_named, *(len(row.fields) for row in table.rows if any(row.fields[n_named:]))])
+    for name in [f"unnamed_{k}" for k in range(1, n - n_named + 1)] + names:
+        header.append(unused_name(name, header))
     with new_file(path) as file:
         writer = csv.writer(file)
         writer.writerow(map(guard, header))
         for row, answer in zip(table.rows, answers, strict=True):
-            n = len(table.header)
             fields = [*row.fields[:n], *[""] * (n - len(row.fields))]
             made = [""] * (2 + has_probability)
             if not row.reason:
@@ -323,7 +344,7 @@ def _write_answers(
             writer.writerow([*map(guard, fields), *made, without_formula(row.reason)])
     n_without = sum(bool(row.reason) for row in table.rows)
     without = f", {n_without} of them without an answer, for the reason given" * bool(n_without)
-    log(f"wrote {len(answers)} rows to {path}{without}")
+    log(f"wrote {counted(len(answers), 'row')} to {path}{without}")
 
 
 COMMANDS = {

@@ -13,11 +13,12 @@ import io
 import json
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import trax_triplet
+from trax_triplet._wording import in_options
 from trax_triplet.cli import corpus, indexes, pairs, serving, solution, tour, training
 from trax_triplet.cli.outputs import printable
 
@@ -55,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
         _, run, _ = COMMANDS[options.command]
         result = run(options)
         if options.json and result:  # else what there was to print is printed
-            print(json.dumps(result, indent=1))
+            print(json.dumps(result, indent=1, allow_nan=False))
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -67,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
             return 141  # as a program that SIGPIPE ends
         if options.debug:
             traceback.print_exc()
-        status, text = _reported(error)
+        status, text = _reported(error, options.named)
         text = printable(" ".join(text.split()))
         print(f"trax-triplet {options.command}: {text}", file=sys.stderr)
         return status
@@ -88,13 +89,13 @@ def _shows_any_text(stream: Any) -> Iterator[None]:
         stream.reconfigure(errors=errors)
 
 
-def _reported(error: Exception) -> tuple[int, str]:
-    """The exit status for an error, and what to tell the user."""
+def _reported(error: Exception, named: Mapping[str, str]) -> tuple[int, str]:
+    """The exit status for an error, and what to tell the user, who knows arguments as options."""
     if isinstance(error, OSError) and error.filename is not None:
         return 2, f"error: {error.filename}: {error.strerror}"  # str() starts with "[Errno 2]"
     is_foreseen = isinstance(error, (ValueError, FloatingPointError)) and _is_raised_by_us(error)
     if isinstance(error, OSError) or is_foreseen:
-        return 2, f"error: {error}"
+        return 2, f"error: {in_options(str(error), named)}"
     return 1, (
         f"internal error: {type(error).__name__}: {error}; please report it, with the traceback "
         "that --debug shows"
@@ -129,10 +130,24 @@ def make_parser() -> argparse.ArgumentParser:
     debug = "show the traceback of an error"
     parser.add_argument("--debug", action="store_true", help=debug)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    named: dict[str, str] = {}  # of all commands: a message may speak of another one
     for name, (add_options, _, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         add_options(command)
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         # Suppressed: its default would overwrite a --debug that stands before the command.
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=debug)
+        named |= _arguments(command)
+        defaults = {action.dest: action.default for action in command._actions}
+        command.set_defaults(named={**named, **_arguments(command)}, defaults=defaults)
     return parser
+
+
+def _arguments(command: argparse.ArgumentParser) -> dict[str, str]:
+    """Argument of a function -> option of a command, such as `top_k` -> `--top-k`."""
+    return {
+        action.dest: option
+        for action in command._actions
+        for option in action.option_strings[:1]
+        if option.startswith("--")
+    }

@@ -23,7 +23,7 @@ def _add_check_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--run",
         action="store_true",
-        help="run the whole file; without it only its imports, definitions and constants run",
+        help="run the complete file; without it only its imports, definitions and constants run",
     )
 
 

@@ -84,6 +84,7 @@ def _add_sample_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("csv", help="CSV file to write")
     command.add_argument(
         "--pairs",
+        dest="n_pairs",
         type=int,
         default=DEMO_PAIRS,
         metavar="INT",
@@ -96,7 +97,7 @@ def sample(options: Namespace) -> dict[str, Any]:
     """Writes a CSV file of generated question pairs."""
     from trax_triplet.data import sample
 
-    n_pairs = sample.write_csv(options.csv, options.pairs, seed=options.seed)
+    n_pairs = sample.write_csv(options.csv, options.n_pairs, seed=options.seed)
     if not options.json:
         print(f"wrote {n_pairs} question pairs to {options.csv}")
     return {"csv": options.csv, "pairs": n_pairs}

@@ -12,7 +12,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trax_triplet.cli.inputs import load, read_corpus, read_labelled, read_several
+from trax_triplet._wording import counted
+from trax_triplet.cli.inputs import load, read_corpus, read_labelled, read_several, refuse_unused
 from trax_triplet.cli.options import add_pair_options
 from trax_triplet.cli.outputs import log
 from trax_triplet.training.settings import TrainSettings, kinds
@@ -85,8 +86,8 @@ def _add_teacher_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--unlabelled",
         metavar="FILE",
-        help="further questions, of which only the teacher speaks: a table, JSON lines or Parquet, "
-        "one question a row",
+        help="more questions that nobody labelled, for the teacher only: a table, JSON lines "
+        "or Parquet, one question a row",
     )
     command.add_argument(
         "--column",
@@ -129,9 +130,9 @@ def _or_none(text: str, kind: type, none: str) -> Any:
 def _add_process_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group(
         "several processes",
-        "Start the same command in each process, but for --process-id; all of them must see the "
-        "output folder. Instead of the first three options you can set the environment variables "
-        "TRAX_TRIPLET_COORDINATOR, TRAX_TRIPLET_PROCESSES and TRAX_TRIPLET_PROCESS_ID.",
+        "Start the same command in each process, with its own --process-id; all of them must see "
+        "the output folder. Instead of the first three options you can set the environment "
+        "variables TRAX_TRIPLET_COORDINATOR, TRAX_TRIPLET_PROCESSES and TRAX_TRIPLET_PROCESS_ID.",
     )
     for name, kind, metavar, text in (
         ("coordinator", str, "HOST:PORT", "address at which process 0 listens"),
@@ -188,7 +189,8 @@ def _teacher(options: Namespace) -> dict[str, Any]:
     """The arguments of `training.train` for --teacher and --unlabelled."""
     if not options.teacher:
         if options.unlabelled:
-            raise ValueError("--unlabelled needs --teacher, which speaks of its questions")
+            raise ValueError("--unlabelled needs --teacher, whose vectors are all that it gives")
+        refuse_unused(options, ["column", "teacher_weight"], "without --teacher")
         return {}
     options.id = None
     texts = read_corpus(options.unlabelled, options).texts if options.unlabelled else ()
@@ -212,6 +214,7 @@ def _teacher(options: Namespace) -> dict[str, Any]:
 def _join_processes(options: Namespace) -> None:
     given = options.coordinator, options.processes, options.process_id
     if all(value is None for value in given):
+        refuse_unused(options, ["timeout"], "without --coordinator")
         return
     if None in given:
         raise ValueError(
@@ -223,7 +226,10 @@ def _join_processes(options: Namespace) -> None:
     launch.continue_in_child(options.timeout)
     from trax_triplet.compat import processes
 
-    log(f"waiting for {options.processes} processes at {options.coordinator} ...")
+    log(
+        f"waiting for {counted(options.processes, 'process', 'processes')} at "
+        f"{options.coordinator} ..."
+    )
     processes.join(*given, timeout=options.timeout)
     if not processes.is_first_process():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - one process prints the result
@@ -240,10 +246,11 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
         (pairs, validation), left_out = split_pairs(pairs, (1 - share, share), seed=options.seed)
         if len(left_out):
             log(
-                f"{len(left_out)} pairs are in neither part: their two questions belong to "
+                f"in neither part: {counted(len(left_out), 'pair')} whose two questions belong to "
                 "different parts"
             )
         return pairs, validation
+    refuse_unused(options, ["validation_share"], "with --validation")
     pairs, validation = (
         read_several(options.csv, options),
         read_labelled(options.validation, options),
@@ -255,7 +262,7 @@ def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
     )
     if shared:
         log(
-            f"{shared} of {len(validation)} validation pairs have a question that is in "
+            f"{shared} of {counted(len(validation), 'validation pair')} have a question that is in "
             f"{' or '.join(options.csv)}, too: expect a better result on them than on new questions"
         )
     return pairs, validation

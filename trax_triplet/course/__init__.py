@@ -2,7 +2,7 @@
 
 `from trax_triplet.course import *` gives the seven names of the second edition (2021-22);
 `edition_2020` and `edition_2023` beside it have the same names as those editions have them. Which
-one is yours is told by your notebook:
+one is yours shows in your notebook:
 
     `train_model`'s third argument is `lr_schedule`        trax_triplet.course.edition_2020
     `TripletLossFn` is expected to give 0.5                trax_triplet.course

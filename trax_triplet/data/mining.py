@@ -19,7 +19,7 @@ def implied_duplicates(pairs: Pairs, *, max_group: int = 30, seed: int = 0) -> P
     """Duplicates that follow from the labelled ones: a and c, if a and b, and b and c are.
 
     Of each duplicate group at most as many as it has labelled pairs, drawn at random, so that large
-    groups do not push the others aside. Two questions that are the same but for case and blanks are
+    groups do not push the others aside. Two questions that differ only in case and whitespace are
     one.
 
     Args:
@@ -84,7 +84,7 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
     through its rarer words, the one with the largest word overlap (shared words / words of both).
     Questions of equal words are never paired, nor are two questions twice. Weaker than labels by
     people: some of these are duplicates that nobody marked, and the others differ in other ways
-    than judged pairs do.
+    than pairs labelled by people do.
 
     Args:
         pairs: the duplicates.

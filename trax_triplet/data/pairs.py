@@ -159,7 +159,7 @@ class Split(NamedTuple):
 def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """The duplicate group of each side's question.
 
-    Two questions are the same if their texts are equal but for case and blanks, or if they have the
+    Two questions are the same if their texts differ only in case and spaces, or if they have the
     same qid. Same questions are in one group; so are the two of every pair labelled 1, and so on
     through any chain of these. Pairs labelled 0, and pairs without labels, connect nothing.
 
@@ -196,7 +196,7 @@ def question_groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distinct_questions(pairs: Pairs) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The questions of pairs, those that are the same but for case and blanks once.
+    """The questions of pairs; those that differ only in case and whitespace come once.
 
     Returns:
         (questions, places, groups): n texts, in the order of question 1 and then of question 2;
@@ -227,7 +227,7 @@ def distinct_questions(pairs: Pairs) -> tuple[list[str], np.ndarray, np.ndarray]
 
 
 def normalize_text(text: str) -> str:
-    """The text without case and with single blanks: questions are the same if this is equal.
+    """The text in lower case with single spaces: questions are the same if this is equal.
 
     Raises:
         TypeError: `text` is not a string.

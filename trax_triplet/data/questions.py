@@ -12,6 +12,7 @@ from typing import Any
 
 from trax_triplet import _validation as check
 from trax_triplet._files import read_bytes
+from trax_triplet._wording import counted
 from trax_triplet.data.reader import MAX_BYTES, check_skipped, find_columns
 from trax_triplet.data.table import MissingColumns, read_table, read_text
 
@@ -143,8 +144,7 @@ def _table(
     except MissingColumns as error:
         raise ValueError(
             f"{path}: expected the columns {names} (separated by comma, semicolon or tab) in the "
-            f"first line, got {error.args[0]!s:.300}; name yours by column= and id=, on the "
-            "command line by --column and --id"
+            f"first line, got {error.args[0]!s:.300}; name yours by {_named(id)}"
         ) from None
     found = find_columns(header, names)
     for name, positions in zip(names, found, strict=True):
@@ -153,9 +153,14 @@ def _table(
     for line, fields, reason in rows:
         extra = [field for field in fields[len(header) :] if field.strip()]
         if not reason and (len(fields) < len(header) or extra):
-            reason = f"{len(fields)} fields, the header has {len(header)}"
+            reason = f"{counted(len(fields), 'field')}, the header has {len(header)}"
         values = [""] if reason else [fields[positions[0]] for positions in found]
         yield line, values[0], values[-1], reason
+
+
+def _named(id: str | None) -> str:
+    """How columns are named, for those that are wanted."""
+    return "column=" if id is None else "column= and id="
 
 
 def _json_lines(
@@ -173,7 +178,7 @@ def _json_lines(
             if number == 1:
                 raise ValueError(
                     f"{path}, line 1: expected an object with the key {column!r}, got {line!s:.100}"
-                    "; name yours by column=, on the command line by --column"
+                    "; name yours by column="
                 )
             yield number, None, None, f"no key {column!r}"
             continue
@@ -200,7 +205,7 @@ def _parquet(
         if missing:
             raise ValueError(
                 f"{path}: there is no column {missing[0]!r} among {file.schema_arrow.names!s:.300};"
-                " name yours by column= and id=, on the command line by --column and --id"
+                f" name yours by {_named(id)}"
             )
         row = 0
         for batch in file.iter_batches(columns=names):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from trax_triplet import _validation as check
+from trax_triplet._wording import counted
 from trax_triplet.data.pairs import Pairs, normalize_text
 from trax_triplet.data.table import MissingColumns, Row, Table, read_table
 
@@ -47,7 +48,7 @@ class Labels(NamedTuple):
     grade: float | None
 
     def value(self, text: str) -> int | None:
-        """1, 0, or None for what is no label."""
+        """1, 0, or None for anything that is not a label."""
         text = text.strip()
         if self.positive is not None:
             return int(text in self.positive) if text else None
@@ -98,7 +99,7 @@ def read_pairs(
     """Reads question pairs from a CSV file with a header line.
 
     Columns come in any order, further ones are ignored; header names are matched exactly, else
-    without regard to case and outer blanks. The separator (comma, semicolon or tab) is the one that
+    without regard to case and outer spaces. The separator (comma, semicolon or tab) is the one that
     finds the columns. UTF-8, UTF-16 or UTF-32, with a byte order mark or without, line feeds in
     quotes, any line ends, gzip (known by its first bytes). Columns `qid1` and `qid2` are kept where
     both are there and hold only integers. If all texts are Python's bytes literals (b'...'), they
@@ -110,16 +111,16 @@ def read_pairs(
 
     Blank lines are not rows. A row is skipped, and reported in `skipped` with the line it starts on
     (the header is line 1), if a text is blank, it has too few or too many fields, its quotes are
-    malformed or a field is huge (`csv.field_size_limit`), or its label is none. Labels are 0 and 1,
-    in any usual writing: 1.0, TRUE, yes, duplicate. `notes` tells what was not plain.
+    malformed or a field is huge (`csv.field_size_limit`), or its label is not one. Labels are 0 and
+    1, in any usual writing: 1.0, TRUE, yes, duplicate. `notes` says what was unusual.
 
     Args:
         path: the file.
         question1, question2, label: names of the columns; `label=None` reads a file without labels.
-        positive: the labels that mean duplicate, as they are written; all others mean none.
+        positive: the labels that mean duplicate, as they are written; others mean not duplicate.
         threshold_label: labels are grades, and those of at least this much mean duplicate.
         duplicates_only: every row is a pair of duplicates; there is no column of labels.
-        negative: name of a column of texts that are no duplicates of `question1`, as in files of
+        negative: name of a column of texts that are not duplicates of `question1`, as in files of
             triplets (anchor, positive, negative): each row becomes a pair labelled 1 and one
             labelled 0.
         encoding: of the text, such as 'cp1252'; None: Unicode, as above.
@@ -249,9 +250,7 @@ def read_rows(
     except MissingColumns as error:
         raise ValueError(
             f"{path}: expected the columns {names} (separated by comma, semicolon or tab), got "
-            f"{error.args[0]!s:.300}; name yours by question1=, question2= and label= (None: no "
-            "labels), on the command line by --question1, --question2 and --label. Where every row "
-            "is a pair of duplicates: duplicates_only=True, --duplicates-only"
+            f"{error.args[0]!s:.300}; name yours by {_named(texts, labels)}"
         ) from None
     found = find_columns(table.header, names)
     for name, positions in zip(names, found, strict=True):
@@ -271,6 +270,20 @@ def read_rows(
     ), columns
 
 
+def _named(texts: list[str], labels: Labels) -> str:
+    """How columns are named, for those that are wanted."""
+    if labels.column is None:
+        return (
+            "question1=, question2= and negative="
+            if len(texts) > 2
+            else "question1= and question2="
+        )
+    return (
+        "question1=, question2= and label=; where every row is a pair of duplicates: "
+        "duplicates_only=True; where there are no labels: label=None"
+    )
+
+
 def find_columns(header: list[str], names: list[str]) -> list[list[int]]:
     """The positions of each name in a header, in any case where none is written so."""
     found = []
@@ -287,7 +300,7 @@ def _judged(row: Row, header: list[str], columns: Columns, labels: Labels) -> Ro
     if row.reason:
         return row
     if len(fields) < len(header) or any(extra.strip() for extra in fields[len(header) :]):
-        return row._replace(reason=f"{len(fields)} fields, the header has {len(header)}")
+        return row._replace(reason=f"{counted(len(fields), 'field')}, the header has {len(header)}")
     for column in columns.texts:
         if not fields[column].strip():
             return row._replace(reason=f"{header[column]} is blank")
@@ -319,7 +332,8 @@ def _without_bytes_literals(
     if n_literals and n_literals == n_kept:
         return unwrapped, ["texts: all are Python's bytes literals (b'...'), which are unwrapped"]
     note = (
-        f"texts: {n_literals} rows are Python's bytes literals (b'...'), which are left as they are"
+        f"texts: only {n_literals} of {counted(n_kept, 'row')} are Python's bytes literals "
+        "(b'...'); they are left as they are"
     )
     return rows, [note] if n_literals else []
 
@@ -346,8 +360,7 @@ def _label_notes(rows: list[Row], columns: Columns, labels: Labels) -> list[str]
     if labels.positive is not None:
         told = [*found]
     parts = [
-        f"{text!r:.30} ({found[text]} row{'s' if found[text] > 1 else ''}) is {labels.value(text)}"
-        for text in told
+        f"{text!r:.30} ({counted(found[text], 'row')}) is {labels.value(text)}" for text in told
     ]
     more = f", and {len(parts) - 6} more" if len(parts) > 6 else ""
     return [f"labels: {', '.join(parts[:6])}{more}"] if parts else []
@@ -386,12 +399,12 @@ def check_skipped(
         advice = ""
         if any("not 0 or 1" in reason for _, reason in skipped):
             advice = (
-                "; name the labels that mean duplicate by positive= (--positive), or the smallest "
-                "grade by threshold_label= (--threshold-label)"
+                "; name the labels that mean duplicate by positive=, or the smallest grade by "
+                "threshold_label="
             )
         elif any(reason.startswith("malformed") for _, reason in skipped):
-            advice = "; see quoting= and escape= (--quoting, --escape)"
+            advice = "; see quoting= and escape="
         raise ValueError(
-            f"{path}: {len(skipped)} of {total} rows cannot be used, more than the share "
-            f"max_skipped={max_skipped:g}: {shown}{'; ...' if len(skipped) > 5 else ''}{advice}"
+            f"{path}: {len(skipped)} of {counted(total, 'row')} cannot be used, more than the "
+            f"share max_skipped={max_skipped:g}: {shown}{'; ...' * (len(skipped) > 5)}{advice}"
         )

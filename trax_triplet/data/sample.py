@@ -245,8 +245,8 @@ def _check_request(bank: _Bank, n_pairs: int, seed: int, duplicate_share: float)
     if too_many(n_pairs):
         largest = bisect.bisect_left(range(within + across + 1), True, key=too_many) - 1
         raise ValueError(
-            f"n_pairs must be at most {largest}, the largest number that can be made with "
-            f"duplicate_share={duplicate_share}, but it is {n_pairs}"
+            f"n_pairs must be at most {largest}, where {100 * duplicate_share:g} % of the pairs "
+            f"are duplicates, but it is {n_pairs}"
         )
     return n_pairs, seed
 

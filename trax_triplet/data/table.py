@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from trax_triplet import _validation as check
 from trax_triplet._files import gunzip, read_bytes
+from trax_triplet._wording import counted
 
-__all__ = ["QUOTINGS", "Row", "Table", "read_table", "read_text"]
+__all__ = ["QUOTINGS", "Row", "Table", "checked_encoding", "read_table", "read_text"]
 
 SEPARATORS = ",;\t"
 QUOTINGS = ("auto", "csv", "none")
@@ -28,7 +29,7 @@ _OLD_ENCODINGS = ("cp1252", "cp932", "gb18030", "big5", "euc-kr", "cp1251", "cp1
 _QUOTED = re.compile('"(?:[^"]|"")*"')
 _ADVICE = (
     "if quotes are part of the text: quoting='none'; if backslashes stand before them: "
-    "escape='\\\\' (on the command line --quoting none, --escape '\\')"
+    "escape='\\\\'"
 )
 
 
@@ -106,7 +107,7 @@ def read_text(
     data = read_bytes(path, max_bytes)
     if data.startswith(b"\x1f\x8b"):
         data = gunzip(data, max_bytes, path)
-    name = _checked_encoding(encoding) or _encoding(data)
+    name = checked_encoding(encoding) or _encoding(data)
     try:
         text = data.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -115,12 +116,22 @@ def read_text(
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(
             f"{path}, line {line}: a NUL character; expected a text file. If its encoding is not "
-            f"{name}, name it by encoding= (--encoding), such as utf-16-le"
+            f"{name}, name it by encoding=, such as utf-16-le"
         )
     return text, [] if name == "utf-8" else [f"read as {name}"]
 
 
-def _checked_encoding(encoding: str | None) -> str | None:
+def checked_encoding(encoding: str | None) -> str | None:
+    """The encoding, once it is known to be one of text; None stays None.
+
+    Raises:
+        TypeError: not a string.
+        ValueError: unknown, or of something else than text.
+
+    Example:
+        >>> checked_encoding("cp1252")
+        'cp1252'
+    """
     if encoding is None:
         return None
     expected = "the name of an encoding of text, such as 'cp1252', or None"
@@ -166,7 +177,7 @@ def _not_decoded(data: bytes, name: str, error: UnicodeDecodeError, path: object
     line = data.count(b"\n", 0, error.start) + 1
     return (
         f"{path}, line {line}: byte {error.start} of the file is not {name.upper()}; save it as "
-        "'CSV UTF-8', or name its encoding by encoding= (on the command line --encoding). It could "
+        "'CSV UTF-8', or name its encoding by encoding=. It could "
         f"be {' or '.join(others)}: look at what you get"
     )
 
@@ -288,7 +299,7 @@ def _tabs(text: str, header: list[str], separator: str) -> tuple[list[Row], list
         return quoted, []
     cells = (cell for row in literal for cell in row.fields)
     n = sum(bool(_QUOTED.fullmatch(cell)) for cell in cells)
-    note = f"{n} fields stand in quotes, which are taken as text (quoting='csv' removes them)"
+    note = f"quotes around {counted(n, 'field')} are taken as text (quoting='csv' removes them)"
     return literal, [note] if n else []
 
 

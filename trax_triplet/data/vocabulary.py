@@ -68,16 +68,25 @@ class _Ids(dict[str, int]):
 
 
 class _OwnIds(dict[str, int]):
-    """Ids of unknown words, which a look-up adds; those of known words are passed on."""
+    """Ids of the words that were looked up, of which unknown ones get the next numbers.
+
+    Attributes:
+        unknown: the unknown ones.
+    """
 
     def __init__(self, known: _Ids, first: int):
         super().__init__()
         self._known, self._first = known, first
+        self.unknown: list[str] = []
 
     def __missing__(self, word: str) -> int:
         if word in self._known:
-            return self._known[word]
-        return self.setdefault(word, self._first + len(self))
+            number = self._known[word]
+        else:
+            number = self._first + len(self.unknown)
+            self.unknown.append(word)
+        # Also of a known word: only its first look-up takes this method.
+        return self.setdefault(word, number)
 
 
 class Vocabulary:
@@ -284,7 +293,7 @@ class Vocabulary:
             ([[2, 3], [3, 4]], ['not', 'now'])
         """
         ids = _OwnIds(self._ids, len(self))
-        return self._encoded(questions, ids), [*ids]
+        return self._encoded(questions, ids), ids.unknown
 
     def _encoded(self, questions: Iterable[str], ids: dict[str, int]) -> list[np.ndarray]:
         texts = check.strings("questions", questions)
@@ -388,7 +397,7 @@ def _read_header(header: str, path: object) -> tuple[str, int, int]:
         )
         raise ValueError(
             f"{path}: made with tokenizer {tokenizer}/{version}, but this release has {known}; "
-            "it would cut other words: build the vocabulary anew or use the right release"
+            "it would cut other words: rebuild the vocabulary or use the right release"
         )
     return name, int(count), int(buckets)
 

@@ -8,36 +8,42 @@ import numpy as np
 
 from trax_triplet import _validation as check
 
-__all__ = ["check_calibration", "fit_calibration", "probabilities"]
+__all__ = ["check_calibration", "fit_calibration", "probabilities", "similarity_of_half"]
+
+# What the logistic function is of: the similarity, in models trained before 'of' was written.
+ANGLE, SIMILARITY = "angle", "similarity"
 
 
 def fit_calibration(
     scores: np.ndarray, labels: np.ndarray, *, share: float | None = None
 ) -> dict[str, Any]:
-    """Fits the probability of a duplicate as a logistic function of the similarity.
+    """Fits the probability of a duplicate as a logistic function of the angle between its vectors.
 
     This is Platt scaling (Platt, "Probabilistic outputs for support vector machines", 1999): the
     logistic regression of the label on the score, where a label of 1 counts as (P + 1) / (P + 2)
     and one of 0 as 1 / (N + 2), of P duplicates and N others. So the probabilities stay away from
-    0 and 1 even where a threshold tells all pairs apart.
+    0 and 1 even where a threshold tells all pairs apart. The angle counts and not its cosine, the
+    similarity, which hardly changes near 1, where most duplicates are: so the fit also holds for
+    another share of duplicates.
 
     Args:
         scores: float (n,), similarities.
         labels: (n,), 1 for a duplicate, 0 for another pair; both must be there.
-        share: of duplicates among the pairs to be judged, in (0, 1); None: as among these. By
+        share: of duplicates among the pairs to be answered, in (0, 1); None: as among these. By
             Bayes' rule another share moves all log-odds by the same amount.
 
     Returns:
-        dict: 'slope' and 'intercept', floats, and 'source', a sentence on how they came about.
+        dict: 'slope' and 'intercept', floats, of 1 - 2 angle / pi, which goes from -1 to 1; 'of',
+        which says so; and 'source', a sentence on how they came about.
 
     Example:
         >>> found = fit_calibration(np.array([0.9, 0.6, 0.7, 0.1]), np.array([1, 1, 0, 0]))
         >>> probabilities(np.array([0.1, 0.9]), found).round(2)
-        array([0.26, 0.67], dtype=float32)
+        array([0.27, 0.69], dtype=float32)
     """
     from scipy import optimize, special
 
-    x, labels = np.asarray(scores, np.float64), np.asarray(labels) == 1
+    x, labels = _closeness(scores), np.asarray(labels) == 1
     n_duplicates, n = int(labels.sum()), len(labels)
     target = np.where(labels, (n_duplicates + 1) / (n_duplicates + 2), 1 / (n - n_duplicates + 2))
     center, spread = x.mean(), x.std() or 1.0  # of standardised scores the search is quick
@@ -60,6 +66,7 @@ def fit_calibration(
     moved = 0.0 if share is None else special.logit(share) - special.logit(own)
     meant = "" if share is None else f", for pairs of which {100 * share:.1f} % are"
     return {
+        "of": ANGLE,
         "slope": slope,
         "intercept": float(found.x[1] - slope * center + moved),
         "source": f"Platt scaling on {n} labelled validation pairs, {100 * own:.1f} % of them "
@@ -79,12 +86,44 @@ def probabilities(scores: np.ndarray, calibration: dict[str, Any]) -> np.ndarray
         float32 (n,), in [0, 1].
 
     Example:
-        >>> probabilities(np.array([0.5, 1.0]), {"slope": 4.0, "intercept": -2.0}).round(2)
-        array([0.5 , 0.88], dtype=float32)
+        The vectors stand at 60 and 0 degrees: 1 - 2 angle / pi is 1/3 and 1.
+
+        >>> calibration = {"of": "angle", "slope": 6.0, "intercept": -2.0}
+        >>> probabilities(np.array([0.5, 1.0]), calibration).round(2)
+        array([0.5 , 0.98], dtype=float32)
     """
-    logits = calibration["slope"] * np.asarray(scores, np.float64) + calibration["intercept"]
+    x = _closeness(scores) if _of(calibration) == ANGLE else np.asarray(scores, np.float64)
+    logits = calibration["slope"] * x + calibration["intercept"]
     # By the tangent, which never overflows.
     return (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
+
+
+def similarity_of_half(calibration: dict[str, Any]) -> float | None:
+    """The similarity above which a pair is more likely a duplicate than not.
+
+    Args:
+        calibration: as `fit_calibration` gives it.
+
+    Returns:
+        A number in [-1, 1]; None if duplicates are the less similar ones.
+
+    Example:
+        >>> round(similarity_of_half({"of": "angle", "slope": 6.0, "intercept": -2.0}), 6)
+        0.5
+    """
+    if not calibration["slope"] > 0:
+        return None
+    half = float(np.clip(-calibration["intercept"] / calibration["slope"], -1, 1))
+    return half if _of(calibration) == SIMILARITY else float(np.sin(0.5 * np.pi * half))
+
+
+def _of(calibration: dict[str, Any]) -> str:
+    return calibration.get("of", SIMILARITY)
+
+
+def _closeness(scores: np.ndarray) -> np.ndarray:
+    """1 - 2 angle / pi of the angle whose cosine is the similarity."""
+    return np.arcsin(np.clip(np.asarray(scores, np.float64), -1, 1)) * (2 / np.pi)
 
 
 def check_calibration(calibration: Any) -> None:
@@ -92,7 +131,7 @@ def check_calibration(calibration: Any) -> None:
 
     Raises:
         TypeError: not a dict, or of other things than numbers.
-        ValueError: numbers that are not finite, or missing.
+        ValueError: numbers that are not finite, or missing, or of something unknown.
     """
     if calibration is None:
         return
@@ -102,3 +141,4 @@ def check_calibration(calibration: Any) -> None:
         if key not in calibration:
             raise check.wrong_value(name, "a dict with 'slope' and 'intercept'", calibration)
         check.number(f"{name}[{key!r}]", calibration[key])
+    check.one_of(f"{name}['of']", _of(calibration), (ANGLE, SIMILARITY))

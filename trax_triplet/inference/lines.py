@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from trax_triplet import _validation as check
+from trax_triplet.data.table import checked_encoding
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
 
-__all__ = ["answer_lines"]
+__all__ = ["answer_lines", "json_line", "read_lines", "unused_name"]
 
 MAX_LINE_BYTES = 2**20
 _EXPECTED = (
@@ -28,28 +32,33 @@ def answer_lines(
     *,
     threshold: float | None = None,
     as_json: bool = False,
+    encoding: str | None = None,
 ) -> tuple[int, list[str]]:
     """Answers pairs of questions as soon as they are there, line by line.
 
     A line with a tab holds two questions, and maybe further columns. Another line is JSON: an
-    object with `question1` and `question2`, or a list of both. The answer is the same line with two
-    columns more, the similarity and whether the pair is a duplicate (1 or 0; in JSON true or
-    false). A line that is neither gets an answer, too, an object with `line` and `error`, so that
-    answers stay in step. Blank lines are passed over.
+    object with `question1` and `question2`, or a list of both; it is JSON in the strict sense, in
+    which NaN and infinity are not numbers. The answer is the same line with two columns more, the
+    similarity and whether the pair is a duplicate (1 or 0; in JSON true or false, and a key that
+    the object has already is kept: the answer's is called `answer_similarity` then). A line that is
+    neither gets an answer, too, an object with `line` and `error`, so that answers stay in step.
+    Blank lines are passed over.
 
     Args:
         trained: the model.
         source: open binary file, such as `sys.stdin.buffer`. Lines that are there together are
             computed together.
-        write: function that takes text, some whole lines of answers, and flushes it.
+        write: function that takes text, some complete lines of answers, and flushes it.
         threshold: similarity above which a pair is a duplicate; None for the model's own.
         as_json: answer lines with tabs in JSON, too; further columns become the list `columns`.
+        encoding: of the lines, such as 'cp1252'; None: UTF-8.
 
     Returns:
         How many lines were answered, and what was wrong with those that could not be read.
 
     Raises:
-        ValueError: a line is longer than 1 MiB, or no `threshold` where the model has none.
+        ValueError: a line is longer than 1 MiB, no `threshold` where the model has none, or an
+            `encoding` as for `read_lines`.
 
     Example:
         >>> import io
@@ -61,16 +70,26 @@ def answer_lines(
         (1, [])
     """
     limit = check.threshold_or_own(threshold, trained.threshold)
-    number, answered, errors = 0, 0, []
-    for lines in _batches(source):
-        pairs = [_Pair.read(line, at) for at, line in enumerate(lines, number + 1) if line.strip()]
-        number += len(lines)
+    answered, errors = 0, []
+    for lines in read_lines(source, encoding):
+        pairs = [_Pair.read(*line) for line in lines]
         _compare(trained, [pair for pair in pairs if pair.error is None], limit)
         if pairs:
             write("".join(pair.answer(as_json) + "\n" for pair in pairs))
         answered += len(pairs)
         errors += [f"line {pair.line}: {pair.error}" for pair in pairs if pair.error is not None]
     return answered, errors
+
+
+def json_line(content: dict[str, Any]) -> str:
+    """JSON on one line, in ASCII: whatever encoding the other side reads, half a surrogate pair
+    among it.
+
+    Example:
+        >>> json_line({"question": "¿Qué?"})
+        '{"question": "\\\\u00bfQu\\\\u00e9?"}'
+    """
+    return json.dumps(content, allow_nan=False)
 
 
 @dataclass
@@ -85,35 +104,55 @@ class _Pair:
     is_duplicate: bool = False
 
     @classmethod
-    def read(cls, line: bytes, number: int) -> _Pair:
+    def read(cls, number: int, text: str | None, shown: str) -> _Pair:
         found = None
-        try:
-            text = line.decode("utf-8").removesuffix("\r")
-            if "\t" in text:
-                return cls(number, text.split("\t"))
-            found = json.loads(text)
-        except (ValueError, RecursionError):  # what Unicode and JSON raise are ValueErrors
-            pass
+        if text is not None and "\t" in text:
+            return cls(number, text.split("\t"))
+        # What JSON raises are ValueErrors.
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(text or "", parse_constant=_refuse, parse_float=_finite)
         if isinstance(found, list) and len(found) == 2:
             found = {"question1": found[0], "question2": found[1]}
         if isinstance(found, dict):
             questions = [found.get("question1"), found.get("question2")]
             if all(isinstance(question, str) for question in questions):
                 return cls(number, questions, found)
-        shown = line[:60].decode("utf-8", "replace")
-        return cls(number, [], error=f"expected {_EXPECTED}, but it is {shown!r}")
+        return cls(number, [], error=f"expected {_EXPECTED}, but it is {shown}")
 
     def answer(self, as_json: bool) -> str:
         if self.error is not None:
-            return json.dumps({"line": self.line, "error": self.error})
+            return json_line({"line": self.line, "error": self.error})
         similarity = round(self.similarity, 6)
         if self.fields is None and not as_json:
             return "\t".join([*self.columns, f"{similarity:.6f}", str(int(self.is_duplicate))])
         fields = self.fields or {"question1": self.columns[0], "question2": self.columns[1]}
         if len(self.columns) > 2:
             fields = {**fields, "columns": self.columns[2:]}
-        # Escaped: whatever encoding the other side reads, half a surrogate pair among it.
-        return json.dumps({**fields, "similarity": similarity, "is_duplicate": self.is_duplicate})
+        for name, value in (("similarity", similarity), ("is_duplicate", self.is_duplicate)):
+            fields = {**fields, unused_name(name, fields): value}
+        return json_line(fields)
+
+
+def unused_name(name: str, taken: Container[str]) -> str:
+    """The name of a column or key of the answers that none of the user's own has.
+
+    Example:
+        >>> unused_name("similarity", ["id", "similarity"])
+        'answer_similarity'
+    """
+    while name in taken:
+        name = f"answer_{name}"
+    return name
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):  # it would come back as Infinity
+        _refuse(text)
+    return number
 
 
 def _compare(trained: TrainedModel, pairs: list[_Pair], threshold: float) -> None:
@@ -122,6 +161,52 @@ def _compare(trained: TrainedModel, pairs: list[_Pair], threshold: float) -> Non
     similarities = trained.similarity(*zip(*(pair.columns[:2] for pair in pairs), strict=True))
     for pair, similarity in zip(pairs, similarities, strict=True):
         pair.similarity, pair.is_duplicate = float(similarity), bool(similarity > threshold)
+
+
+def read_lines(
+    source: BinaryIO, encoding: str | None = None
+) -> Iterator[list[tuple[int, str | None, str]]]:
+    """The lines of a stream that are not blank; those that are there together come together.
+
+    Args:
+        source: open binary file, such as `sys.stdin.buffer`.
+        encoding: of the lines; None: UTF-8.
+
+    Yields:
+        (number from 1, text or None if the bytes are not in this encoding, how messages show it).
+
+    Raises:
+        ValueError: a line is longer than 1 MiB; an unknown encoding, or one of which a line feed is
+            more than a byte.
+
+    Example:
+        >>> import io
+        >>> list(read_lines(io.BytesIO(b"Why?\\n\\n\\xe9\\n")))
+        [[(1, 'Why?', "'Why?'"), (3, None, "'\\ufffd', which is not UTF-8")]]
+    """
+    name = _line_encoding(encoding)
+    number = 0
+    for lines in _batches(source):
+        found = []
+        for line in lines:
+            number += 1
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if not line.strip():
+                continue
+            line = line.removesuffix(b"\r")
+            shown = repr(line[:60].decode(name, "replace"))
+            try:
+                found.append((number, line.decode(name), shown))
+            except UnicodeDecodeError:
+                found.append((number, None, f"{shown}, which is not {name.upper()}"))
+        yield found
+
+
+def _line_encoding(encoding: str | None) -> str:
+    name = checked_encoding(encoding) or "utf-8"
+    if "\n".encode(name) != b"\n":
+        raise check.wrong_value("encoding", "one of lines, such as utf-8 or cp1252", name)
+    return name
 
 
 def _batches(source: BinaryIO) -> Iterator[list[bytes]]:
@@ -136,6 +221,6 @@ def _batches(source: BinaryIO) -> Iterator[list[bytes]]:
         begun.append(rest)
         size += len(rest)
         if size > MAX_LINE_BYTES:
-            raise ValueError(f"a line has more than {MAX_LINE_BYTES:,} bytes; expected {_EXPECTED}")
+            raise ValueError(f"a line has more than {MAX_LINE_BYTES:,} bytes")
     if size:
         yield [b"".join(begun)]

@@ -145,7 +145,7 @@ def _model(trained: TrainedModel) -> Any:
 
 
 def _words_first(graph: _Graph, ids: str) -> tuple[str, str]:
-    """The ids with padding moved behind the words, and how many words each row has.
+    """The ids with padding moved after the words, and how many words each row has.
 
     There is a row and a column of padding more: onnxruntime crashes where there is nothing at all.
     """
@@ -162,7 +162,7 @@ def _words_first(graph: _Graph, ids: str) -> tuple[str, str]:
 
 
 def _own_padding(graph: _Graph, ids: str, lengths: str) -> tuple[str, str]:
-    """Each question as long as `data.padding.course_length` says, the others padded behind it."""
+    """Each question as long as `data.padding.course_length` says; padding follows the words."""
     multiple, longest = graph.constant(LENGTH_MULTIPLE), graph.constant(LONGEST_MULTIPLE)
     up = graph("Div", graph("Add", lengths, graph.constant(LENGTH_MULTIPLE - 1)), multiple)
     short = graph("Mul", graph("Max", up, graph.constant(1)), multiple)

@@ -1,4 +1,4 @@
-"""How well a trained model tells duplicates among labelled pairs, and which pairs it gets wrong.
+"""How well a trained model recognises duplicates among labelled pairs, and which it gets wrong.
 
 The metrics are those of `evaluation.report`; what is added here needs the texts and the vocabulary.
 No framework is needed but what the model itself brings.
@@ -30,7 +30,7 @@ def evaluate(
     seed: int = 0,
     mistakes: int = 0,
 ) -> dict[str, Any]:
-    """How well a trained model tells duplicates among labelled pairs, in numbers ready for JSON.
+    """How well a trained model recognises duplicates among labelled pairs, as numbers for JSON.
 
     Args:
         trained: a `TrainedModel`; or anything with its `similarity` and `threshold`, and, where
@@ -41,7 +41,7 @@ def evaluate(
         mistakes: how many of the worst mistakes of each kind to list; 0 for none.
 
     Returns:
-        The dict of `report`, and besides:
+        The dict of `report`, and in addition:
 
         * unknown_words: None without a vocabulary, else a dict: share (of the pairs with a word
           that the vocabulary lacks, in at least one of their questions), and two dicts of n,

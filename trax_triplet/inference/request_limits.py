@@ -6,14 +6,36 @@ import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["MAX_CHARACTERS", "MAX_QUESTIONS", "LimitedBody", "Limits", "Question"]
+__all__ = [
+    "MAX_CHARACTERS",
+    "MAX_QUESTIONS",
+    "Asked",
+    "LimitedBody",
+    "Limits",
+    "Question",
+    "refuse_parameters",
+]
 
 MAX_QUESTIONS, MAX_CHARACTERS = 2000, 10_000
 
 Question = Annotated[str, Field(max_length=MAX_CHARACTERS)]
+
+
+class Asked(BaseModel):
+    """What a client sends: a key that is not known, such as a misspelled one, is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def refuse_parameters(request: Request) -> None:
+    """What is asked for stands in the body; in the address it would have no effect."""
+    if request.method == "POST" and request.query_params:
+        name = next(iter(request.query_params))
+        raise HTTPException(422, f"the address takes no parameters, such as {name}; see /docs")
 
 
 @dataclass(frozen=True)
@@ -30,7 +52,7 @@ class Limits:
 
 
 class LimitedBody:
-    """Middleware: reads the whole body first, up to a size and within a time; 413 and 408."""
+    """Middleware: reads the complete body first, up to a size and within a time; 413 and 408."""
 
     def __init__(self, app: Any, limits: Limits):
         self._app, self._limits = app, limits

@@ -1,4 +1,4 @@
-"""A trained model behind HTTP: similarities, vectors, and a page to try it on."""
+"""A trained model served over HTTP: similarities, vectors, and a page to try it on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi_offline import FastAPIOffline
@@ -19,7 +19,14 @@ from trax_triplet import __version__
 from trax_triplet import _validation as check
 from trax_triplet.data.tokenizer import tokenizer_named
 from trax_triplet.inference.request_batches import Batches
-from trax_triplet.inference.request_limits import MAX_QUESTIONS, LimitedBody, Limits, Question
+from trax_triplet.inference.request_limits import (
+    MAX_QUESTIONS,
+    Asked,
+    LimitedBody,
+    Limits,
+    Question,
+    refuse_parameters,
+)
 from trax_triplet.inference.trained_model import TrainedModel
 from trax_triplet.model.walk import cosines_of_rows
 
@@ -30,14 +37,14 @@ MAX_CONNECTIONS = 1000  # beyond them the answer is 503
 SECONDS_TO_END = 10  # that requests have when the server is stopped
 
 
-class Pair(BaseModel):
+class Pair(Asked):
     """Two questions to compare."""
 
     question1: Question
     question2: Question
 
 
-class Pairs(BaseModel):
+class Pairs(Asked):
     """Pairs to compare."""
 
     pairs: list[Pair] = Field(min_length=1, max_length=MAX_PAIRS)
@@ -60,7 +67,7 @@ class Answers(BaseModel):
     answers: list[Answer]
 
 
-class Questions(BaseModel):
+class Questions(Asked):
     """Questions to embed."""
 
     questions: list[Question] = Field(min_length=1, max_length=MAX_QUESTIONS)
@@ -102,6 +109,7 @@ def create_app(trained: TrainedModel, *, limits: Limits | None = None) -> FastAP
         version=__version__,
         description="How similar are two questions?",
         redoc_url=None,
+        dependencies=[Depends(refuse_parameters)],
         responses={status: {"model": Problem} for status in (408, 413, 422)},
     )
     app.add_exception_handler(RequestValidationError, _in_words)

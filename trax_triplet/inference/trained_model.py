@@ -244,7 +244,7 @@ class TrainedModel:
                 "this model gives no probabilities, only similarities: they need validation pairs "
                 "that people labelled, duplicates and others, and it was trained without any that "
                 "are labelled 0, or before there were probabilities; train with labels of both "
-                "kinds (validation=, on the command line --validation)"
+                "kinds (validation=)"
             )
         return probabilities(self.similarity(questions1, questions2), calibration)
 

@@ -1,7 +1,7 @@
 """How well a trained model finds duplicates in a corpus: nearest questions, and pairs above a
 threshold.
 
-Pairs alone flatter a model: nearly all questions of a corpus are no duplicates of each other, and
+Labelled pairs on their own flatter a model: nearly all pairs of a corpus are not duplicates, and
 each of them is a chance for a mistake.
 """
 
@@ -39,9 +39,9 @@ def evaluate_corpus(
 ) -> dict[str, Any]:
     """How well a trained model finds duplicates among all questions of labelled pairs.
 
-    The corpus are the questions of the pairs, labelled 0 or 1, those that are the same but for case
-    and blanks once. Duplicates are the questions of one group (`data.question_groups`); all others
-    count as none, so that a duplicate nobody marked is a mistake here.
+    The corpus is the questions of the pairs, labelled 0 or 1; those that differ only in case and
+    whitespace count once. Duplicates are the questions of one group (`data.question_groups`); all
+    others are not, so that a duplicate nobody marked is a mistake here.
 
     Args:
         trained: a `TrainedModel`; or anything with its `embed` and `threshold`.
@@ -141,7 +141,7 @@ def _of_pairs(vectors: np.ndarray, groups: np.ndarray, threshold: float) -> dict
     hits, called = np.append(0, hits), np.append(0, called)
     f1 = 2 * hits / (called + duplicates)
     best = int(f1.argmax())
-    below = values[best] if best < len(values) else np.float32(floor)
+    below = values[best] if best < len(values) else _below_all(values, floor)
     gained = np.diff(hits) / duplicates
     average = float((gained * hits[1:] / np.maximum(called[1:], 1)).sum())
     missing = duplicates - int(hits[-1])
@@ -157,6 +157,13 @@ def _of_pairs(vectors: np.ndarray, groups: np.ndarray, threshold: float) -> dict
         "average_precision_at_most": average + missing / max(1, int(called[-1]) + missing),
         "best_f1": {"value": float(f1[best]), "threshold": float(below)},
     }
+
+
+def _below_all(values: np.ndarray, floor: float) -> np.float32:
+    """The threshold that all ranked pairs are above: the next number, if nothing lies below it."""
+    if not len(values):
+        return np.float32(floor)
+    return max(np.float32(floor), np.nextafter(values[-1], np.float32(-2)))
 
 
 def _floor(vectors: np.ndarray, wanted: int) -> float:

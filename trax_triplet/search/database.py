@@ -150,7 +150,7 @@ def about(run: Run, table: str, quoted: str) -> dict[str, Any] | None:
     """What the comment of an index's table says; None where there is no such table.
 
     Raises:
-        FileExistsError: the table is no index.
+        FileExistsError: the table is not an index.
     """
     [(oid, comment)] = run(
         "SELECT to_regclass(%s)::oid, obj_description(to_regclass(%s)::oid, 'pg_class')",
@@ -166,7 +166,7 @@ def about(run: Run, table: str, quoted: str) -> dict[str, Any] | None:
     # Anybody who may change the table may write such a comment.
     if not is_ours or not all(isinstance(found.get(key), kind) for key, kind in _KEYS.items()):
         raise FileExistsError(
-            f"the table {table} is there, but is no index of this format; name another table"
+            f"the table {table} is there, but is not an index of this format; name another table"
         )
     return {key: found[key] for key in _KEYS}
 

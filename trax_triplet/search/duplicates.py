@@ -47,7 +47,7 @@ def find_duplicates(
     """All pairs of a corpus whose similarity is above a threshold; exact, in bounded memory.
 
     A threshold that was chosen on labelled pairs is low for a corpus: nearly all pairs of a corpus
-    are no duplicates, so that the same share of mistakes among them outnumbers what is found.
+    are not duplicates, so that the same share of mistakes among them outnumbers what is found.
 
     Args:
         corpus: n questions; or their vectors, floats (n, d) of length 1, or 0 for those without
@@ -108,7 +108,7 @@ def embed_all(
     Args:
         questions: n strings.
         model: a `TrainedModel`.
-        progress: is told how many are done.
+        progress: is called with how many are done.
 
     Raises:
         TypeError: a model of another type, or none.
@@ -184,7 +184,7 @@ def search_to_folder(
         vectors: float32 (n, d), as from `unit_vectors`.
         threshold, top_k, max_pairs: as for `find_duplicates`.
         block: how many rows are compared with as many others at once.
-        progress: is told how many rows are done, and how many pairs were found.
+        progress: is called with how many rows are done, and how many pairs were found.
 
     Returns:
         The `Spool` of all pairs.
@@ -242,8 +242,8 @@ def group_duplicates(n: int, pairs: Iterable[Found], *, linkage: str = "single")
         linkage: 'single' or 'complete'.
 
     Returns:
-        int64 (n,): the group of each question, -1 for those alone. Groups are numbered from 0, the
-        largest first, equal ones by their first question.
+        int64 (n,): the group of each question, -1 for those in none. Groups are numbered from 0,
+        the largest first, equal ones by their first question.
 
     Raises:
         TypeError, ValueError: an `n` below 0 or no integer, another linkage.
@@ -317,7 +317,7 @@ def _complete(n: int, pairs: Iterable[Found]) -> np.ndarray:
 def least_similarities(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The least similarity of any two questions of each group, float32 (groups,).
 
-    Far below the threshold, it tells of a chain: its ends are no duplicates.
+    A value far below the threshold reveals a chain, whose ends are not duplicates.
 
     Args:
         vectors: float32 (n, d).

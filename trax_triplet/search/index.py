@@ -167,8 +167,8 @@ class QuestionIndex:
             were added. A query without words has none.
 
         Raises:
-            TypeError: queries that are not strings, a `k` that is no integer; questions where the
-                index was made of vectors.
+            TypeError: queries that are not strings, a `k` that is not an integer; questions where
+                the index was made of vectors.
             ValueError: vectors of another shape or length, a `k` below 1.
 
         Example:
@@ -305,10 +305,10 @@ class QuestionIndex:
         check_free(folder)
         with files.only_writer(folder):
             if self._read_from and self._read_from[0] == folder.resolve() and self.is_outdated():
-                raise ValueError(
-                    f"{folder} was changed since it was loaded; load it again, and repeat the "
-                    "change"
-                )
+                what = "was changed since it was loaded; load it again, and repeat the change"
+                if _found(folder) is None:
+                    what = "holds no index any more; find out who moved it, or name another folder"
+                raise ValueError(f"{folder} {what}")
             with files.new_folder(inside) as new:
                 self._write(new)
             self._read_from = (folder.resolve(), _manifest(folder))

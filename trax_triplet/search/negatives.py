@@ -1,4 +1,4 @@
-"""Hard negatives: to each pair of duplicates a near question of another group."""
+"""Hard negatives: for each pair of duplicates, a similar question from another group."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BELOW = 0.95
 
 
 class Triplet(NamedTuple):
-    """A question, a duplicate, a question that is none; and their similarities to the first."""
+    """A question, a duplicate, a question that is not one; and their similarities to the first."""
 
     question1: str
     question2: str
@@ -39,7 +39,7 @@ def mine_negatives(
     below: float = BELOW,
     neighbours: int = 100,
 ) -> list[Triplet]:
-    """Finds to each pair of duplicates near questions that are no duplicates, to train on.
+    """Finds, for each pair of duplicates, similar questions that are not duplicates, to train on.
 
     Candidates are the nearest questions of the first one among all questions of the pairs, labelled
     0 or 1. Those of its own duplicate group (`data.question_groups`) are left out; so are those
@@ -80,7 +80,7 @@ def mine_negatives(
     below = check.number("below", below, 0)
     if not isinstance(band, (tuple, list)) or len(band) != 2:
         raise check.wrong_type("band", "two numbers, (low, high)", band)
-    low, high = check.number("band[0]", band[0]), check.number("band[1]", band[1])
+    low, high = (check.number(f"band[{k}]", band[k], -1, 1) for k in (0, 1))
     if low >= high:
         raise check.wrong_value("band", "(low, high), low below high", tuple(band))
     if pairs.is_duplicate is None:

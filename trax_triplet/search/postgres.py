@@ -74,8 +74,8 @@ class PostgresIndex:
     ) -> PostgresIndex:
         """Makes a table, or goes on with one: adds questions, builds the graph if it is missing.
 
-        Each 4096 questions are one transaction. A build that was interrupted leaves whole ones, and
-        goes on if it is repeated with the same ids.
+        Each 4096 questions are one transaction. A build that was interrupted leaves complete
+        ones, and goes on if it is repeated with the same ids.
 
         Args:
             corpus: n questions; or their vectors, floats (n, d) of length 1, or 0 for those without
@@ -93,7 +93,7 @@ class PostgresIndex:
             ValueError: as `QuestionIndex.build`; also an address that cannot be read, a name that
                 is none, text that PostgreSQL does not store, more than 2 000 numbers a vector, a
                 table made with another model, a server without pgvector.
-            FileExistsError: the table is there, but is no index.
+            FileExistsError: the table is there, but is not an index.
             ImportError: psycopg is not installed.
             ConnectionError, PermissionError: what the server says.
         """
@@ -140,9 +140,9 @@ class PostgresIndex:
 
         Raises:
             TypeError: an address or name that is not a string, something that is not a model.
-            ValueError: an address that cannot be read, a name that is none, another model.
+            ValueError: an address that cannot be read, an invalid name, another model.
             FileNotFoundError: there is no such table.
-            FileExistsError: the table is no index.
+            FileExistsError: the table is not an index.
             ImportError, ConnectionError, PermissionError: as `build`.
         """
         if model is not None:
@@ -272,8 +272,8 @@ class PostgresIndex:
             were added. A query without words has none.
 
         Raises:
-            TypeError: queries that are not strings, a `k` that is no integer; questions where there
-                is no model.
+            TypeError: queries that are not strings, a `k` that is not an integer; questions where
+                there is no model.
             ValueError: vectors of another shape or length, a `k` below 1.
             ConnectionError, PermissionError: what the server says.
         """
@@ -354,7 +354,7 @@ class PostgresIndex:
     def _check_not_remade(self) -> None:
         """Nobody has put another model's table in its place since it was opened."""
         if self._read_about()["model_sha256"] != self._about["model_sha256"]:
-            raise ValueError(f"the table {self._table} was made anew with another model")
+            raise ValueError(f"the table {self._table} was rebuilt with another model")
 
     def _quoted(self) -> str:
         return database.identifier(self._table).as_string(self._connection)

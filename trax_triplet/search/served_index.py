@@ -119,6 +119,8 @@ class ServedIndex:
         """The index as it is in the folder, where another process may have changed it."""
         try:
             return self._load() if self.current.is_outdated() else self.current
+        except FileNotFoundError as error:
+            raise NotAddedError("the folder of the index is no longer there", 503) from error
         except (OSError, ValueError) as error:
             raise NotAddedError(
                 "the index in the folder was replaced by one that cannot be used here", 503

@@ -1,4 +1,4 @@
-"""An index behind HTTP, beside its model: nearest questions, and questions to add."""
+"""An index served over HTTP with its model: nearest questions, and questions to add."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import AfterValidator, BaseModel, Field
 
 from trax_triplet.inference.request_batches import Batches
-from trax_triplet.inference.request_limits import MAX_QUESTIONS, Limits, Question
+from trax_triplet.inference.request_limits import MAX_QUESTIONS, Asked, Limits, Question
 from trax_triplet.inference.service import create_app
 from trax_triplet.inference.trained_model import TrainedModel
 from trax_triplet.search.served_index import NotAddedError, ServedIndex
@@ -20,7 +20,7 @@ __all__ = ["create_search_app"]
 MAX_SEARCHED, MAX_TOP, MAX_ID = 100, 100, 200
 
 
-class Queries(BaseModel):
+class Queries(Asked):
     """Questions to look for."""
 
     questions: list[Question] = Field(min_length=1, max_length=MAX_SEARCHED)
@@ -50,14 +50,14 @@ def _not_blank(text: str) -> str:
     return text
 
 
-class NewQuestion(BaseModel):
+class NewQuestion(Asked):
     """A question to add."""
 
     id: Annotated[str, Field(max_length=MAX_ID), AfterValidator(_not_blank)]
     question: Annotated[Question, AfterValidator(_not_blank)]
 
 
-class NewQuestions(BaseModel):
+class NewQuestions(Asked):
     """Questions to add, all of them or none."""
 
     questions: list[NewQuestion] = Field(min_length=1, max_length=MAX_QUESTIONS)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from trax_triplet._wording import counted
 from trax_triplet.data.mining import draw_negatives, implied_duplicates
 from trax_triplet.data.pairs import Pairs, concatenate, question_groups
 from trax_triplet.data.stream import BatchStream
@@ -135,7 +136,7 @@ class Examples:
         if callable(teacher):
             # Not its vectors: computed again they differ by rounding.
             places = {question: place for place, question in enumerate(places)}
-            log(f"asking the teacher for its vectors of {len(places)} questions")
+            log(f"asking the teacher for its vectors of {counted(len(places), 'question')}")
             taught = taught_vectors(teacher, [*places], progress)
         else:
             taught = taught_vectors(teacher, given)
@@ -231,7 +232,7 @@ class Examples:
             ("rows", labelled) if self._lines is None else ("lines", self._lines[labelled])
         )
         n_implied = len(rows) - len(labelled)
-        implied = f", and {n_implied} pairs that follow from others" if n_implied else ""
+        implied = f", and {counted(n_implied, 'pair')} derived from others" if n_implied else ""
         return f"{where} {', '.join(map(str, np.sort(numbers)))}{implied}"
 
 
@@ -270,17 +271,17 @@ def _tell(
     n_contradicted: int,
     n_unused: int,
 ) -> None:
-    parts = [f"{n_duplicates} duplicate pairs"]
+    parts = [counted(n_duplicates, "duplicate pair")]
     parts += [f"{n_implied} that follow from them"] if n_implied else []
-    parts += [f"{n_others} pairs labelled 0"] if n_others else []
+    parts += [counted(n_others, "pair") + " labelled 0"] if n_others else []
     comma = "," if len(parts) > 2 else ""
     listed = f"{comma} and ".join([", ".join(parts[:-1]), parts[-1]]) if parts[1:] else parts[0]
-    unused = f"; the {n_unused} other pairs are not used" if n_unused else ""
+    unused = f"; not used: {counted(n_unused, 'pair')} labelled 0" if n_unused else ""
     log(f"training on {listed}{unused}")
     if n_contradicted:
         log(
-            f"{n_contradicted} pairs labelled 0 are left out: by the pairs labelled 1, directly or "
-            "through others, their questions are duplicates"
+            f"left out: {counted(n_contradicted, 'pair')} labelled 0 whose questions are "
+            "duplicates by the pairs labelled 1, directly or through others"
         )
 
 
@@ -296,13 +297,14 @@ def _with_both_labels(
         )
     if n_duplicates < len(validation):
         n_others = len(validation) - n_duplicates
-        log(f"validating on {n_duplicates} duplicate pairs and {n_others} others")
+        others = counted(n_others, "other")
+        log(f"validating on {counted(n_duplicates, 'duplicate pair')} and {others}")
         if n_duplicates > n_others and share is None:
             log(
                 "more than half of the validation pairs are duplicates: the threshold will suit "
-                "such files, and call too many pairs duplicates where most pairs are none. If the "
-                "pairs to be judged are not like these, validate on pairs that are, or give their "
-                "share of duplicates (duplicate_share)"
+                "such files, and call too many pairs duplicates where most pairs are not. If the "
+                "pairs that you will ask about are not like these, validate on pairs that are, or "
+                "give their share of duplicates (the setting duplicate_share)"
             )
         return validation
     drawn = draw_negatives(validation, n_duplicates, seed=seed)
@@ -313,7 +315,7 @@ def _with_both_labels(
         "threshold is chosen on harder ones: each question, and the most similar of other pairs"
     )
     if share is not None:
-        log("duplicate_share is not used: it needs validation pairs that people labelled 0")
+        log("the setting duplicate_share has no effect: it needs validation pairs labelled 0")
     return concatenate(validation, drawn)
 
 

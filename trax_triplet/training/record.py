@@ -111,5 +111,5 @@ class Record:
         why = "; ".join(changed) or "the pairs or the word vectors are not the same"
         raise ValueError(
             f"{path} belongs to another run: {why}. "
-            "Give the same settings to go on with it, or another output folder to start anew"
+            "Give the same settings to go on with it, or another output folder to start over"
         )

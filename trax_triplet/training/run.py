@@ -22,6 +22,7 @@ import tqdm
 from trax_triplet import _files as files
 from trax_triplet import _validation as check
 from trax_triplet import evaluation
+from trax_triplet._wording import counted
 from trax_triplet.compat import fastmath, processes
 from trax_triplet.data.pairs import Pairs
 from trax_triplet.data.word_vectors import starting_embedding
@@ -373,7 +374,7 @@ class _Run:
         what = f"the loss became {losses[first]}" if any(bad) else "a weight became infinite or NaN"
         good = self._record.last_checkpoint()
         beside = self._stream.others_per_batch
-        others = f" and {beside} pairs labelled 0" if beside else ""
+        others = f" and {counted(beside, 'pair')} labelled 0" if beside else ""
         raise FloatingPointError(
             f"{what} at step {self.loop.step - len(losses) + 1 + first}, in a batch of "
             f"{self._examples.described(rows[first])}{others}; a smaller learning_rate may help. "
@@ -385,8 +386,9 @@ class _Run:
         self._log_once(collapse_warning(row["validation_loss"], row["spread"], margin))
         if self._stream.n_deferred:
             self._log_once(
-                f"{self._stream.n_deferred} pairs wait for another epoch: no batch takes two pairs "
-                "of a duplicate group, and theirs are larger than the number of batches"
+                f"left for later epochs: {counted(self._stream.n_deferred, 'pair')}; no batch "
+                "takes two pairs of a duplicate group, and some groups have more pairs than an "
+                "epoch has batches"
             )
 
     def _log_once(self, text: str | None) -> None:

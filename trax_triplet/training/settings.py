@@ -133,8 +133,8 @@ class TrainSettings:
     )
     duplicate_share: float | None = _setting(
         None,
-        "share of duplicates among the pairs that the model will judge, between 0 and 1; threshold "
-        "and probabilities are made for it",
+        "share of duplicates among the pairs that the model will be asked about, between 0 and 1; "
+        "threshold and probabilities are made for it",
         none="validation",
         before=None,
         above=0,

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from trax_triplet import evaluation
+from trax_triplet._wording import counted
 from trax_triplet.data.pairs import Pairs, question_groups
+from trax_triplet.inference.calibration import similarity_of_half
 from trax_triplet.model.walk import cosines_of_rows
 
 MOST_PAIRS = 5000  # among which a question's nearest is looked for; bounds time and memory
@@ -50,12 +52,15 @@ def choose_threshold(
     first, second = np.split(vectors, 2)
     scores = cosines_of_rows(first, second)
     labels = np.asarray(pairs.is_duplicate)
-    if calibration is not None and calibration["slope"] > 0:
-        half = -calibration["intercept"] / calibration["slope"]
-        return float(np.clip(half, -1, 1)), f"a probability of 0.5, by {calibration['source']}"
+    half = None if calibration is None else similarity_of_half(calibration)
+    if calibration is not None and half is not None:
+        return half, f"a probability of 0.5, by {calibration['source']}"
     if not n_drawn:
         chosen = evaluation.best_threshold(scores, labels, metric="accuracy")
-        return chosen.threshold, f"best accuracy, {chosen.value:.4f}, on {len(labels)} pairs"
+        return (
+            chosen.threshold,
+            f"best accuracy, {chosen.value:.4f}, on {counted(len(labels), 'pair')}",
+        )
     n = len(pairs) - n_drawn
     rows = np.sort(np.random.default_rng(seed).permutation(n)[:MOST_PAIRS])
     nearest = _nearest_of_other_groups(first[rows], second[rows], pairs.select(rows))
