@@ -67,10 +67,12 @@ def real_data():
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
-    """A `small_run.SmallRun`, to be left as it is: several test files share it."""
+    """A `small_run.SmallRun`, to be left as it is: several test files share it, and so do the
+    workers of one test run, whose temporary folders lie beside each other."""
     import small_run
 
-    return small_run.small_run(tmp_path_factory.mktemp("small run"))
+    own = tmp_path_factory.getbasetemp()
+    return small_run.shared_run(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from filelock import FileLock
+
 from trax_triplet.data.pairs import Pairs, split_pairs
 from trax_triplet.data.sample import generate
 
@@ -70,6 +72,17 @@ class SmallRun:
         from trax_triplet import load_model
 
         return load_model(self.folder / "model")
+
+
+def shared_run(parent: Path) -> SmallRun:
+    """The run in a folder, by whichever process comes first; the others wait for it."""
+    folder, made = parent / "small run", parent / "small run.json"
+    with FileLock(parent / "small run.lock"):
+        if not made.exists():
+            folder.mkdir()
+            run = small_run(folder)
+            made.write_text(json.dumps([run.printed, run.logged]))
+    return SmallRun(folder / "pairs.csv", folder / "out put", *json.loads(made.read_text()))
 
 
 def small_run(parent: Path) -> SmallRun:
