@@ -333,7 +333,10 @@ def test_predict_answers_lines_from_stdin(small_run, capsys, monkeypatch):
     assert run(latin)[0] == 2
     status, out, err = run(b"Why?\n" + data)
     assert status == 2 and len(out.splitlines()) == 3
-    assert "1 of 3 lines are not pairs of questions; line 1: expected two questions" in err
+    assert (
+        "1 of 3 lines could not be read as pairs of questions; line 1: expected two questions"
+        in err
+    )
     assert run(b"") == (0, "", "")
 
 
@@ -418,12 +421,13 @@ def test_answers_can_be_joined(small_run, tmp_path, capsys):
         "b1,-2 + 5 = ?,Who?,,é\r\n"
         "b2,Why?,Who?,,a,note,of,,mine\r\n"
         "b3,Why?,Who?,,a,,,,\r\n"
+        'b4,"Why" so?,Who?,high,a\r\n'
     )
     (tmp_path / "p.csv").write_bytes(text.encode())
     arguments = ["predict", "--model", str(small_run.folder), "--csv", str(tmp_path / "p.csv")]
     assert cli.main([*arguments, "--output", str(tmp_path / "a.csv")]) == 0
     assert (
-        "wrote 6 rows" in (err := capsys.readouterr().err) and "3 of them without an answer" in err
+        "wrote 7 rows" in (err := capsys.readouterr().err) and "4 of them without an answer" in err
     )
     given, rows = rows_of(tmp_path / "p.csv"), rows_of(tmp_path / "a.csv")
     names = ["test_id", "question1", "question2", "similarity", "note"]
@@ -435,10 +439,13 @@ def test_answers_can_be_joined(small_run, tmp_path, capsys):
         ["", "", "", ""],
         ["note", "of", "", "mine"],
         ["", "", "", ""],
+        ["", "", "", ""],
     ]
-    for before, after in zip(given, rows, strict=True):
+    # A row that cannot be read is there as it stands.
+    assert rows[6]["question1"] == '"Why" so?' and rows[6]["reason"].startswith("malformed")
+    for before, after in zip(given[:6], rows[:6], strict=True):
         assert [after[name] for name in names] == [before[name] or "" for name in names]
-    assert [row["reason"] for row in rows] == [
+    assert [row["reason"] for row in rows[:6]] == [
         "",
         "question1 is blank",
         "3 fields, the header has 5",
@@ -446,11 +453,11 @@ def test_answers_can_be_joined(small_run, tmp_path, capsys):
         "9 fields, the header has 5",
         "",
     ]
-    answered = [True, False, False, True, False, True]
+    answered = [True, False, False, True, False, True, False]
     assert [bool(row["answer_similarity"]) for row in rows] == answered
     assert cli.main([*arguments, "--json"]) == 0
     answers = json_of(capsys)["answers"]
-    assert [answer["line"] for answer in answers] == [2, 3, 5, 6, 7, 8]
+    assert [answer["line"] for answer in answers] == [2, 3, 5, 6, 7, 8, 9]
     assert answers[1]["similarity"] is None and answers[1]["reason"] == "question1 is blank"
     assert cli.main(arguments) == 0
     assert "no answer              line 3: question1 is blank" in capsys.readouterr().out

@@ -76,6 +76,12 @@ def test_what_is_no_pair_is_answered_in_step_and_told(bad):
     assert errors == [f"line 3: {found['error']}"]
 
 
+def test_what_is_wrong_with_json_is_told():
+    _, [nan, broken, text] = answered(NAN + b'\n{"question1": "a",}\nno pair\n')
+    assert nan.endswith("(NaN is not JSON)") and "line 1 column" in broken
+    assert text.endswith("but it is 'no pair'")
+
+
 def test_what_the_user_calls_like_the_answer_stays():
     row = {"question1": "a", "question2": "a", "similarity": "high", "is_duplicate": None}
     [line], _ = answered(json.dumps({**row, "answer_similarity": 1}).encode())

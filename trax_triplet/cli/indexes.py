@@ -324,7 +324,9 @@ def _answer_lines(index: AnyIndex, top: int, threshold: float | None, options: N
             print(json_line(answer)) if options.json else _show(answer, True)
         sys.stdout.flush()
     if errors:
-        raise ValueError(f"{len(errors)} of {answered} lines could not be read; {errors[0]}")
+        raise ValueError(
+            f"{len(errors)} of {counted(answered, 'line')} could not be read; {errors[0]}"
+        )
 
 
 def _write_hits(

@@ -281,7 +281,8 @@ def _predict_lines(options: Namespace) -> dict[str, Any]:
     )
     if errors:
         raise ValueError(
-            f"{len(errors)} of {counted(n, 'line')} are not pairs of questions; {errors[0]}"
+            f"{len(errors)} of {counted(n, 'line')} could not be read as pairs of questions; "
+            f"{errors[0]}"
         )
     return {}
 

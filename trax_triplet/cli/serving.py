@@ -7,6 +7,7 @@ import warnings
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from trax_triplet._wording import in_options
 from trax_triplet.cli.inputs import load
 from trax_triplet.cli.outputs import log
 
@@ -103,7 +104,7 @@ def export(options: Namespace) -> dict[str, Any]:
         warnings.simplefilter("always", UserWarning)
         format, what = _export(trained, options.output, format)
     for warning in told:
-        log(f"note: {warning.message}")
+        log(f"note: {in_options(str(warning.message), options.named)}")
     if not options.json:
         threshold = trained.threshold
         shown = "none: choose one" if threshold is None else f"{threshold:.4f}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from trax_triplet import _validation as check
+from trax_triplet._wording import counted
 from trax_triplet.data.pairs import Pairs, normalize_text, question_groups
 from trax_triplet.data.tokenizer import tokenize
 
@@ -128,8 +129,9 @@ def draw_negatives(pairs: Pairs, n: int, *, seed: int = 0) -> Pairs:
                 break
     if len(drawn) != n:
         raise ValueError(
-            f"n must be at most {len(drawn)}, as many negatives as {len(pairs)} pairs give, but it "
-            f"is {n}: too few questions share words; take more pairs, or pairs labelled 0"
+            f"n must be at most {len(drawn)}, as many negatives as {counted(len(pairs), 'pair')} "
+            f"give, but it is {n}: too few questions share words; take more pairs, or pairs "
+            "labelled 0"
         )
     return _pairs_of_rows(pairs, list(drawn), label=0)
 

@@ -396,6 +396,7 @@ def check_skipped(
         raise ValueError(f"{path}: a header but no rows below it")
     if not kept or len(skipped) > max_skipped * total:
         shown = "; ".join(f"line {line}: {reason}" for line, reason in skipped[:5])
+        limit = f", more than the share max_skipped={max_skipped:g}" if kept else ""
         advice = ""
         if any("not 0 or 1" in reason for _, reason in skipped):
             advice = (
@@ -405,6 +406,6 @@ def check_skipped(
         elif any(reason.startswith("malformed") for _, reason in skipped):
             advice = "; see quoting= and escape="
         raise ValueError(
-            f"{path}: {len(skipped)} of {counted(total, 'row')} cannot be used, more than the "
-            f"share max_skipped={max_skipped:g}: {shown}{'; ...' * (len(skipped) > 5)}{advice}"
+            f"{path}: {len(skipped)} of {counted(total, 'row')} cannot be used{limit}: "
+            f"{shown}{'; ...' * (len(skipped) > 5)}{advice}"
         )

@@ -238,7 +238,15 @@ def _rows(
     lines: Iterator[str], separator: str, quotes: bool, escape: str | None, path: object
 ) -> Iterator[Row]:
     """The rows below the header, which was read before."""
-    reader = _reader(lines, separator, quotes, escape)
+    latest = ""
+
+    def remembered() -> Iterator[str]:
+        nonlocal latest
+        for line in lines:
+            latest = line
+            yield line
+
+    reader = _reader(remembered(), separator, quotes, escape)
     while True:
         line = reader.line_num + 2
         try:
@@ -251,7 +259,8 @@ def _rows(
                     f"{path}, lines {line} to {reader.line_num + 1}: a quote is not closed, or "
                     f"not doubled inside of text ({error}); {_ADVICE}"
                 ) from None
-            yield Row(line, [], f"malformed: {error}")
+            fields = latest.rstrip("\r\n").split(separator)  # for whoever looks for the row
+            yield Row(line, fields, f"malformed: {error}")
         else:
             if fields:
                 yield Row(line, fields, "")
@@ -259,7 +268,7 @@ def _rows(
 
 def _checked(row: Row, n_columns: int, separator: str) -> Row:
     """The row, with a reason against it if one of its fields seems to have swallowed other rows."""
-    for field in row.fields:
+    for field in row.fields if not row.reason else []:
         if n_columns > 2 and len(lines := re.split("\r\n|\r|\n", field)) > 1:
             for line in lines[1:]:
                 parts = re.split(f"{separator}(?! )", line)  # in prose a blank follows

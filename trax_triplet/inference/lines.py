@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import json
 import math
 from collections.abc import Callable, Container, Iterator
@@ -105,19 +104,20 @@ class _Pair:
 
     @classmethod
     def read(cls, number: int, text: str | None, shown: str) -> _Pair:
-        found = None
+        found, problem = None, ""
         if text is not None and "\t" in text:
             return cls(number, text.split("\t"))
-        # What JSON raises are ValueErrors.
-        with contextlib.suppress(ValueError, RecursionError):
+        try:
             found = json.loads(text or "", parse_constant=_refuse, parse_float=_finite)
+        except (ValueError, RecursionError) as error:  # what JSON raises are ValueErrors
+            problem = f" ({error})" if (text or "").lstrip().startswith(("{", "[")) else ""
         if isinstance(found, list) and len(found) == 2:
             found = {"question1": found[0], "question2": found[1]}
         if isinstance(found, dict):
             questions = [found.get("question1"), found.get("question2")]
             if all(isinstance(question, str) for question in questions):
                 return cls(number, questions, found)
-        return cls(number, [], error=f"expected {_EXPECTED}, but it is {shown}")
+        return cls(number, [], error=f"expected {_EXPECTED}, but it is {shown}{problem}")
 
     def answer(self, as_json: bool) -> str:
         if self.error is not None:
