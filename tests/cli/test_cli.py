@@ -306,6 +306,8 @@ def test_predict_two_questions(small_run, capsys):
     assert cli.main(["predict", *model, "Why?", "Who?", "--threshold", "1", "--json"]) == 0
     result = json_of(capsys)
     assert result["threshold"] == 1 and result["answers"][0]["is_duplicate"] is False
+    assert cli.main(["predict", *model, " \u3000", "Who?"]) == 2
+    assert "a question must not be blank" in capsys.readouterr().err
     same = ["How old are you?", "how old are you?", "--json"]
     similarity = small_run.trained.similarity(same[:1], same[1:2])[0]
     assert cli.main(["predict", *model, *same, "--threshold", repr(float(similarity))]) == 0

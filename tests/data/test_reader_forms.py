@@ -206,7 +206,7 @@ def test_grades(tmp_path):
     path = write(tmp_path / "q.csv", f"question1,question2,score\n{rows}")
     pairs = read_pairs(path, label="score", threshold_label=4)
     assert pairs.is_duplicate.tolist() == [0, 0, 1, 1, 0, 1]
-    assert pairs.notes == ("labels: 3 of 6 are at least 4, and count as 1",)
+    assert pairs.notes == ("labels: those of at least 4 count as 1, in 3 of 6 rows",)
     write(path, f"question1,question2,score\n{rows}a,b,high\na,b,nan\na,b,inf\n")
     pairs = read_pairs(path, label="score", threshold_label=4, max_skipped=0.5)
     assert [line for line, _ in pairs.skipped] == [8, 9, 10]

@@ -80,6 +80,13 @@ def test_what_is_wrong_with_json_is_told():
     _, [nan, broken, text] = answered(NAN + b'\n{"question1": "a",}\nno pair\n')
     assert nan.endswith("(NaN is not JSON)") and "line 1 column" in broken
     assert text.endswith("but it is 'no pair'")
+    twice = b'{"question1": "a", "question2": "b", "question1": "c"}'
+    _, errors = answered(twice + b"\n \tb\n" + b'["a", ""]')
+    assert errors[0].endswith("(a key comes twice)")
+    assert errors[1:] == [
+        "line 2: question1 must not be blank",
+        "line 3: question2 must not be blank",
+    ]
 
 
 def test_what_the_user_calls_like_the_answer_stays():

@@ -112,7 +112,11 @@ rows_of(
 rows_of(
     "search.index.QuestionIndex.remove",
     (TypeError, "ids", (INDEX, "1")),
-    (ValueError, "ids must be ids that are in the index, but it is '9'", (INDEX, ["1", "9"])),
+    (
+        ValueError,
+        "each of ids must be an id that is in the index, but it is '9'",
+        (INDEX, ["1", "9"]),
+    ),
 )
 rows_of(
     "search.index.QuestionIndex.save",

@@ -50,8 +50,10 @@ def refuse_unused(options: Namespace, names: Iterable[str], where: str) -> None:
 
 
 def check_questions(questions: Iterable[str]) -> None:
-    """Raises if an argument is not text in the encoding of the console, such as UTF-8."""
+    """Raises if an argument is blank, or not text in the encoding of the console, such as UTF-8."""
     for question in questions:
+        if not question.strip():
+            raise ValueError("a question must not be blank")
         if any("\ud800" <= character <= "\udfff" for character in question):
             raise ValueError(
                 f"the question {question!r} is not text in the encoding of this console "

@@ -355,7 +355,8 @@ def _label_notes(rows: list[Row], columns: Columns, labels: Labels) -> list[str]
     found = collections.Counter(row.fields[columns.label].strip() for row in rows if not row.reason)
     if labels.grade is not None:
         n = sum(count for text, count in found.items() if labels.value(text))
-        return [f"labels: {n} of {found.total()} are at least {labels.grade:g}, and count as 1"]
+        total = counted(found.total(), "row")
+        return [f"labels: those of at least {labels.grade:g} count as 1, in {n} of {total}"]
     told = [text for text in found if text not in ("0", "1", "0.0", "1.0")]
     if labels.positive is not None:
         told = [*found]

@@ -40,8 +40,8 @@ def answer_lines(
     which NaN and infinity are not numbers. The answer is the same line with two columns more, the
     similarity and whether the pair is a duplicate (1 or 0; in JSON true or false, and a key that
     the object has already is kept: the answer's is called `answer_similarity` then). A line that is
-    neither gets an answer, too, an object with `line` and `error`, so that answers stay in step.
-    Blank lines are passed over.
+    neither, or has a blank question, gets an answer, too, an object with `line` and `error`, so
+    that answers stay in step. Blank lines are passed over.
 
     Args:
         trained: the model.
@@ -106,9 +106,15 @@ class _Pair:
     def read(cls, number: int, text: str | None, shown: str) -> _Pair:
         found, problem = None, ""
         if text is not None and "\t" in text:
-            return cls(number, text.split("\t"))
+            columns = text.split("\t")
+            return cls(number, columns, error=_blank(columns))
         try:
-            found = json.loads(text or "", parse_constant=_refuse, parse_float=_finite)
+            found = json.loads(
+                text or "",
+                parse_constant=_refuse,
+                parse_float=_finite,
+                object_pairs_hook=_without_repeats,
+            )
         except (ValueError, RecursionError) as error:  # what JSON raises are ValueErrors
             problem = f" ({error})" if (text or "").lstrip().startswith(("{", "[")) else ""
         if isinstance(found, list) and len(found) == 2:
@@ -116,7 +122,7 @@ class _Pair:
         if isinstance(found, dict):
             questions = [found.get("question1"), found.get("question2")]
             if all(isinstance(question, str) for question in questions):
-                return cls(number, questions, found)
+                return cls(number, questions, found, _blank(questions))
         return cls(number, [], error=f"expected {_EXPECTED}, but it is {shown}{problem}")
 
     def answer(self, as_json: bool) -> str:
@@ -143,6 +149,18 @@ def unused_name(name: str, taken: Container[str]) -> str:
     while name in taken:
         name = f"answer_{name}"
     return name
+
+
+def _blank(columns: list[Any]) -> str | None:
+    """Why there is no answer to two questions: one of them has no text."""
+    names = [f"question{k}" for k in (1, 2) if not columns[k - 1].strip()]
+    return f"{' and '.join(names)} must not be blank" if names else None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):  # all values but the last would be lost
+        raise ValueError("a key comes twice")
+    return found
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -248,7 +248,7 @@ class QuestionIndex:
         names = check.strings("ids", ids, "write a single id as ['17']")
         missing = [name for name in names if name not in self._rows]
         if missing:
-            raise check.wrong_value("ids", "ids that are in the index", missing[0])
+            raise check.wrong_value("each of ids", "an id that is in the index", missing[0])
         self._hidden = self._hidden.copy()
         self._hidden[[self._rows[name] for name in names]] = True
         if self._graph is None or self._hidden.mean() > 0.2:

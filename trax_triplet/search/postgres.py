@@ -255,7 +255,7 @@ class PostgresIndex:
             gone = run("DELETE FROM {table} WHERE id = ANY(%s) RETURNING id", [names])
             missing = sorted(set(names) - {row[0] for row in gone})
             if missing:
-                raise check.wrong_value("ids", "ids that are in the index", missing[0])
+                raise check.wrong_value("each of ids", "an id that is in the index", missing[0])
 
     def search(
         self, queries: Iterable[str] | np.ndarray, k: int = 10, *, exact: bool = False
