@@ -176,7 +176,7 @@ def _replaceable(path: Path) -> Path | None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if found is not None and (stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
         kind = "disk" if stat.S_ISBLK(found.st_mode) else "socket"
-        raise ValueError(f"{path} is a {kind}, which is not written to; name a file")
+        raise ValueError(f"{path} is a {kind}, which cannot be written to; name a file")
     if _open_file(path) or (found is not None and not stat.S_ISREG(found.st_mode)):
         return None
     target = Path(os.path.realpath(path))
@@ -361,7 +361,7 @@ def read_bytes(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise ValueError(
             f"{path} is larger than {max_bytes:,} bytes, the most that is read of such a file; "
-            "where you trust it, ask for more by max_bytes"
+            "if you trust it, raise max_bytes"
         )
     return data
 
@@ -397,7 +397,7 @@ def gunzip(data: bytes, max_bytes: int, path: object) -> bytes:
     if len(unpacked) > max_bytes:
         raise ValueError(
             f"{path} unpacks to more than {max_bytes:,} bytes, the most that is read of such a "
-            "file; where you trust it, ask for more by max_bytes"
+            "file; if you trust it, raise max_bytes"
         )
     return unpacked
 

@@ -149,7 +149,7 @@ def settled(read: Callable[[], _Read], version: Callable[[], object]) -> _Read:
             continue
         if state() == before:
             return found
-    raise BlockingIOError("the files are being replaced all the time; try again later")
+    raise BlockingIOError("the files keep being replaced; try again later")
 
 
 def invalid(folder: Path, what: str) -> ValueError:

@@ -89,7 +89,7 @@ ROWS = [  # the arguments, and a phrase of the error
         TRAIN + " --word-vectors {at}/vectors.txt --embedding-stddev 0",
         "--embedding-stddev must be a",
     ),
-    (TRAIN + " --unlabelled {at}/text.csv", "--unlabelled needs --teacher"),
+    (TRAIN + " --unlabelled {at}/text.csv", "--unlabelled has no effect without --teacher"),
     (TRAIN + " --teacher {at}/x --unlabelled {at}/missing.txt", "missing.txt: No such file"),
     (TRAIN + " --teacher {at}/x --unlabelled {at}/header.csv --column q", "expected the column"),
     (TRAIN + " --question1 q", r"expected the columns \['q'"),

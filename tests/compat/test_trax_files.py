@@ -532,7 +532,7 @@ def test_limits_can_be_set(tmp_path):
     path = written(tmp_path / "model.pkl.gz", gzip.compress(data))
     assert len(read_trax_weights(path, max_bytes=len(data))) == 1
     for read in (read_pickle, read_trax_weights):
-        too_much = f"unpacks to more than {len(data) - 1:,} bytes.*ask for more by max_bytes"
+        too_much = f"unpacks to more than {len(data) - 1:,} bytes.*raise max_bytes"
         with pytest.raises(ValueError, match=too_much):
             read(path, max_bytes=len(data) - 1)
         with pytest.raises(ValueError, match="is larger than 10 bytes"):

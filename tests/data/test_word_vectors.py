@@ -187,5 +187,5 @@ def test_columns_in_which_wide_vectors_do_not_differ_stay_random():
 @pytest.mark.parametrize("vectors", [[[1.0, 2.0]], [[3.0], [3.0]], [[0.0], [0.0]]])
 def test_equal_vectors_are_refused(vectors):
     embedding = np.eye(3, dtype=np.float32)
-    with pytest.raises(ValueError, match=f"{len(vectors)} word vectors .* one and the same"):
+    with pytest.raises(ValueError, match=f"{len(vectors)} word vectors .* identical"):
         starting_embedding(embedding, np.arange(len(vectors)), np.array(vectors))

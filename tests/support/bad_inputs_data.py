@@ -97,7 +97,7 @@ rows_of(
     (ValueError, "text, line 1: .*number 1 is 'model'", (TEXT, ["how"])),
     (ValueError, "picture, line 1: .* a word and its numbers", (PICTURE, ["how"])),
 )
-row("data.word_vectors.starting_embedding", ValueError, "one and the same", SQUARE, [0], ONES[:1])
+row("data.word_vectors.starting_embedding", ValueError, "identical", SQUARE, [0], ONES[:1])
 row("data.vocabulary.Vocabulary.save", FileNotFoundError, "folder", WORDS, "no such folder/w.txt")
 rows_of(
     "data.pairs.Pairs",

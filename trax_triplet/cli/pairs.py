@@ -77,7 +77,7 @@ def evaluate(options: Namespace) -> dict[str, Any]:
     if options.corpus:
         return _evaluate_corpus(options)
     if options.queries:
-        raise ValueError("--queries says what is asked with --corpus; leave it out without")
+        raise ValueError("--queries has no effect without --corpus; leave it out")
     pairs = read_labelled(options.csv, options)
     trained = load(options.model)
     threshold = threshold_of(options.threshold, trained)
@@ -97,7 +97,7 @@ def _evaluate_corpus(options: Namespace) -> dict[str, Any]:
     from trax_triplet.search import evaluate_corpus
 
     if options.plot or options.mistakes:
-        raise ValueError("--plot and --mistakes are of pairs; leave them out with --corpus")
+        raise ValueError("--plot and --mistakes do not go with --corpus; leave them out")
     pairs = read_labelled(options.csv, options)
     trained = load(options.model)
     result = evaluate_corpus(

@@ -189,7 +189,7 @@ def _teacher(options: Namespace) -> dict[str, Any]:
     """The arguments of `training.train` for --teacher and --unlabelled."""
     if not options.teacher:
         if options.unlabelled:
-            raise ValueError("--unlabelled needs --teacher, whose vectors are all that it gives")
+            raise ValueError("--unlabelled has no effect without --teacher; leave it out")
         refuse_unused(options, ["column", "teacher_weight"], "without --teacher")
         return {}
     options.id = None

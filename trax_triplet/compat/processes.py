@@ -77,7 +77,7 @@ def join(coordinator: str, processes: int, process_id: int, timeout: int = 60) -
         jax.distributed.initialize(coordinator, processes, process_id, **limits)
     except _Error as error:
         raise TimeoutError(
-            f"not all of the {processes} processes came to {coordinator} within {timeout} s: "
+            f"not all of the {processes} processes joined at {coordinator} within {timeout} s: "
             f"{str(error).splitlines()[0]}"
         ) from error
 

@@ -397,7 +397,7 @@ def _read_header(header: str, path: object) -> tuple[str, int, int]:
         )
         raise ValueError(
             f"{path}: made with tokenizer {tokenizer}/{version}, but this release has {known}; "
-            "it would cut other words: rebuild the vocabulary or use the right release"
+            "it would cut text differently: rebuild the vocabulary or use the right release"
         )
     return name, int(count), int(buckets)
 

@@ -121,7 +121,7 @@ def _entries(file: BinaryIO, path: object) -> Iterator[tuple[int, str, bytes]]:
     if n_words not in (None, n_read):
         raise ValueError(
             f"{path}: line 1 promises {n_words} words, but {n_read} follow; the file is truncated, "
-            "or was edited: then mend line 1, or leave it out"
+            "or was edited: then correct line 1, or leave it out"
         )
 
 
@@ -226,7 +226,7 @@ def starting_embedding(embedding: np.ndarray, rows: np.ndarray, vectors: np.ndar
     given = given - given.mean(axis=0, dtype=np.float64).astype(np.float32)
     if np.abs(given).max() < 1e-6:
         raise ValueError(
-            f"the {len(given)} word vectors that were found are one and the same; take a file that "
+            f"the {len(given)} word vectors that were found are identical; take a file that "
             "has different ones, or go without"
         )
     if given.shape[1] > start.shape[1]:

@@ -424,8 +424,8 @@ def _its_model(
         if given is not None:
             raise ValueError(
                 f"the index {inside.parent} was built with another model (its weights differ), so "
-                "that similarities would mean nothing; leave the model out: the index has its own, "
-                "or build an index with this one"
+                "similarities would be meaningless; leave the model out: the index has its own, or "
+                "build an index with this one"
             )
         raise folders.invalid(inside, f"{MODEL} is not the model that the index was built with")
     return model

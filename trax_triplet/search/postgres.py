@@ -58,7 +58,7 @@ class PostgresIndex:
         if model is not None and self._about["model_sha256"] != digest:
             raise ValueError(
                 f"the table {table} was made with another model (its weights differ), so that "
-                "similarities would mean nothing; take that model, or another table"
+                "similarities would be meaningless; take that model, or another table"
             )
 
     @classmethod

@@ -134,4 +134,4 @@ def _add_search(app: FastAPI, index: ServedIndex, threshold: float | None) -> No
 def _refuse_other_sites(request: Request) -> None:
     """A page of another site that somebody has open here must not read or change the index."""
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        raise HTTPException(403, "pages of other sites may not ask this server")
+        raise HTTPException(403, "pages of other sites must not query this server")
