@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import threading
 
 import pytest
 
@@ -86,3 +88,27 @@ def test_half_a_surrogate_pair_is_no_text(tmp_path):
     path.write_text('{"question": "Why \\ud800?", "id": 1}\n{"question": "How?", "id": 2}\n')
     found = read_questions(path, id="id", max_skipped=0.5)
     assert found.texts == ("How?",) and "surrogate" in found.skipped[0][1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_pipe_gives_its_content_once(tmp_path, kind):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[TABLES[kind].encode()])
+    writer.start()
+    assert read_questions(pipe).texts == (WHY, HOW)
+    writer.join()
+
+
+def test_an_id_that_comes_twice_is_refused_with_its_lines(tmp_path):
+    (tmp_path / "q.csv").write_text("id,question\n7,Why?\n8,Who?\n 7,How?\n")
+    with pytest.raises(ValueError, match="id is '7' on line 2 and on line 4"):
+        read_questions(tmp_path / "q.csv", id="id")
+    assert len(read_questions(tmp_path / "q.csv")) == 3
+
+
+def test_a_text_that_shows_nothing_is_blank(tmp_path):
+    (tmp_path / "q.csv").write_text("id,question\n1,Why?\n2,\u200b\u00ad\n", encoding="utf-8")
+    questions = read_questions(tmp_path / "q.csv", max_skipped=0.5)
+    assert questions.skipped == ((3, "question is blank"),)

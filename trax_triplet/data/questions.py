@@ -15,6 +15,7 @@ from trax_triplet._files import read_bytes
 from trax_triplet._wording import counted
 from trax_triplet.data.reader import MAX_BYTES, check_skipped, find_columns
 from trax_triplet.data.table import MissingColumns, read_table, read_text
+from trax_triplet.data.tokenizer import is_blank
 
 __all__ = ["Questions", "read_questions"]
 
@@ -79,7 +80,7 @@ def read_questions(
         IsADirectoryError: it is a folder.
         ImportError: a Parquet file, and pyarrow is not installed.
         ValueError: no such column, no good row, more than `max_skipped` skipped rows, text that is
-            not UTF-8, a damaged file, more than `max_bytes`.
+            not UTF-8, a damaged file, more than `max_bytes`, an id that comes twice.
 
     Example:
         >>> import tempfile
@@ -95,17 +96,16 @@ def read_questions(
             raise check.wrong_type(name, "the name of a column", value)
     check.number("max_skipped", max_skipped, 0, 1)
     check.integer("max_bytes", max_bytes, 1)
-    with open(path, "rb") as file:
-        is_parquet = file.read(4) == b"PAR1"
-    if is_parquet:
-        rows = _parquet(path, column, id, max_bytes)
+    data = read_bytes(path, max_bytes)  # once: a pipe gives them only once
+    if data.startswith(b"PAR1"):
+        rows = _parquet(data, path, column, id, max_bytes)
     else:
-        text, _ = read_text(path, encoding, max_bytes)
+        text, _ = read_text(path, encoding, max_bytes, data)
         if text.lstrip()[:1] == "{":
             rows = _json_lines(text, path, column, id)
         else:
             options = {"encoding": encoding, "quoting": quoting, "escape": escape}
-            rows = _table(path, column, id, {**options, "max_bytes": max_bytes})
+            rows = _table(path, column, id, {**options, "max_bytes": max_bytes, "data": data})
     texts, ids, lines, skipped = [], [], [], []
     for line, question, its_id, reason in rows:
         reason = reason or _why_skipped(question, its_id, column, id)
@@ -116,13 +116,26 @@ def read_questions(
         ids.append(str(its_id).strip())
         lines.append(line)
     check_skipped(len(texts), skipped, max_skipped, path)
+    if id is not None:
+        _check_ids(ids, lines, path, id)
     return Questions(tuple(texts), None if id is None else tuple(ids), tuple(lines), tuple(skipped))
+
+
+def _check_ids(ids: list[str], lines: list[int], path: Path, id: str) -> None:
+    first_of: dict[str, int] = {}
+    for name, line in zip(ids, lines, strict=True):
+        first = first_of.setdefault(name, line)
+        if first != line:
+            raise ValueError(
+                f"{path}: {id} is {name!r} on line {first} and on line {line}; ids must be "
+                "different, or answers could not be told apart. Without id= lines are numbered"
+            )
 
 
 def _why_skipped(question: Any, its_id: Any, column: str, id: str | None) -> str:
     if not isinstance(question, str):
         return f"{column} is {question!r:.40}, not a text"
-    if not question.strip():
+    if is_blank(question):
         return f"{column} is blank"
     for name, value in ((column, question), (id, str(its_id))):
         if any("\ud800" <= character <= "\udfff" for character in value):
@@ -186,7 +199,7 @@ def _json_lines(
 
 
 def _parquet(
-    path: Path, column: str, id: str | None, max_bytes: int
+    data: bytes, path: Path, column: str, id: str | None, max_bytes: int
 ) -> Iterator[tuple[int, Any, Any, str]]:
     try:
         import pyarrow
@@ -196,7 +209,7 @@ def _parquet(
             "reading Parquet needs pyarrow: pip install 'trax-triplet[search]'"
         ) from None
     try:
-        file = parquet.ParquetFile(pyarrow.BufferReader(read_bytes(path, max_bytes)))
+        file = parquet.ParquetFile(pyarrow.BufferReader(data))
         size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.num_row_groups))
         if size > max_bytes:
             raise ValueError(f"{path} unpacks to more than {max_bytes:,} bytes (max_bytes)")

@@ -14,6 +14,7 @@ from trax_triplet import _validation as check
 from trax_triplet._wording import counted
 from trax_triplet.data.pairs import Pairs, normalize_text
 from trax_triplet.data.table import MissingColumns, Row, Table, read_table
+from trax_triplet.data.tokenizer import is_blank
 
 __all__ = [
     "MAX_BYTES",
@@ -302,7 +303,7 @@ def _judged(row: Row, header: list[str], columns: Columns, labels: Labels) -> Ro
     if len(fields) < len(header) or any(extra.strip() for extra in fields[len(header) :]):
         return row._replace(reason=f"{counted(len(fields), 'field')}, the header has {len(header)}")
     for column in columns.texts:
-        if not fields[column].strip():
+        if is_blank(fields[column]):
             return row._replace(reason=f"{header[column]} is blank")
     if columns.label is not None and labels.value(fields[columns.label]) is None:
         shown = f"{header[columns.label]} is {fields[columns.label]!r:.40}"

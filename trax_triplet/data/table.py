@@ -57,6 +57,7 @@ def read_table(
     quoting: str,
     escape: str | None,
     max_bytes: int,
+    data: bytes | None = None,
 ) -> Table:
     """Reads a table of texts with a header line; `read_pairs` says what its options mean.
 
@@ -64,6 +65,7 @@ def read_table(
         path: the file, maybe gzipped.
         has_columns: whether a header is the right one; it decides the separator.
         encoding, quoting, escape, max_bytes: as in `read_pairs`.
+        data: what the file holds, if it was read already.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
@@ -84,7 +86,7 @@ def read_table(
     ):
         error = check.wrong_value if isinstance(escape, str) else check.wrong_type
         raise error("escape", "one character such as '\\\\', or None", escape)
-    text, notes = read_text(path, encoding, max_bytes)
+    text, notes = read_text(path, encoding, max_bytes, data)
     lines = io.StringIO(text, newline="")
     first = next(lines, "")
     header, separator = _header(first, has_columns, quoting, escape, path)
@@ -101,10 +103,11 @@ def read_table(
 
 
 def read_text(
-    path: str | os.PathLike[str], encoding: str | None, max_bytes: int
+    path: str | os.PathLike[str], encoding: str | None, max_bytes: int, data: bytes | None = None
 ) -> tuple[str, list[str]]:
     """The text of a file, and what a reader should know of its encoding."""
-    data = read_bytes(path, max_bytes)
+    if data is None:
+        data = read_bytes(path, max_bytes)
     if data.startswith(b"\x1f\x8b"):
         data = gunzip(data, max_bytes, path)
     name = checked_encoding(encoding) or _encoding(data)

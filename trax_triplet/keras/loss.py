@@ -155,7 +155,8 @@ class ModifiedTripletLoss(keras.losses.Loss):
 
     Raises:
         TypeError, ValueError: immediately, for a setting that `triplet_loss` refuses; when called,
-            for an output that is not (batch, 2 d), or ids that are not integers (batch, 2).
+            for an output that is not (batch, 2 d), or ids that are not integers (batch, 2). Whole
+            float64 pass; where others come inside of a graph, the loss is NaN.
 
     Example:
         Collapse: every negative is as close as the positive, so the loss is twice the margin.
@@ -272,7 +273,8 @@ class RankingLoss(keras.losses.Loss):
     Raises:
         TypeError, ValueError: immediately, for a setting that `ranking_loss` refuses; when called,
             for an output that is not (batch, 2 d), labels that are not integers (batch,) or
-            (batch, 1), or weights of samples (also those that Keras makes of `class_weight`).
+            (batch, 1), or weights of samples (also those that Keras makes of `class_weight`). For
+            float64, as `ModifiedTripletLoss`.
 
     Example:
         The pair labelled 0 is as similar as the duplicate: the loss is the margin, squared.

@@ -98,7 +98,7 @@ def finite_or_nan(wide: Array) -> Array:
 
 
 def nan_like(x: Array) -> Array:
-    """NaN in x's dtype, for `where`: not computed, so that `jax_debug_nans` finds none in clean data.
+    """NaN in x's dtype, for `where`: not computed, which `jax_debug_nans` would stop at.
 
     Example:
         >>> float(nan_like(jnp.zeros(3)))
