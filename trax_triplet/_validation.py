@@ -394,11 +394,11 @@ def complete(name: str, value: Any) -> Any:
     for position, item in enumerate(value) if isinstance(value, (list, tuple)) else ():
         if isinstance(item, np.ma.MaskedArray):
             complete(f"{name}[{position}]", item)
-    dtype = getattr(value, "dtype", None)
+    dtype, isna = getattr(value, "dtype", None), getattr(value, "isna", None)
     if isinstance(value, np.ma.MaskedArray):
         missing, word = np.ma.getmaskarray(value), "masked"
-    elif hasattr(value, "isna") and dtype is not None and not isinstance(dtype, np.dtype):
-        missing, word = np.asarray(value.isna()), "missing"
+    elif callable(isna) and dtype is not None and not isinstance(dtype, np.dtype):
+        missing, word = np.asarray(isna()), "missing"
         dtype = getattr(dtype, "numpy_dtype", None)
     else:
         return value
@@ -465,12 +465,7 @@ def group_ids(name: str, value: Any, length: int) -> np.ndarray:
     """Integer ids as an array (length,).
 
     Raises:
-        TypeError: not integers.
-        ValueError: of another shape, or missing ones.
-
-    Example:
-        >>> group_ids("groups", [3, 3, 4], 3).tolist()
-        [3, 3, 4]
+        TypeError, ValueError: as `integers`; of another shape.
     """
     expected = f"integers of shape ({length},)"
     ids = integers(name, value, expected)

@@ -338,16 +338,15 @@ def test_clean_data_make_no_nan_on_the_way(alarmed):
     assert np.isfinite(triplet_loss(v1[:1], v2[:1], normalize=False))
 
 
-@pytest.mark.parametrize("closest, anchor", RULES)
-def test_nothing_is_broadcast_unasked(closest, anchor):
+def test_nothing_is_broadcast_unasked():
     v1, v2 = random_pairs(9)
-    v2[3:6] = v2[3]  # equally close ones, whose gradient is shared out
     ids = np.array([1, 1, 2, 3, 4, 5, -1, 6, 7])
     with jax.numpy_rank_promotion("raise"):
-        for groups, block in itertools.product((None, (ids, ids)), (0, 4)):
-            rule = {"closest": closest, "anchor": anchor, "groups": groups, "block": block}
-            gradient = jax.grad(functools.partial(triplet_loss, **rule))(v1, v2)
-            assert np.isfinite(gradient).all()
+        for (closest, anchor), block in itertools.product(RULES, (0, 4)):
+            for groups in (None, (ids, ids)):
+                rule = {"closest": closest, "anchor": anchor, "groups": groups, "block": block}
+                traced = jax.eval_shape(jax.grad(functools.partial(triplet_loss, **rule)), v1, v2)
+                assert traced.shape == v1.shape
 
 
 def test_layers_of_losses_can_be_pickled():
