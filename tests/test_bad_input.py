@@ -88,10 +88,12 @@ LEFT_OUT = {
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped
+        data.bytes_literals.unwrapped
         data.reader.find_columns data.table.checked_encoding data.table.read_text
         data.reader.Labels.value data.reader.Labels.expected data.table.read_table
         data.vocabulary.Vocabulary.from_bytes
-        data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.tokenizer_of_version
+        data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.is_blank
+        data.tokenizer.tokenizer_of_version
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
         loss.steps.negative_mask loss.steps.integer_column loss.steps.concrete

@@ -247,6 +247,7 @@ def path(name: str, value: Any) -> Path:
 
     Raises:
         TypeError: not a string or another path.
+        ValueError: the empty string, which `Path` would take as the present folder.
 
     Example:
         >>> path("folder", "run/model").name
@@ -254,6 +255,8 @@ def path(name: str, value: Any) -> Path:
     """
     if not isinstance(value, (str, os.PathLike)):
         raise wrong_type(name, "a path", value)
+    if not os.fspath(value):
+        raise wrong_value(name, "a path", value)
     return Path(value)
 
 

@@ -24,6 +24,9 @@ FILES = {
     "broken.gz": b"\x1f\x8bnonsense",
     "quote.csv": b'question1,question2\n"Why?,b\nc,d\n',
     "vectors.txt": b"how 1 2\nwhat 1\n",
+    "ids.csv": b"id,question\n7,Why?\n 7 ,Who?\n",
+    "pairs.parquet": b"PAR1 and more",
+    "latin.py": b"NAME = '\xe9'\n",
     "control.csv": b"question1,question2\x1b[31m\nWhy?,Who?\n",
 }
 
@@ -43,6 +46,8 @@ def at(tmp_path_factory):
     save_model(home / "course", TrainedModel(layer, course, {"pooling": "last"}))
     (home / "damaged" / "weights.safetensors").write_bytes(b"")
     (home / "folder").mkdir()
+    (home / "nowhere.link").symlink_to(home / "nowhere" / "x.csv")
+    (home / "loop.link").symlink_to(home / "loop.link")
     return home
 
 
@@ -53,7 +58,7 @@ TRAIN, EVALUATE = (
 DUPLICATES = "duplicates {at}/pairs.csv --column question1 --model {at}/model --output {at}/x.csv"
 PREDICT = "predict --model {at}/model --threshold 0.5"
 ROWS = [  # the arguments, and a phrase of the error
-    ("demo --output {at}/text.csv", "text.csv: File exists"),
+    ("demo --output {at}/text.csv", "text.csv: Not a directory"),
     ("demo --output {at}/new --seed -1", "--seed must be .*-1"),
     ("sample {at}/folder", "folder.*[Dd]irectory"),
     ("sample {at}/nowhere/x.csv", "the folder .*nowhere does not exist; create it"),
@@ -72,11 +77,15 @@ ROWS = [  # the arguments, and a phrase of the error
     ),
     ("train {at}/unlabelled.csv --output {at}/run", r"expected the columns .*'is_duplicate'\]"),
     ("train {at}/picture.png --output {at}/run", "line 1: byte 0 of the file is not UTF-8"),
+    ("train {at}/pairs.parquet --output {at}/run", "is a Parquet file.* CSV and TSV"),
+    ("train {at}/zeros.csv --output {at}/run --duplicates-only", "2 of 2 rows are not duplicates"),
+    ("train {at}/header.csv --output {at}/run --duplicates-only", "no rows"),
+    ("check {at}/latin.py", "latin.py is not Python: .*save it as UTF-8"),
     ("train {at}/broken.gz --output {at}/run", "broken.gz: the gzip file is damaged"),
     ("train {at}/quote.csv --output {at}/run --label question1", "different columns"),
     ("train {at}/one.csv --output {at}/run", "labelled as duplicates"),
     ("train {at}/zeros.csv --output {at}/run", "labelled as duplicates"),
-    ("train {at}/pairs.csv --output {at}/text.csv", "text.csv: File exists"),
+    ("train {at}/pairs.csv --output {at}/text.csv", "text.csv: Not a directory"),
     (TRAIN + " --validation {at}/missing.csv", "missing.csv: No such file"),
     (
         TRAIN + " --validation {at}/zeros.csv",
@@ -166,6 +175,15 @@ ROWS = [  # the arguments, and a phrase of the error
         "the folder .*nowhere does not exist",
     ),
     (PREDICT + " --output {at}/x.csv Why? Who?", "--output .*--csv"),
+    (PREDICT + " --csv {at}/pairs.csv --output {at}/pairs.csv", "would replace .*pairs.csv"),
+    (PREDICT + " --csv {at}/pairs.csv --output {at}/model/weights.safetensors", "would change"),
+    (PREDICT + " --csv {at}/pairs.csv --output {at}/new.csv/", "Is a directory"),
+    (PREDICT + " --csv {at}/pairs.csv --output {at}/text.csv/x", "text.csv is not a folder"),
+    (PREDICT + " --csv {at}/pairs.csv --output {at}/nowhere.link", "nowhere does not exist"),
+    (PREDICT + " --csv {at}/pairs.csv --output {at}/loop.link", "symbolic links"),
+    ("export {at}/model {at}/model/weights.safetensors --format onnx", "OUT .* would change"),
+    (TRAIN.replace("{at}/run", "{at}/model") + " --from {at}/model", "another folder than that of"),
+    ("duplicates {at}/ids.csv --id id --model {at}/model --output {at}/x.csv", "'7' on line 2 and"),
     (PREDICT + " Why? Who? --question1 q", "--question1 has no effect without --csv; leave it out"),
     (PREDICT + " Why? Who? --encoding cp1252", "--encoding has no effect on two questions"),
     (PREDICT + " - --quoting none", "--quoting has no effect without --csv"),

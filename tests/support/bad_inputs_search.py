@@ -107,7 +107,8 @@ rows_of(
     "search.index.QuestionIndex.add",
     (TypeError, "model", (INDEX, TEXTS)),
     (ValueError, "corpus must be vectors of 3 numbers", (INDEX, np.eye(2))),
-    (ValueError, "ids must be different ids", (INDEX, UNIT[:1]), {"ids": ["1"]}),
+    (ValueError, "ids must be ids that are not in the index", (INDEX, UNIT[:1]), {"ids": ["1"]}),
+    (ValueError, "ids must be different ids", (INDEX, UNIT[:2]), {"ids": ["8", "8"]}),
 )
 rows_of(
     "search.index.QuestionIndex.remove",

@@ -84,7 +84,8 @@ def duplicates(options: Namespace) -> dict[str, Any]:
         raise ValueError("--linkage complete needs all pairs; leave --top-k out")
     if not options.groups:
         refuse_unused(options, ["linkage"], "without --groups")
-    check_outputs([options.csv], {"--output": options.output, "--groups": options.groups})
+    outputs = {"--output": options.output, "--groups": options.groups}
+    check_outputs([options.csv, options.model], outputs)
     questions = read_corpus(options.csv, options)
     trained = load(options.model)
     threshold = threshold_of(options.threshold, trained)
@@ -266,7 +267,7 @@ def mine(options: Namespace) -> dict[str, Any]:
     low, high = (check.number("--band", value, -1, 1) for value in options.band)
     if low >= high:
         raise check.wrong_value("--band", "two numbers, the lower first", (low, high))
-    check_outputs([options.csv], {"--output": options.output})
+    check_outputs([options.csv, options.model], {"--output": options.output})
     pairs = read_pairs(
         options.csv,
         question1=options.question1,

@@ -242,7 +242,8 @@ def search(options: Namespace) -> dict[str, Any]:
             check_questions(options.questions)
     if not options.output:
         refuse_unused(options, ["guard_formulas"], "without --output")
-    check_outputs([options.csv], {"--output": options.output})
+    inputs = [options.csv, options.index, options.model]
+    check_outputs(inputs, {"--output": options.output})
     queries = read_corpus(options.csv, options) if options.csv else None
     with _needed(), _opened(options) as index:
         return _answer_all(options, index, queries, top)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trax_triplet.data.questions import Questions
 
 __all__ = [
+    "check_folder",
     "check_outputs",
     "guard",
     "id_of",
@@ -21,6 +22,7 @@ __all__ = [
     "plot_scores",
     "printable",
     "progress",
+    "refuse_part",
     "without_formula",
 ]
 
@@ -44,33 +46,80 @@ def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None
     """Nothing, if each output can be written and replaces no input and no other output.
 
     Args:
-        inputs: paths of the files that are read.
+        inputs: paths of the files that are read, and of folders of models and indexes.
         outputs: option -> path of the file that is written.
 
     Raises:
-        ValueError: two of them are one file.
-        IsADirectoryError, FileNotFoundError: an output is a folder, or its folder is not there.
+        ValueError: two of them are one file, an output lies in the folder of an input, or has no
+            name.
+        OSError: an output is a folder or a link that leads nowhere, or its folder is not there.
     """
-    taken = {os.path.realpath(path): path for path in inputs if path}
+    inputs = [path for path in inputs if path]
+    taken = {os.path.realpath(path): path for path in inputs}
     for option, name in outputs.items():
         if name is None:
             continue
+        if not name:
+            raise ValueError(f"{option} must be the name of a file, but it is ''")
         path = Path(name)
-        if path.is_dir():
+        if path.is_dir() or name.endswith(("/", os.sep)):
             raise IsADirectoryError(21, "Is a directory", name)
-        if not path.parent.is_dir():
-            raise FileNotFoundError(
-                f"the folder {path.parent} does not exist; create it to write {path.name}"
-            )
+        place = Path(os.path.realpath(path))
+        if path.is_symlink() and place.is_symlink():
+            raise OSError(40, "Too many levels of symbolic links", name)
+        for parent in (path.parent, place.parent):
+            if not parent.is_dir():
+                missing = "is not a folder" if parent.exists() else "does not exist; create it"
+                raise FileNotFoundError(f"the folder {parent} {missing} to write {path.name}")
         if path.exists() and not path.is_file():
             continue  # a device or a pipe takes what all of them write
-        place = os.path.realpath(path)
-        if place in taken:
+        for folder in inputs:
+            refuse_part(option, name, folder)
+        if str(place) in taken:
             raise ValueError(
-                f"{option} {name} would replace {taken[place]}, which this command also reads or "
-                "writes; name another file"
+                f"{option} {name} would replace {taken[str(place)]}, which this command also reads "
+                "or writes; name another file"
             )
-        taken[place] = name
+        taken[str(place)] = name
+
+
+# Of a model's folder, that of a training, and an index.
+_PARTS = {"model.json", "model", "checkpoints", "history.jsonl", "index"}
+
+
+def refuse_part(option: str, name: str, folder: str) -> None:
+    """Raises if an output would lie among what the package wrote into a folder that is read."""
+    place, inside = (Path(os.path.realpath(path)) for path in (name, folder))
+    if not inside.is_dir() or inside not in place.parents:
+        return
+    if (inside / "model.json").is_file() or place.relative_to(inside).parts[0] in _PARTS:
+        raise ValueError(f"{option} {name} would change {folder}, which is read; name another file")
+
+
+def check_folder(option: str, name: str, start: str | None = None) -> None:
+    """Nothing, if a training may write into this folder.
+
+    Args:
+        option: that named it.
+        name: the folder; it need not exist.
+        start: folder that the training starts from, which stays as it is.
+
+    Raises:
+        ValueError: no name, or the folder to start from.
+        NotADirectoryError: it is a file.
+    """
+    if not name:
+        raise ValueError(f"{option} must be the name of a folder, but it is ''")
+    if os.path.exists(name) and not os.path.isdir(name):
+        raise NotADirectoryError(20, "Not a directory", name)
+    if start is None:
+        return
+    inside = os.path.realpath(start)
+    is_model = os.path.isfile(os.path.join(inside, "model.json"))
+    if os.path.realpath(name) in {inside, os.path.dirname(inside) if is_model else inside}:
+        raise ValueError(
+            f"{option} {name} must be another folder than that of --from, which stays as it is"
+        )
 
 
 def without_formula(text: str) -> str:

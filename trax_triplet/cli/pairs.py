@@ -73,7 +73,7 @@ def evaluate(options: Namespace) -> dict[str, Any]:
     from trax_triplet.inference import quality
 
     mistakes = check.integer("--mistakes", options.mistakes)
-    check_outputs([options.csv], {"--plot": options.plot})
+    check_outputs([options.csv, options.model], {"--plot": options.plot})
     if options.corpus:
         return _evaluate_corpus(options)
     if options.queries:
@@ -218,6 +218,7 @@ def predict(options: Namespace) -> dict[str, Any]:
     from trax_triplet.data.pairs import Pairs
     from trax_triplet.data.table import Row
 
+    check_outputs([options.csv, options.model], {"--output": options.output})
     if not options.output:
         refuse_unused(options, ["guard_formulas"], "without --output")
     if not options.csv:

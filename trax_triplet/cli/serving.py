@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trax_triplet._wording import in_options
 from trax_triplet.cli.inputs import load
-from trax_triplet.cli.outputs import log
+from trax_triplet.cli.outputs import log, refuse_part
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
@@ -96,6 +96,7 @@ def _add_export_options(command: argparse.ArgumentParser) -> None:
 
 def export(options: Namespace) -> dict[str, Any]:
     """Writes a model as an ONNX file, a Keras file or a TensorFlow SavedModel."""
+    refuse_part("OUT", options.output, options.model)
     format = options.format
     if format is None and options.output.endswith(".onnx"):
         format = "onnx"

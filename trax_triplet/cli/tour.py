@@ -9,7 +9,7 @@ from typing import Any
 
 from trax_triplet.cli.inputs import labels_of, threshold_of
 from trax_triplet.cli.options import add_seed
-from trax_triplet.cli.outputs import log, plot_scores
+from trax_triplet.cli.outputs import check_folder, check_outputs, log, plot_scores
 from trax_triplet.cli.pairs import answer_text, answers_of
 from trax_triplet.cli.training import run_training
 from trax_triplet.training.settings import TrainSettings
@@ -45,6 +45,7 @@ def demo(options: Namespace) -> dict[str, Any]:
     from trax_triplet.data import reader, sample
 
     settings = TrainSettings(**{**DEMO_SETTINGS, "seed": options.seed})
+    check_folder("--output", options.output)
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     csv, plot = output / "sample.csv", output / "scores.png"
@@ -97,6 +98,7 @@ def sample(options: Namespace) -> dict[str, Any]:
     """Writes a CSV file of generated question pairs."""
     from trax_triplet.data import sample
 
+    check_outputs([], {"FILE": options.csv})
     n_pairs = sample.write_csv(options.csv, options.n_pairs, seed=options.seed)
     if not options.json:
         print(f"wrote {n_pairs} question pairs to {options.csv}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trax_triplet._wording import counted
 from trax_triplet.cli.inputs import load, read_corpus, read_labelled, read_several, refuse_unused
 from trax_triplet.cli.options import add_pair_options
-from trax_triplet.cli.outputs import log
+from trax_triplet.cli.outputs import check_folder, log
 from trax_triplet.training.settings import TrainSettings, kinds
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ def train(options: Namespace) -> dict[str, Any]:
     from dataclasses import fields
 
     settings = TrainSettings(**{s.name: getattr(options, s.name) for s in fields(TrainSettings)})
+    check_folder("--output", options.output, options.start)
     _join_processes(options)
     start = load(options.start) if options.start else None
     more = _teacher(options)

@@ -16,6 +16,7 @@ from trax_triplet._wording import counted
 from trax_triplet.data.bytes_literals import unwrapped
 from trax_triplet.data.reader import MAX_BYTES, check_skipped, find_columns
 from trax_triplet.data.table import MissingColumns, read_table, read_text
+from trax_triplet.data.tokenizer import is_blank
 
 __all__ = ["Questions", "read_questions"]
 
@@ -82,7 +83,7 @@ def read_questions(
         IsADirectoryError: it is a folder.
         ImportError: a Parquet file, and pyarrow is not installed.
         ValueError: no such column, no good row, more than `max_skipped` skipped rows, text that is
-            not UTF-8, a damaged file, more than `max_bytes`.
+            not UTF-8, a damaged file, more than `max_bytes`, an id that comes twice.
 
     Example:
         >>> import tempfile
@@ -98,40 +99,64 @@ def read_questions(
             raise check.wrong_type(name, "the name of a column", value)
     check.number("max_skipped", max_skipped, 0, 1)
     check.integer("max_bytes", max_bytes, 1)
-    with open(path, "rb") as file:
-        is_parquet = file.read(4) == b"PAR1"
-    if is_parquet:
-        rows, notes = _parquet(path, column, id, max_bytes), []
+    data = read_bytes(path, max_bytes)  # once: a pipe gives them only once
+    if data.startswith(b"PAR1"):
+        rows, notes = _parquet(data, path, column, id, max_bytes), []
     else:
-        text, notes = read_text(path, encoding, max_bytes)
+        text, notes = read_text(path, encoding, max_bytes, data)
         if text.lstrip()[:1] == "{":
             rows = _json_lines(text, path, column, id)
         else:
             options = {"encoding": encoding, "quoting": quoting, "escape": escape}
-            rows, notes = _table(path, column, id, {**options, "max_bytes": max_bytes})
-    kept, skipped = [], []
+            rows, notes = _table(
+                path, column, id, {**options, "max_bytes": max_bytes, "data": data}
+            )
+    texts, ids, lines, skipped = [], [], [], []
     for line, question, its_id, reason in rows:
         reason = reason or _why_skipped(question, its_id, column, id)
         if reason:
             skipped.append((line, reason))
-        else:
-            kept.append((line, question, str(its_id).strip()))
-    (texts,), found = unwrapped([[question for _, question, _ in kept]], [column])
-    blank = {line for (line, *_), text in zip(kept, texts, strict=True) if not text.strip()}
-    if blank:  # inside of literals
-        texts = [text for text in texts if text.strip()]
-        kept = [row for row in kept if row[0] not in blank]
-        skipped = sorted(skipped + [(line, f"{column} is blank") for line in blank])
+            continue
+        texts.append(question)
+        ids.append(str(its_id).strip())
+        lines.append(line)
+    (texts,), found = unwrapped([texts], [column])
+    if found and any(map(is_blank, texts)):  # inside of literals
+        skipped += [
+            (line, f"{column} is blank")
+            for line, text in zip(lines, texts, strict=True)
+            if is_blank(text)
+        ]
+        kept = [i for i, text in enumerate(texts) if not is_blank(text)]
+        texts, ids = [texts[i] for i in kept], [ids[i] for i in kept]
+        lines = [lines[i] for i in kept]
     check_skipped(len(texts), skipped, max_skipped, path)
-    ids = None if id is None else tuple(its_id for *_, its_id in kept)
-    lines = tuple(line for line, *_ in kept)
-    return Questions(tuple(texts), ids, lines, tuple(skipped), (*notes, *found))
+    if id is not None:
+        _check_ids(ids, lines, path, id)
+    return Questions(
+        tuple(texts),
+        None if id is None else tuple(ids),
+        tuple(lines),
+        tuple(sorted(skipped)),
+        (*notes, *found),
+    )
+
+
+def _check_ids(ids: list[str], lines: list[int], path: Path, id: str) -> None:
+    first_of: dict[str, int] = {}
+    for name, line in zip(ids, lines, strict=True):
+        first = first_of.setdefault(name, line)
+        if first != line:
+            raise ValueError(
+                f"{path}: {id} is {name!r} on line {first} and on line {line}; ids must be "
+                "different, or answers could not be told apart. Without id= lines are numbered"
+            )
 
 
 def _why_skipped(question: Any, its_id: Any, column: str, id: str | None) -> str:
     if not isinstance(question, str):
         return f"{column} is {question!r:.40}, not a text"
-    if not question.strip():
+    if is_blank(question):
         return f"{column} is blank"
     for name, value in ((column, question), (id, str(its_id))):
         if any("\ud800" <= character <= "\udfff" for character in value):
@@ -197,7 +222,7 @@ def _json_lines(
 
 
 def _parquet(
-    path: Path, column: str, id: str | None, max_bytes: int
+    data: bytes, path: Path, column: str, id: str | None, max_bytes: int
 ) -> Iterator[tuple[int, Any, Any, str]]:
     try:
         import pyarrow
@@ -207,7 +232,7 @@ def _parquet(
             "reading Parquet needs pyarrow: pip install 'trax-triplet[search]'"
         ) from None
     try:
-        file = parquet.ParquetFile(pyarrow.BufferReader(read_bytes(path, max_bytes)))
+        file = parquet.ParquetFile(pyarrow.BufferReader(data))
         size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.num_row_groups))
         if size > max_bytes:
             raise ValueError(f"{path} unpacks to more than {max_bytes:,} bytes (max_bytes)")

@@ -15,6 +15,7 @@ from trax_triplet._wording import counted
 from trax_triplet.data.bytes_literals import unwrapped
 from trax_triplet.data.pairs import Pairs, normalize_text
 from trax_triplet.data.table import MissingColumns, Row, Table, read_table
+from trax_triplet.data.tokenizer import is_blank
 
 __all__ = [
     "MAX_BYTES",
@@ -323,7 +324,7 @@ def _judged(row: Row, header: list[str], columns: Columns, labels: Labels) -> Ro
     if len(fields) < len(header) or any(extra.strip() for extra in fields[len(header) :]):
         return row._replace(reason=f"{counted(len(fields), 'field')}, the header has {len(header)}")
     for column in columns.texts:
-        if not fields[column].strip():
+        if is_blank(fields[column]):
             return row._replace(reason=f"{header[column]} is blank")
     if columns.label is not None and labels.value(fields[columns.label]) is None:
         shown = f"{header[columns.label]} is {fields[columns.label]!r:.40}"
@@ -340,9 +341,7 @@ def _texts(
     sides, notes = unwrapped(raw, [header[column] for column in columns])
     rows, kept = [*rows], []
     for at, i in enumerate(usable):
-        blank = [
-            header[c] for c, texts in zip(columns, sides, strict=True) if not texts[at].strip()
-        ]
+        blank = [header[c] for c, texts in zip(columns, sides, strict=True) if is_blank(texts[at])]
         if blank:
             rows[i] = rows[i]._replace(reason=f"{blank[0]} is blank")
         else:
@@ -374,8 +373,9 @@ def _qids(
 ) -> tuple[list[int] | None, list[int] | None, list[str]]:
     """The numbers of the questions, if all are integers or blank; and notes."""
     if len(columns) < 2:
-        alone = [f"{header[i]} is not used: one qid1 and one qid2 go together" for i in columns]
-        return None, None, alone
+        there = [header[i] for places in find_columns(header, ["qid1", "qid2"]) for i in places]
+        note = f"{' and '.join(there)} not used: one qid1 and one qid2 go together"
+        return None, None, [note] if there else []
     found, n_blank, n_long = [], 0, 0
     for column, texts in zip(columns, sides, strict=True):
         values = []

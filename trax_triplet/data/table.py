@@ -71,6 +71,7 @@ def read_table(
     quoting: str,
     escape: str | None,
     max_bytes: int,
+    data: bytes | None = None,
 ) -> Table:
     """Reads a table of texts with a header line; `read_pairs` says what its options mean.
 
@@ -78,6 +79,7 @@ def read_table(
         path: the file, maybe gzipped.
         has_columns: whether a header is the right one; it decides the separator.
         encoding, quoting, escape, max_bytes: as in `read_pairs`.
+        data: what the file holds, if it was read already.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
@@ -98,7 +100,7 @@ def read_table(
     ):
         error = check.wrong_value if isinstance(escape, str) else check.wrong_type
         raise error("escape", "one character such as '\\\\', or None", escape)
-    text, notes = read_text(path, encoding, max_bytes)
+    text, notes = read_text(path, encoding, max_bytes, data)
     first, separators, start = next(io.StringIO(text, newline=""), ""), SEPARATORS, 2
     if told := _SEPARATOR_LINE.fullmatch(first):
         separators, start, text = told[1], 3, text[len(first) :]
@@ -139,10 +141,11 @@ def _without_halves(row: Row) -> Row:
 
 
 def read_text(
-    path: str | os.PathLike[str], encoding: str | None, max_bytes: int
+    path: str | os.PathLike[str], encoding: str | None, max_bytes: int, data: bytes | None = None
 ) -> tuple[str, list[str]]:
     """The text of a file, and what a reader should know of its encoding."""
-    data = read_bytes(path, max_bytes)
+    if data is None:
+        data = read_bytes(path, max_bytes)
     if data.startswith(b"\x1f\x8b"):
         data = gunzip(data, max_bytes, path)
     for mark, kind in _NOT_TEXT:
@@ -377,11 +380,13 @@ def _columns(rows: list[Row], n_columns: int) -> list[_Column]:
         n_blank = counts.pop("", 0)
         n = counts.total()
         n_numbers = sum(k for cell, k in counts.items() if _NUMBER.fullmatch(cell))
-        are_few = len(counts) <= 8 and n >= 2 * len(counts) > 0
+        is_number = n > 0 and n_numbers >= 0.9 * n
+        # One number may be all labels of a file that is sorted, or nearly so.
+        are_few = 1 + is_number <= len(counts) <= 8 and n >= 2 * len(counts)
         columns.append(
             _Column(
                 values=frozenset(counts) if are_few else None,
-                is_number=n > 0 and n_numbers >= 0.9 * n,
+                is_number=is_number,
                 may_be_blank=n_blank > 0.1 * (n + n_blank),
             )
         )
@@ -397,15 +402,18 @@ def _swallowed(row: Row, place: int, columns: list[_Column], separator: str) -> 
 
     def cells(line: str, begin: int, end: int) -> list[_Column]:
         """The columns from `begin` to `end`, if the line looks like cells of these."""
-        parts = re.split(rf"{re.escape(separator)}(?!\s|$)", line)  # in prose a blank follows
         those = columns[begin:end]
-        if len(parts) != end - begin or len(those) != len(parts):
-            return []
-        for i, (column, part) in enumerate(zip(those, parts, strict=True)):
-            is_decimal = i > 0 and column.is_free and those[i - 1].is_number
-            if not column.fits(part) or (is_decimal and part[:1].isdecimal()):  # such as 3,5
-                return []
-        return those
+        # In prose a blank follows; in a number, digits.
+        for prose in (r"(?!\s|$)", r"(?!\s|$)(?!(?<=[0-9].)[0-9])"):
+            parts = re.split(re.escape(separator) + prose, line)
+            if len(parts) == len(those) == end - begin and all(
+                column.fits(part) and not (column.is_free and re.match("[0-9]", part) and digit)
+                for column, part, digit in zip(
+                    those, parts, [None, *(part[-1:].isdecimal() for part in parts)], strict=False
+                )
+            ):
+                return those
+        return []
 
     first, *others = _LINE_END.split(row.fields[place])
     if not others or row.reason:

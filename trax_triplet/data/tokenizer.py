@@ -16,6 +16,7 @@ __all__ = [
     "IGNORED",
     "JOINERS",
     "TOKENIZER_VERSIONS",
+    "is_blank",
     "is_character",
     "is_mark",
     "tokenize",
@@ -171,6 +172,16 @@ def _class(codes: Iterable[int]) -> str:
         for wide in (False, True)
     ]
     return f"(?:[{parts[0]}]|[{parts[1]}])"
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: blanks, and characters without a width, such as U+200B.
+
+    Example:
+        >>> [is_blank(text) for text in ("", " \\n", "\\u200b\\u00ad", "?")]
+        [True, True, True, False]
+    """
+    return all(c.isspace() or unicodedata.category(c) == "Cf" for c in text)
 
 
 def is_mark(code: int) -> bool:

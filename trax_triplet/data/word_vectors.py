@@ -36,10 +36,11 @@ def read_word_vectors(
     """Reads the vectors of some words from a text file, as GloVe, word2vec and fastText write it.
 
     Each line has a word and its numbers, with blanks or tabs between; a first line of two integers,
-    as word2vec and fastText write it, is the number of words and of numbers each. UTF-8; of
-    a few words that are not looked for, anything; gzip (known by its first bytes). The file is read line
-    by line, and only the vectors of `words` are kept. Of other words only the number of numbers is
-    checked, and words with blanks inside, which some files have, are passed over.
+    as word2vec and fastText write it, is the number of words and of numbers each. UTF-8,
+    but a few words that are not looked for may be anything; gzip (known by its first bytes). The
+    file is read line by line, and only the vectors of `words` are kept. Of other words only the
+    number of numbers is checked, and words with blanks inside, which some files have, are passed
+    over.
 
     A word is looked for as it is and, failing that, in lower case: where a file has only Paris,
     paris gets its vector, and Paris that of paris in a file of lower-cased words. If a line comes

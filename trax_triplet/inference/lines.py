@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from trax_triplet import _validation as check
 from trax_triplet.data.table import checked_encoding
+from trax_triplet.data.tokenizer import is_blank
 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
@@ -153,7 +154,7 @@ def unused_name(name: str, taken: Container[str]) -> str:
 
 def _blank(columns: list[Any]) -> str | None:
     """Why there is no answer to two questions: one of them has no text."""
-    names = [f"question{k}" for k in (1, 2) if not columns[k - 1].strip()]
+    names = [f"question{k}" for k in (1, 2) if is_blank(columns[k - 1])]
     return f"{' and '.join(names)} must not be blank" if names else None
 
 

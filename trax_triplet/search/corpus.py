@@ -48,12 +48,14 @@ def checked_ids(ids: Iterable[str] | None, n: int, taken: Any) -> list[str]:
     names = check.strings("ids", ids)
     if len(names) != n:
         raise ValueError(f"ids must be {n}, one for each question, but they are {len(names)}")
-    known = set(taken)
+    there, known = set(taken), set()
     for name in names:
-        if name in known:
+        if name in there:
             raise check.wrong_value(
-                "ids", "different ids that are not in the index", name, "remove the old one first"
+                "ids", "ids that are not in the index", name, "remove the old one first"
             )
+        if name in known:
+            raise check.wrong_value("ids", "different ids", name, "it comes twice")
         known.add(name)
     return names
 

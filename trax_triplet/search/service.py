@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import AfterValidator, BaseModel, Field
 
+from trax_triplet.data.tokenizer import is_blank
 from trax_triplet.inference.request_batches import Batches
 from trax_triplet.inference.request_limits import MAX_QUESTIONS, Asked, Limits, Question
 from trax_triplet.inference.service import create_app
@@ -45,7 +46,7 @@ class Nearest(BaseModel):
 
 
 def _not_blank(text: str) -> str:
-    if not text.strip():
+    if is_blank(text):
         raise ValueError("must not be blank")
     return text
 
