@@ -170,7 +170,10 @@ def test_labels_other_than_0_and_1_are_no_labels(tmp_path, label):
         (b"", "the file is empty"),
         (b"\n", "it is blank"),
         (b"question1,question2,is_duplicate\n", "a header but no rows"),
-        (b"question1,question2,is_duplicate\n,,\n", "1 of 1 row cannot be used, which leaves none: "),
+        (
+            b"question1,question2,is_duplicate\n,,\n",
+            "1 of 1 row cannot be used, which leaves none: ",
+        ),
         (b"PAR1 and more", "is a Parquet file, .*pairs are read from CSV and TSV"),
         (b"PK\x03\x04 and more", "is a ZIP file, such as an Excel workbook"),
         (b'{"question1": "a", "question2": "b"}\n', "looks like JSON, .*CSV and TSV"),

@@ -430,7 +430,9 @@ def check_skipped(
         raise ValueError(f"{path}: a header but no rows below it")
     if not kept or len(skipped) > max_skipped * total:
         shown = "; ".join(f"line {line}: {reason}" for line, reason in skipped[:5])
-        limit = f", more than the share max_skipped={max_skipped:g}" if kept else ", which leaves none"
+        limit = (
+            f", more than the share max_skipped={max_skipped:g}" if kept else ", which leaves none"
+        )
         advice = ""
         if any("not 0 or 1" in reason for _, reason in skipped):
             advice = (
