@@ -88,6 +88,48 @@ def test_files_that_hold_no_solution(tmp_path):
         checks.check_file(tmp_path / "mine.ipynb")
 
 
+SOURCE = "# -*- coding: {} -*-\nNAME = 'é'\ndef positives(sim):\n    return NAME\n"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig", "utf-8"])
+def test_a_file_is_read_in_the_encoding_that_it_names(tmp_path, encoding):
+    source = SOURCE.format("utf-8" if encoding == "utf-8-sig" else encoding)
+    (tmp_path / "mine.py").write_bytes(source.encode(encoding))
+    functions, notes = read_solution(tmp_path / "mine.py")
+    assert functions["positives"](None) == "é" and notes == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"NAME = '\xe9'\n",
+        b"\xff\xfed\x00e\x00f\x00",
+        SOURCE.format("klingon").encode(),
+        b"\xef\xbb\xbf# coding: latin-1\n",
+    ],
+)
+def test_a_file_of_no_encoding_is_refused(tmp_path, content):
+    (tmp_path / "mine.py").write_bytes(content)
+    with pytest.raises(ValueError, match=r"mine\.py is not Python: .*save it as UTF-8"):
+        read_solution(tmp_path / "mine.py")
+
+
+def test_text_that_is_no_python_is_told(tmp_path):
+    for source in ("a = 1\0\n", "(" * 300, "-" * 100_000 + "1"):
+        (tmp_path / "mine.py").write_text(source)
+        functions, notes = read_solution(tmp_path / "mine.py")
+        assert not functions and "is not Python" in notes[0]
+
+
+def test_a_notebook_of_another_encoding(tmp_path):
+    path = tmp_path / "mine.ipynb"
+    path.write_bytes(notebook("def positives(sim): return 'é'").encode("utf-8-sig"))
+    assert "positives" in read_solution(path)[0]
+    path.write_bytes(b'{"cells": "\xe9"}')
+    with pytest.raises(ValueError, match="Jupyter notebook"):
+        read_solution(path)
+
+
 @pytest.mark.slow  # seven functions, from end to end
 def test_the_command_prints_a_table_of_the_parts(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

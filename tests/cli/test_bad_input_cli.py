@@ -25,6 +25,8 @@ FILES = {
     "quote.csv": b'question1,question2\n"Why?,b\nc,d\n',
     "vectors.txt": b"how 1 2\nwhat 1\n",
     "ids.csv": b"id,question\n7,Why?\n 7 ,Who?\n",
+    "pairs.parquet": b"PAR1 and more",
+    "latin.py": b"NAME = '\xe9'\n",
     "control.csv": b"question1,question2\x1b[31m\nWhy?,Who?\n",
 }
 
@@ -75,6 +77,10 @@ ROWS = [  # the arguments, and a phrase of the error
     ),
     ("train {at}/unlabelled.csv --output {at}/run", r"expected the columns .*'is_duplicate'\]"),
     ("train {at}/picture.png --output {at}/run", "line 1: byte 0 of the file is not UTF-8"),
+    ("train {at}/pairs.parquet --output {at}/run", "is a Parquet file.* CSV and TSV"),
+    ("train {at}/zeros.csv --output {at}/run --duplicates-only", "2 of 2 rows are not duplicates"),
+    ("train {at}/header.csv --output {at}/run --duplicates-only", "no rows"),
+    ("check {at}/latin.py", "latin.py is not Python: .*save it as UTF-8"),
     ("train {at}/broken.gz --output {at}/run", "broken.gz: the gzip file is damaged"),
     ("train {at}/quote.csv --output {at}/run --label question1", "different columns"),
     ("train {at}/one.csv --output {at}/run", "labelled as duplicates"),

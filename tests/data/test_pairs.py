@@ -78,16 +78,38 @@ def test_quora_columns_other_names_and_order(tmp_path):
     assert rows_of(read_pairs(path)) == [("a", "b", 1)]
 
 
-@pytest.mark.parametrize(
-    "qids", [("1.5", "2"), ("", "2"), ("-1", "2"), ("9" * 19, "2"), ("x", "y")]
-)
-def test_qids_that_are_not_integers_are_not_used(tmp_path, qids):
-    path = write(
-        tmp_path / "p.csv",
-        [("a", "b", 1, *qids), ("c", "d", 1, 3, 4)],
-        ("question1", "question2", "is_duplicate", "qid1", "qid2"),
-    )
-    assert read_pairs(path).qid1 is None
+QID_HEADER = ("question1", "question2", "is_duplicate", "qid1", "qid2")
+
+
+@pytest.mark.parametrize("qids", [("1.5", "2"), ("1e3", "2"), ("x", "y"), ("--1", "2")])
+def test_qids_that_are_not_integers_are_not_used_and_told(tmp_path, qids):
+    path = write(tmp_path / "p.csv", [("c", "d", 1, 3, 4), ("a", "b", 1, *qids)], QID_HEADER)
+    pairs = read_pairs(path)
+    assert pairs.qid1 is None and pairs.qid2 is None
+    assert f"not used: qid1 is {qids[0]!r} on line 3, not an integer" in pairs.notes[-1]
+
+
+@pytest.mark.parametrize("header", [QID_HEADER[:4], (*QID_HEADER[:4], "qid1")])
+def test_qids_of_one_side_are_not_used_and_told(tmp_path, header):
+    path = write(tmp_path / "p.csv", [("a", "b", 1, *[7] * (len(header) - 3))], header)
+    pairs = read_pairs(path)
+    assert pairs.qid1 is None and "not used: one qid1 and one qid2" in pairs.notes[-1]
+
+
+@pytest.mark.parametrize("seven", ["-7", "7.0", "+7", " 7 ", "9" * 19, "-" + "9" * 25, "9" * 500])
+def test_qids_are_integers_of_any_size(tmp_path, seven):
+    rows = [("a", "b", 1, seven, 3), ("c", "d", 0, 5, seven), ("e", "f", 0, "", "")]
+    path = write(tmp_path / "p.csv", rows, QID_HEADER)
+    pairs = read_pairs(path)
+    (a, _, e), (b, d, f) = pairs.qid1.tolist(), pairs.qid2.tolist()
+    assert (a, b, pairs.qid1[1]) == (d, 3, 5) and len({a, b, 5, e, f}) == 5
+    if len(seven) < 5:
+        assert a == int(float(seven))
+    assert "2 blanks" in " ".join(pairs.notes)
+    assert ("too large" in " ".join(pairs.notes)) == (len(seven) > 18)
+    assert read_pairs(path).qid1.tolist() == pairs.qid1.tolist()
+    groups = np.stack(question_groups(pairs))
+    assert groups[0, 0] == groups[1, 1] and groups[0, 2] != groups[1, 2]
 
 
 def test_file_without_labels(tmp_path):
@@ -148,7 +170,14 @@ def test_labels_other_than_0_and_1_are_no_labels(tmp_path, label):
         (b"", "the file is empty"),
         (b"\n", "it is blank"),
         (b"question1,question2,is_duplicate\n", "a header but no rows"),
-        (b"question1,question2,is_duplicate\n,,\n", "1 of 1 row cannot be used"),
+        (
+            b"question1,question2,is_duplicate\n,,\n",
+            "1 of 1 row cannot be used, which leaves none: ",
+        ),
+        (b"PAR1 and more", "is a Parquet file, .*pairs are read from CSV and TSV"),
+        (b"PK\x03\x04 and more", "is a ZIP file, such as an Excel workbook"),
+        (b'{"question1": "a", "question2": "b"}\n', "looks like JSON, .*CSV and TSV"),
+        (b'[{"question1": "a"}]\n', "looks like JSON"),
         (
             b"q1,q2,same\na,b,1\n",
             r"expected the columns \['question1', 'question2', 'is_duplicate'\].*got "

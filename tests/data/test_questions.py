@@ -112,3 +112,36 @@ def test_a_text_that_shows_nothing_is_blank(tmp_path):
     (tmp_path / "q.csv").write_text("id,question\n1,Why?\n2,\u200b\u00ad\n", encoding="utf-8")
     questions = read_questions(tmp_path / "q.csv", max_skipped=0.5)
     assert questions.skipped == ((3, "question is blank"),)
+
+
+def test_bytes_literals_are_unwrapped(tmp_path):
+    (tmp_path / "q.tsv").write_text("id\tquestion\n1\tb'Why?'\n2\tb''\n3\tb\"What's up?\"\n")
+    questions = read_questions(tmp_path / "q.tsv", id="id", max_skipped=0.4)
+    assert (questions.texts, questions.ids) == (("Why?", "What's up?"), ("1", "3"))
+    assert questions.lines == (2, 4) and questions.skipped == ((3, "question is blank"),)
+    assert "unwrapped" in questions.notes[-1]
+    (tmp_path / "q.tsv").write_text("question\nb'Why?'\nWho?\n")
+    questions = read_questions(tmp_path / "q.tsv")
+    assert questions.texts[0] == "b'Why?'" and "1 of 2 texts" in questions.notes[-1]
+
+
+def test_rows_that_a_stray_quote_merged_are_told(tmp_path):
+    rows = [f"{i},What is {i}?" for i in range(20)]
+    text = "\n".join(["id,question", *rows[:5], '98,"Why so', '99,Is it 6"', *rows[5:]])
+    (tmp_path / "q.csv").write_text(text)
+    questions = read_questions(tmp_path / "q.csv", id="id", max_skipped=0.1)
+    assert len(questions) == 20 and [line for line, _ in questions.skipped] == [7, 8]
+
+
+def test_parquet_with_two_columns_of_one_name(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    names = ["question", "question", "id"]
+    table = pyarrow.Table.from_arrays([pyarrow.array(["Why?"])] * 3, names=names)
+    parquet.write_table(table, tmp_path / "q.parquet")
+    with pytest.raises(ValueError, match="several columns are named 'question'"):
+        read_questions(tmp_path / "q.parquet")
+    with pytest.raises(ValueError, match="several columns are named 'question'"):
+        read_questions(tmp_path / "q.parquet", column="id", id="question")
+    assert read_questions(tmp_path / "q.parquet", column="id").texts == ("Why?",)

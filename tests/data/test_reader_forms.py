@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from trax_triplet.data.reader import read_pairs
+from trax_triplet.data.reader import Labels, read_pairs, read_rows
 
 MRPC = {"question1": "#1 String", "question2": "#2 String", "label": "Quality"}
 PAWS = {"question1": "sentence1", "question2": "sentence2", "label": "label"}
@@ -94,18 +94,98 @@ def test_rows_that_a_quote_swallowed_are_told(tmp_path):
     text = "id,question1,question2,is_duplicate\n"
     text += '1,Why?,"How\n2,Who?,What,0\n3,When?,Where?",1\n4,Yes?,No?,0\n'
     path = write(tmp_path / "q.csv", text)
-    pairs = read_pairs(path, max_skipped=0.5)
+    pairs = read_pairs(path, max_skipped=0.75)
     assert pairs_of(pairs) == [("Yes?", "No?", 0)]
-    assert (
-        pairs.skipped[0][0] == 2
-        and "looks like another row, '2,Who?,What,0'" in pairs.skipped[0][1]
-    )
+    assert [line for line, _ in pairs.skipped] == [2, 3, 4]
+    assert "looks like another row, '2,Who?,What,0'" in pairs.skipped[0][1]
     assert len(read_pairs(path, quoting="csv")) == 2
 
 
 def test_prose_over_several_lines_is_no_swallowed_row(tmp_path):
     path = write(tmp_path / "q.csv", 'question1,question2,is_duplicate\n"Well,\nyes, no, 3",b,1\n')
     assert read_pairs(path).question1 == ("Well,\nyes, no, 3",)
+
+
+ID_HEADER, PLAIN_HEADER = "id,question1,question2,is_duplicate", "question1,question2"
+
+
+@pytest.mark.parametrize(
+    "header, row, lines",
+    [
+        (ID_HEADER, "{i},What {i}?,Which {i}?,0", ['9,"Why so,How,1', '10,Is it 6 feet 2",Who,0']),
+        (ID_HEADER, "{i},What {i}?,Which {i}?,0", ['9,Why,"How so,1', '10,Is it,6 feet 2",0']),
+        (ID_HEADER, "{i},What {i}?,Which {i}?,0", ['9,"Why, so,How,1', '10,It, 6",Who,0']),
+        (ID_HEADER, "{i},What {i}?,Which {i}?,0", ['9,"1,000 men,How,1', '10,6 feet 2",Who,0']),
+        (f"{PLAIN_HEADER},is_duplicate", "What {i}?,W {i}?,{no}", ['"Why,How,yes', 'What 6",W,no']),
+        (
+            f"{PLAIN_HEADER},is_duplicate",
+            "What {i}?,W {i}?,{no}",
+            ['Why,"How,yes', "So,Who,no", 'What,6",no'],
+        ),
+        (PLAIN_HEADER, "What {i}?,Which {i}?", ['"Why is this so,How come', 'Is it 6",Which']),
+        (PLAIN_HEADER, "What {i}?,Which {i}?", ['Why is this so,"How come', 'Is it,Which 6"']),
+        (PLAIN_HEADER, "What {i}?,Which {i}?", ['"Why,How come', "Who,When", 'Is it 6",Which']),
+    ],
+)
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_each_line_that_a_stray_quote_merged_is_told(tmp_path, header, row, lines, separator):
+    rows = [row.format(i=i, no=("no", "yes")[i % 2]) for i in range(40)]
+    text = "\n".join([header, *rows[:8], *lines, *rows[8:]]) + "\n"
+    path = write(tmp_path / "q.csv", text.replace(",", separator))
+    pairs = read_pairs(path, max_skipped=0.1, duplicates_only=header == PLAIN_HEADER)
+    assert len(pairs) == 40 and not any("\n" in text for text in pairs.question1 + pairs.question2)
+    assert pairs.lines.tolist() == [*range(2, 10), *range(10 + len(lines), 42 + len(lines))]
+    assert [line for line, _ in pairs.skipped] == [*range(10, 10 + len(lines))]
+    assert "another row" in pairs.skipped[-1][1]
+    merged = read_pairs(path, quoting="csv", duplicates_only=header == PLAIN_HEADER)
+    assert len(merged) == 41
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("header", ["id", "", "comment"])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is this,\nand that, then?",
+        "First,\nsecond, third and 4\n",
+        "Is it\n3,5 or 3.7?",
+        "Yes?\nno, 1",
+        "\nWhy, 1\n2, 3?\n",
+        "See f(a,b)\nand g(c)\n",
+        "First\n1. f(a,b)\n2. g(a,b)\nWhy?",
+    ],
+)
+def test_text_over_several_lines_with_commas_is_read(tmp_path, question, header, place):
+    extra = [[header]] * (header != "")
+    rows = [[f"What is {i}, then?", f"Who was {i}?"] for i in range(20)]
+    rows[3][place] = question
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    cells = (lambda i: [i, 0]) if header == "id" else lambda i: [""] * len(extra)
+    writer.writerow([*["id", "is_duplicate"] * (header == "id"), *PLAIN_HEADER.split(",")])
+    if header == "comment":
+        file = io.StringIO(newline="")
+        writer = csv.writer(file)
+        writer.writerow(["comment", *PLAIN_HEADER.split(",")])
+    writer.writerows([[*cells(i), *row] for i, row in enumerate(rows)])
+    path = write(tmp_path / "q.csv", file.getvalue())
+    pairs = read_pairs(path, label="is_duplicate" if header == "id" else None, max_skipped=0)
+    assert [*map(list, zip(pairs.question1, pairs.question2))] == rows
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t", "|"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_the_line_that_names_excels_separator(tmp_path, separator, quote):
+    rows = [("question1", "question2", "is_duplicate"), ("Why; so, 1?", "a|b", 1), ("c", "d", 0)]
+    file = io.StringIO(newline="")
+    csv.writer(file, delimiter=separator).writerows(rows)
+    text = f"{quote}sep={separator}{quote}\r\n{file.getvalue()}"
+    path = write(tmp_path / "q.csv", "\ufeff" + text)
+    pairs = read_pairs(path)
+    assert pairs_of(pairs) == rows[1:] and pairs.lines.tolist() == [3, 4]
+    assert pairs.notes == (f"separated by {separator!r}, as the first line says",)
+    with pytest.raises(ValueError, match="lines 5 to 6: a quote is not closed"):
+        read_pairs(write(path, text + f'"e{separator}f\ng'), quoting="csv")
 
 
 # --- bytes literals
@@ -118,6 +198,37 @@ def test_bytes_literals_are_unwrapped(tmp_path):
     pairs = read_pairs(path, **PAWS)
     assert pairs_of(pairs) == [(text, text.upper(), 1) for text in texts]
     assert "unwrapped" in pairs.notes[-1]
+
+
+def test_rows_stay_as_they_are_in_the_file(tmp_path):
+    text = tabs(
+        ("id", "question1", "question2"), ("b'7'", "b'Why?'", "b'Who?'"), (8, "b''", "b'a'")
+    )
+    table, _, texts = read_rows(
+        write(tmp_path / "q.tsv", text), PLAIN_HEADER.split(","), Labels(None, None, None)
+    )
+    assert [row.fields for row in table.rows] == [
+        ["b'7'", "b'Why?'", "b'Who?'"],
+        ["8", "b''", "b'a'"],
+    ]
+    assert texts == [["Why?"], ["Who?"]] and table.rows[1].reason == "question1 is blank"
+
+
+def test_bytes_literals_in_one_column_or_with_blanks_around(tmp_path):
+    rows = [(f" b'Why {i}?' ", f"Who {i}?", 1) for i in range(3)]
+    path = write(tmp_path / "q.csv", "")
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([("question1", "question2", "is_duplicate"), *rows])
+    pairs = read_pairs(path)
+    assert pairs.question1 == ("Why 0?", "Why 1?", "Why 2?") and pairs.question2[0] == "Who 0?"
+    assert "all of question1 are" in pairs.notes[-1] and "unwrapped" in pairs.notes[-1]
+
+
+def test_bytes_literals_that_are_not_utf8_are_told(tmp_path):
+    rows = [("sentence1", "sentence2", "label"), ("b'caf\\xe9?'", "b'Why?'", 1)]
+    pairs = read_pairs(write(tmp_path / "q.tsv", tabs(*rows)), **PAWS)
+    assert pairs.question1 == ("b'caf\\xe9?'",) and pairs.question2 == ("Why?",)
+    assert "1 of 1 text of sentence1" in pairs.notes[-1] and "not UTF-8" in pairs.notes[-1]
 
 
 @pytest.mark.parametrize("other", ["b'unfinished", "b'\\xff'", "b'''", "bytes", "b'a' + b'b'"])
@@ -173,6 +284,21 @@ def test_a_wrong_encoding_is_told(tmp_path):
         read_pairs(path)
 
 
+@pytest.mark.parametrize("encoding, half", [("utf-7", "+2AA-"), ("unicode_escape", "\\ud800")])
+def test_half_a_surrogate_pair_is_no_text(tmp_path, encoding, half):
+    text = f"id,question1,question2\n1,Why{half}?,a\n{half},b,c\n3,d,e\n"
+    path = write(tmp_path / "q.csv", text)
+    pairs = read_pairs(path, label=None, encoding=encoding, max_skipped=0.7)
+    assert pairs.question1 == ("d",) and [line for line, _ in pairs.skipped] == [2, 3]
+    assert "surrogate" in pairs.skipped[0][1]
+    table, *_ = read_rows(
+        path, PLAIN_HEADER.split(","), Labels(None, None, None), encoding=encoding
+    )
+    assert table.rows[0].fields == ["1", "Why\ufffd?", "a"]  # can be written
+    with pytest.raises(ValueError, match="line 1: the columns' names .*surrogate"):
+        read_pairs(write(path, half + text), label=None, question1="question1", encoding=encoding)
+
+
 # --- labels
 
 
@@ -217,6 +343,12 @@ def test_duplicates_only_and_triplets(tmp_path):
     with pytest.raises(ValueError, match="is_duplicate.*duplicates_only=True"):
         read_pairs(path)
     assert read_pairs(path, duplicates_only=True).is_duplicate.tolist() == [1, 1]
+    write(path, "question1,question2,is_duplicate\na,b,1\nc,d,No\ne,f,0\n")
+    with pytest.raises(ValueError, match="'is_duplicate' says that 2 of 3 rows are not duplicates"):
+        read_pairs(path, duplicates_only=True)
+    assert len(read_pairs(path, duplicates_only=True, label=None)) == 3
+    write(path, "question1,question2,is_duplicate\na,b,1\nc,d,yes\n")
+    assert len(read_pairs(path, duplicates_only=True)) == 2
     path = write(tmp_path / "t.csv", "anchor,positive,negative\na,b,c\nd,e,f\ng,h,\n")
     names = {"question1": "anchor", "question2": "positive", "negative": "negative"}
     pairs = read_pairs(path, **names, max_skipped=0.4)

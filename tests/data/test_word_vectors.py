@@ -106,12 +106,24 @@ def test_words_are_found_as_the_tokenizer_spells_them(found):
         (b"\x1f\x8bnonsense", "the gzip file is damaged or truncated"),
         (gzip.compress(GLOVE.encode(), mtime=0)[:-9], "the gzip file is damaged or truncated"),
         (b"\x80\x04\x95pickled\n", "line 1: .* but got 0"),
+        ("the 1 2\n".encode("utf-16"), "is not UTF-8, but looks like UTF-16"),
+        ("the 1 2\n".encode("utf-16-le"), "is not UTF-8, but looks like UTF-16"),
+        (gzip.compress("the 1 2\n".encode("utf-32-be")), "is not UTF-8, but looks like UTF-16"),
+        ("how 1\nпочему 2\nкто 3\n".encode("cp1251"), "2 of its 3 words are not UTF-8"),
         (b"2 3\nhow \x00\x01\x02\x03\n", "line 2: expected a word and 3 numbers"),  # a binary file
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(found, content, phrase):
     with pytest.raises(ValueError, match=rf"(?s)vectors\.txt.*{phrase}"):
         found(content)
+
+
+def test_a_word_of_another_encoding_is_not_lost(found):
+    content = "how 1\nwhy 2\nCafé 3\nwhat 4\n"
+    with pytest.raises(ValueError, match=r"line 3, word b'Caf\\xe9': 1 of its 4 words are not UTF"):
+        found(content.encode("cp1252"), ("how", "café"))
+    assert found(content.encode("cp1252"), ("how",)) == {"how": [1]}
+    assert found(content.encode("cp1252") + "café 5\n".encode(), ("café",)) == {"café": [5]}
 
 
 @pytest.mark.parametrize("packed", [False, True])

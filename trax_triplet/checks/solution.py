@@ -10,6 +10,7 @@ import ast
 import json
 import os
 import sys
+import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,16 +110,29 @@ def check_file(
 
 def _cells(path: Path) -> list[tuple[str, str]]:
     """(where, source) of every cell; a Python file is one."""
-    text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
-        return [("the file", text)]
+        return [("the file", _python_text(path))]
+    data = path.read_bytes()
     try:
-        cells = json.loads(text)["cells"]
+        cells = json.loads(data)["cells"]
         code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
         sources = [source if isinstance(source, str) else "".join(source) for source in code]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise _validation.wrong_value("path", "a Jupyter notebook (version 4)", str(path)) from None
     return [(f"cell {number}", _plain(source)) for number, source in enumerate(sources, 1)]
+
+
+def _python_text(path: Path) -> str:
+    """The text of a Python file, in the encoding that Python would read it in."""
+    try:
+        with tokenize.open(path) as file:
+            return file.read()
+    except (SyntaxError, UnicodeDecodeError) as error:
+        what = error.msg if isinstance(error, SyntaxError) else error
+        raise ValueError(
+            f"{path} is not Python: {what}; save it as UTF-8, or name its encoding in its first "
+            "line, such as # -*- coding: latin-1 -*-"
+        ) from None
 
 
 def _plain(source: str) -> str:
@@ -134,6 +148,8 @@ def _statements(place: str, source: str, notes: list[str]) -> Iterator[ast.stmt]
         yield from ast.parse(source).body
     except SyntaxError as error:
         notes.append(f"{place}, line {error.lineno}, is not Python: {error.msg}")
+    except (ValueError, RecursionError, MemoryError) as error:  # NUL, half a surrogate; nesting
+        notes.append(f"{place} is not Python: {error or 'nested too deeply'}")
 
 
 def _defines(statement: ast.stmt) -> bool:

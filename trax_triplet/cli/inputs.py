@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from trax_triplet.data.pairs import Pairs
     from trax_triplet.data.questions import Questions
-    from trax_triplet.data.reader import Columns
     from trax_triplet.data.table import Table
     from trax_triplet.inference.trained_model import TrainedModel
 
@@ -100,11 +99,11 @@ def read_several(paths: list[str], options: Namespace) -> Pairs:
     return Pairs(first.question1, first.question2, first.is_duplicate)
 
 
-def read_unlabelled(path: str, options: Namespace) -> tuple[Table, Columns]:
-    """All rows of a file without labels."""
+def read_unlabelled(path: str, options: Namespace) -> tuple[Table, list[list[str]]]:
+    """All rows of a file without labels; and both texts of those that can be used."""
     from trax_triplet.data import reader
 
-    table, columns = reader.read_rows(
+    table, _, texts = reader.read_rows(
         path,
         [options.question1, options.question2],
         reader.Labels(None, None, None),
@@ -113,7 +112,7 @@ def read_unlabelled(path: str, options: Namespace) -> tuple[Table, Columns]:
     skipped = tuple((row.line, row.reason) for row in table.rows if row.reason)
     reader.check_skipped(len(table.rows) - len(skipped), skipped, options.max_skipped, path)
     tell_reading(path, counted(len(table.rows) - len(skipped), "pair"), table.notes, skipped)
-    return table, columns
+    return table, texts
 
 
 def read_corpus(path: str, options: Namespace) -> Questions:
@@ -130,7 +129,7 @@ def read_corpus(path: str, options: Namespace) -> Questions:
         )
     except ImportError as error:  # of what reads this kind of file: the user can change it
         raise ValueError(error) from None
-    tell_reading(path, counted(len(questions), "question"), (), questions.skipped)
+    tell_reading(path, counted(len(questions), "question"), questions.notes, questions.skipped)
     return questions
 
 

@@ -236,9 +236,8 @@ def predict(options: Namespace) -> dict[str, Any]:
         raise ValueError("--output takes the answers to --csv; leave it out with two questions")
     table, rows = None, [Row(1, [], "")]
     if options.csv:
-        table, columns = read_unlabelled(options.csv, options)
+        table, (first, second) = read_unlabelled(options.csv, options)
         rows = table.rows
-        first, second = ([row.fields[i] for row in rows if not row.reason] for i in columns.texts)
     else:
         refuse_unused(options, ["encoding"], "on two questions")
         check_questions(options.questions)

@@ -13,6 +13,7 @@ from typing import Any
 from trax_triplet import _validation as check
 from trax_triplet._files import read_bytes
 from trax_triplet._wording import counted
+from trax_triplet.data.bytes_literals import unwrapped
 from trax_triplet.data.reader import MAX_BYTES, check_skipped, find_columns
 from trax_triplet.data.table import MissingColumns, read_table, read_text
 from trax_triplet.data.tokenizer import is_blank
@@ -29,6 +30,7 @@ class Questions:
         ids: what the file calls them, n strings; or None.
         lines: where each starts in its file (in Parquet: its row), n numbers from 1.
         skipped: (line number, reason) of each row of the file that is not here.
+        notes: how the file was read, in sentences, where that is not plain.
 
     Example:
         >>> len(Questions(("Why?",), None, (2,)))
@@ -39,6 +41,7 @@ class Questions:
     ids: tuple[str, ...] | None
     lines: tuple[int, ...]
     skipped: tuple[tuple[int, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -61,7 +64,7 @@ def read_questions(
     else is a table with a header line, separated by comma, semicolon or tab, as for `read_pairs`.
     Text may be gzipped. Further columns are ignored. Blank lines are not rows. A row is skipped,
     and reported in `skipped`, if its question is blank or no text, its id is missing, or the row is
-    malformed.
+    malformed. If all questions are Python's bytes literals (b'...'), they are unwrapped.
 
     Args:
         path: the file.
@@ -88,7 +91,7 @@ def read_questions(
         ...     with open(f"{folder}/questions.jsonl", "w") as file:
         ...         _ = file.write('{"id": 7, "question": "Why?"}')
         ...     read_questions(f"{folder}/questions.jsonl", id="id")
-        Questions(texts=('Why?',), ids=('7',), lines=(1,), skipped=())
+        Questions(texts=('Why?',), ids=('7',), lines=(1,), skipped=(), notes=())
     """
     path = check.path("path", path)
     for name, value in (("column", column), ("id", id)):
@@ -98,14 +101,16 @@ def read_questions(
     check.integer("max_bytes", max_bytes, 1)
     data = read_bytes(path, max_bytes)  # once: a pipe gives them only once
     if data.startswith(b"PAR1"):
-        rows = _parquet(data, path, column, id, max_bytes)
+        rows, notes = _parquet(data, path, column, id, max_bytes), []
     else:
-        text, _ = read_text(path, encoding, max_bytes, data)
+        text, notes = read_text(path, encoding, max_bytes, data)
         if text.lstrip()[:1] == "{":
             rows = _json_lines(text, path, column, id)
         else:
             options = {"encoding": encoding, "quoting": quoting, "escape": escape}
-            rows = _table(path, column, id, {**options, "max_bytes": max_bytes, "data": data})
+            rows, notes = _table(
+                path, column, id, {**options, "max_bytes": max_bytes, "data": data}
+            )
     texts, ids, lines, skipped = [], [], [], []
     for line, question, its_id, reason in rows:
         reason = reason or _why_skipped(question, its_id, column, id)
@@ -115,10 +120,26 @@ def read_questions(
         texts.append(question)
         ids.append(str(its_id).strip())
         lines.append(line)
+    (texts,), found = unwrapped([texts], [column])
+    if found and any(map(is_blank, texts)):  # inside of literals
+        skipped += [
+            (line, f"{column} is blank")
+            for line, text in zip(lines, texts, strict=True)
+            if is_blank(text)
+        ]
+        kept = [i for i, text in enumerate(texts) if not is_blank(text)]
+        texts, ids = [texts[i] for i in kept], [ids[i] for i in kept]
+        lines = [lines[i] for i in kept]
     check_skipped(len(texts), skipped, max_skipped, path)
     if id is not None:
         _check_ids(ids, lines, path, id)
-    return Questions(tuple(texts), None if id is None else tuple(ids), tuple(lines), tuple(skipped))
+    return Questions(
+        tuple(texts),
+        None if id is None else tuple(ids),
+        tuple(lines),
+        tuple(sorted(skipped)),
+        (*notes, *found),
+    )
 
 
 def _check_ids(ids: list[str], lines: list[int], path: Path, id: str) -> None:
@@ -148,10 +169,10 @@ def _why_skipped(question: Any, its_id: Any, column: str, id: str | None) -> str
 
 def _table(
     path: Path, column: str, id: str | None, options: dict[str, Any]
-) -> Iterator[tuple[int, Any, Any, str]]:
+) -> tuple[list[tuple[int, Any, Any, str]], list[str]]:
     names = [column] if id is None else [column, id]
     try:
-        header, rows, _ = read_table(
+        header, rows, notes = read_table(
             path, lambda header: all(find_columns(header, names)), **options
         )
     except MissingColumns as error:
@@ -163,12 +184,14 @@ def _table(
     for name, positions in zip(names, found, strict=True):
         if len(positions) > 1:
             raise ValueError(f"{path}: several columns are named {name!r}: {header!s:.300}")
+    result = []
     for line, fields, reason in rows:
         extra = [field for field in fields[len(header) :] if field.strip()]
         if not reason and (len(fields) < len(header) or extra):
             reason = f"{counted(len(fields), 'field')}, the header has {len(header)}"
         values = [""] if reason else [fields[positions[0]] for positions in found]
-        yield line, values[0], values[-1], reason
+        result.append((line, values[0], values[-1], reason))
+    return result, notes
 
 
 def _named(id: str | None) -> str:
@@ -220,6 +243,11 @@ def _parquet(
                 f"{path}: there is no column {missing[0]!r} among {file.schema_arrow.names!s:.300};"
                 f" name yours by {_named(id)}"
             )
+        for name in names:
+            if file.schema_arrow.names.count(name) > 1:
+                raise ValueError(
+                    f"{path}: several columns are named {name!r}: {file.schema_arrow.names!s:.300}"
+                )
         row = 0
         for batch in file.iter_batches(columns=names):
             values = [batch.column(name).to_pylist() for name in names]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import collections
+import hashlib
 import math
 import os
 import re
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from trax_triplet import _validation as check
 from trax_triplet._wording import counted
+from trax_triplet.data.bytes_literals import unwrapped
 from trax_triplet.data.pairs import Pairs, normalize_text
 from trax_triplet.data.table import MissingColumns, Row, Table, read_table
 from trax_triplet.data.tokenizer import is_blank
@@ -33,12 +34,7 @@ _YES = {"true", "t", "yes", "y", "dup", "duplicate", "duplicates", "paraphrase",
 _NO = {"false", "f", "no", "n", "not duplicate", "not_duplicate", "non-duplicate", "nonduplicate"}
 _NO |= {"not a duplicate", "not paraphrase", "not_paraphrase", "not equivalent", "not_equivalent"}
 _ZERO_OR_ONE = re.compile(r"[01](?:\.0*)?")
-_QID = re.compile("[0-9]{1,18}")
-# What Python's repr writes of bytes.
-_BYTES = re.compile(
-    r"""b(?:'(?:[ -&(-\[\]-~]|\\(?:[\\'"nrt]|x[0-9a-fA-F]{2}))*'"""
-    r"""|"(?:[ !#-\[\]-~]|\\(?:[\\'"nrt]|x[0-9a-fA-F]{2}))*")"""
-)
+_QID = re.compile(r"([+-]?[0-9]{1,999})(?:\.0*)?")
 
 
 class Labels(NamedTuple):
@@ -103,12 +99,13 @@ def read_pairs(
     without regard to case and outer spaces. The separator (comma, semicolon or tab) is the one that
     finds the columns. UTF-8, UTF-16 or UTF-32, with a byte order mark or without, line feeds in
     quotes, any line ends, gzip (known by its first bytes). Columns `qid1` and `qid2` are kept where
-    both are there and hold only integers. If all texts are Python's bytes literals (b'...'), they
-    are unwrapped.
+    both are there and hold only integers, maybe with blanks among them: such a question is known by
+    its text. If all texts of a column are Python's bytes literals (b'...'), they are unwrapped.
 
     Files separated by tabs mostly do not quote: they are taken as they stand, unless they clearly
     quote. In the others a field that begins with a quote ends with one, and quotes in it are
-    doubled; one that holds what looks like another row is skipped.
+    doubled; the lines of one that holds what looks like another row, as after a stray quote, are
+    skipped. A first line such as `sep=;`, which is Excel's, names the separator.
 
     Blank lines are not rows. A row is skipped, and reported in `skipped` with the line it starts on
     (the header is line 1), if a text is blank, it has too few or too many fields, its quotes are
@@ -120,7 +117,8 @@ def read_pairs(
         question1, question2, label: names of the columns; `label=None` reads a file without labels.
         positive: the labels that mean duplicate, as they are written; others mean not duplicate.
         threshold_label: labels are grades, and those of at least this much mean duplicate.
-        duplicates_only: every row is a pair of duplicates; there is no column of labels.
+        duplicates_only: every row is a pair of duplicates; there is no column of labels, or none
+            that says otherwise.
         negative: name of a column of texts that are not duplicates of `question1`, as in files of
             triplets (anchor, positive, negative): each row becomes a pair labelled 1 and one
             labelled 0.
@@ -140,8 +138,9 @@ def read_pairs(
         FileNotFoundError: there is no such file.
         IsADirectoryError: it is a folder.
         ValueError: an empty file, a missing column, no good row, more than `max_skipped` skipped
-            rows, text of another encoding, NUL characters, a damaged gzip file, more than
-            `max_bytes`, malformed quotes over several lines, options that exclude each other.
+            rows, text of another encoding, NUL characters, a damaged gzip file, another kind of
+            file, more than `max_bytes`, malformed quotes over several lines, options that exclude
+            each other, labels 0 in a file of duplicates only.
 
     Example:
         >>> import tempfile
@@ -156,25 +155,42 @@ def read_pairs(
     """
     texts = [question1, question2] + ([] if negative is None else [negative])
     labels = _labels_wanted(label, positive, threshold_label, duplicates_only, negative)
-    table, columns = read_rows(
+    table, columns, sides = read_rows(
         path, texts, labels, encoding=encoding, quoting=quoting, escape=escape, max_bytes=max_bytes
     )
     kept = [row for row in table.rows if not row.reason]
     skipped = [(row.line, row.reason) for row in table.rows if row.reason]
     check_skipped(len(kept), skipped, max_skipped, path)
-    sides = [tuple(row.fields[i] for row in kept) for i in columns.texts]
     lines, is_duplicate = [row.line for row in kept], None
     if columns.label is not None:
         is_duplicate = [labels.value(row.fields[columns.label]) for row in kept]
     elif duplicates_only or negative is not None:
         is_duplicate = [1] * len(kept)
+    if duplicates_only and label is not None:
+        _refuse_others(kept, table.header, label, path)
     if negative is not None:  # each pair labelled 0 after that labelled 1 of its row
         first = [text for text in sides[0] for _ in range(2)]
         second = [text for both in zip(sides[1], sides[2], strict=True) for text in both]
         lines, is_duplicate = [line for line in lines for _ in range(2)], [1, 0] * len(kept)
-        return Pairs(first, second, is_duplicate, None, None, skipped, lines, table.notes)
-    qid1, qid2 = _qids(kept, columns.qids)
-    return Pairs(sides[0], sides[1], is_duplicate, qid1, qid2, skipped, lines, table.notes)
+        unused = ["qid1 and qid2 are not used, as rows have three questions"] * bool(columns.qids)
+        notes = table.notes + unused
+        return Pairs(first, second, is_duplicate, None, None, skipped, lines, notes)
+    qid1, qid2, notes = _qids(kept, columns.qids, table.header, sides)
+    notes = table.notes + notes
+    return Pairs(sides[0], sides[1], is_duplicate, qid1, qid2, skipped, lines, notes)
+
+
+def _refuse_others(rows: list[Row], header: list[str], label: str, path: object) -> None:
+    """Raises if a column of labels says that there are not only duplicates."""
+    for column in find_columns(header, [label])[0]:
+        values = [Labels(label, None, None).value(row.fields[column]) for row in rows]
+        if n := values.count(0):
+            raise ValueError(
+                f"{path}: expected duplicates only (duplicates_only=True), but the column "
+                f"{header[column]!r} says that {n} of {counted(len(rows), 'row')} are not "
+                "duplicates; leave duplicates_only out; if that column means something else: "
+                "label=None"
+            )
 
 
 def _labels_wanted(
@@ -214,8 +230,11 @@ def read_rows(
     quoting: str = "auto",
     escape: str | None = None,
     max_bytes: int = MAX_BYTES,
-) -> tuple[Table, Columns]:
+) -> tuple[Table, Columns, list[list[str]]]:
     """All rows of a file of pairs, those that cannot be used with the reason; and its columns.
+
+    The rows are as they stand in the file. The third result is, for each name in `texts`, the texts
+    of the rows that can be used, without bytes literals.
 
     Args:
         path, encoding, quoting, escape, max_bytes: as in `read_pairs`.
@@ -230,9 +249,12 @@ def read_rows(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with open(f"{folder}/pairs.csv", "w") as file:
         ...         _ = file.write("id,a,b\\n7,Why?,How come?\\n8,Why?,\\n")
-        ...     table, _ = read_rows(f"{folder}/pairs.csv", ["a", "b"], Labels(None, None, None))
+        ...     labels = Labels(None, None, None)
+        ...     table, _, texts = read_rows(f"{folder}/pairs.csv", ["a", "b"], labels)
         >>> [(row.line, row.reason) for row in table.rows]
         [(2, ''), (3, 'b is blank')]
+        >>> texts
+        [['Why?'], ['How come?']]
     """
     if not isinstance(path, (str, os.PathLike)):  # `open` would take a number for an open file's
         raise check.wrong_type("path", "the path of a file", path)
@@ -265,10 +287,9 @@ def read_rows(
         [at[0] for at in alone],
     )
     rows = [_judged(row, table.header, columns, labels) for row in table.rows]
-    rows, notes = _without_bytes_literals(rows, columns.texts, table.header)
-    return Table(
-        table.header, rows, table.notes + notes + _label_notes(rows, columns, labels)
-    ), columns
+    rows, sides, notes = _texts(rows, columns.texts, table.header)
+    notes = table.notes + notes + _label_notes(rows, columns, labels)
+    return Table(table.header, rows, notes), columns, sides
 
 
 def _named(texts: list[str], labels: Labels) -> str:
@@ -311,42 +332,21 @@ def _judged(row: Row, header: list[str], columns: Columns, labels: Labels) -> Ro
     return row
 
 
-def _without_bytes_literals(
-    rows: list[Row], texts: list[int], header: list[str]
-) -> tuple[list[Row], list[str]]:
-    """The rows with b'...' unwrapped, if all their texts are of that form."""
-    unwrapped, n_kept, n_literals = [], 0, 0
-    for row in rows:
-        if row.reason:
-            unwrapped.append(row)
-            continue
-        n_kept += 1
-        values = {column: _of_bytes(row.fields[column]) for column in texts}
-        n_literals += all(value is not None for value in values.values())
-        fields = [values.get(i) or field for i, field in enumerate(row.fields)]
-        blank = [
-            header[i] for i, value in values.items() if value is not None and not value.strip()
-        ]
-        unwrapped.append(
-            row._replace(fields=fields, reason=f"{blank[0]} is blank" if blank else "")
-        )
-    if n_literals and n_literals == n_kept:
-        return unwrapped, ["texts: all are Python's bytes literals (b'...'), which are unwrapped"]
-    note = (
-        f"texts: only {n_literals} of {counted(n_kept, 'row')} are Python's bytes literals "
-        "(b'...'); they are left as they are"
-    )
-    return rows, [note] if n_literals else []
-
-
-def _of_bytes(text: str) -> str | None:
-    """The text whose UTF-8 a literal such as b'Why?' writes; None of another text."""
-    if not text.startswith(("b'", 'b"')) or not _BYTES.fullmatch(text):
-        return None
-    try:
-        return ast.literal_eval(text).decode("utf-8")
-    except UnicodeDecodeError:
-        return None
+def _texts(
+    rows: list[Row], columns: list[int], header: list[str]
+) -> tuple[list[Row], list[list[str]], list[str]]:
+    """The rows, some more of which may be blank; the texts of those that can be used; notes."""
+    usable = [i for i, row in enumerate(rows) if not row.reason]
+    raw = [[rows[i].fields[column] for i in usable] for column in columns]
+    sides, notes = unwrapped(raw, [header[column] for column in columns])
+    rows, kept = [*rows], []
+    for at, i in enumerate(usable):
+        blank = [header[c] for c, texts in zip(columns, sides, strict=True) if is_blank(texts[at])]
+        if blank:
+            rows[i] = rows[i]._replace(reason=f"{blank[0]} is blank")
+        else:
+            kept.append(at)
+    return rows, [[texts[at] for at in kept] for texts in sides], notes
 
 
 def _label_notes(rows: list[Row], columns: Columns, labels: Labels) -> list[str]:
@@ -368,11 +368,43 @@ def _label_notes(rows: list[Row], columns: Columns, labels: Labels) -> list[str]
     return [f"labels: {', '.join(parts[:6])}{more}"] if parts else []
 
 
-def _qids(rows: list[Row], columns: list[int]) -> tuple[list[int] | None, list[int] | None]:
-    values = [[row.fields[i].strip() for row in rows] for i in columns]
-    if len(values) < 2 or not all(_QID.fullmatch(value) for column in values for value in column):
-        return None, None
-    return [int(value) for value in values[0]], [int(value) for value in values[1]]
+def _qids(
+    rows: list[Row], columns: list[int], header: list[str], sides: list[list[str]]
+) -> tuple[list[int] | None, list[int] | None, list[str]]:
+    """The numbers of the questions, if all are integers or blank; and notes."""
+    if len(columns) < 2:
+        there = [header[i] for places in find_columns(header, ["qid1", "qid2"]) for i in places]
+        note = f"{' and '.join(there)} not used: one qid1 and one qid2 go together"
+        return None, None, [note] if there else []
+    found, n_blank, n_long = [], 0, 0
+    for column, texts in zip(columns, sides, strict=True):
+        values = []
+        for row, text in zip(rows, texts, strict=True):
+            cell = row.fields[column].strip()
+            match = _QID.fullmatch(cell)
+            if cell and match is None:
+                why = f"{header[column]} is {cell!r:.40} on line {row.line}, not an integer"
+                return None, None, [f"qid1 and qid2 are not used: {why}"]
+            value = int(match[1]) if match else _number_of(normalize_text(text))
+            if not -(2**63) <= value < 2**63:
+                value, n_long = _number_of(str(value)), n_long + 1
+            n_blank += match is None
+            values.append(value)
+        found.append(values)
+    notes = []
+    if n_blank:
+        blank = counted(n_blank, "blank")
+        notes.append(f"qid1 and qid2: {blank}; such a question is known by its text alone")
+    if n_long:
+        notes.append(
+            f"qid1 and qid2: {n_long} too large for int64, replaced by numbers of their own"
+        )
+    return found[0], found[1], notes
+
+
+def _number_of(text: str) -> int:
+    """A number of 63 bits, the same for a text in every file."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def check_skipped(
@@ -398,7 +430,9 @@ def check_skipped(
         raise ValueError(f"{path}: a header but no rows below it")
     if not kept or len(skipped) > max_skipped * total:
         shown = "; ".join(f"line {line}: {reason}" for line, reason in skipped[:5])
-        limit = f", more than the share max_skipped={max_skipped:g}" if kept else ""
+        limit = (
+            f", more than the share max_skipped={max_skipped:g}" if kept else ", which leaves none"
+        )
         advice = ""
         if any("not 0 or 1" in reason for _, reason in skipped):
             advice = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import collections
 import csv
 import io
 import os
@@ -26,6 +27,19 @@ _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _OLD_ENCODINGS = ("cp1252", "cp932", "gb18030", "big5", "euc-kr", "cp1251", "cp1250", "latin-1")
+_NOT_TEXT = (
+    (b"PAR1", "a Parquet file"),
+    (b"PK\x03\x04", "a ZIP file, such as an Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
+)
+_WHAT_IS_READ = (
+    "pairs are read from CSV and TSV files, single questions also from Parquet and from JSON lines "
+    "(an object on each line)"
+)
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]*', re.IGNORECASE)  # Excel's
+_LINE_END = re.compile("\r\n|\r|\n")
+_HALVES = re.compile("[\ud800-\udfff]")
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
 _QUOTED = re.compile('"(?:[^"]|"")*"')
 _ADVICE = (
     "if quotes are part of the text: quoting='none'; if backslashes stand before them: "
@@ -87,16 +101,40 @@ def read_table(
         error = check.wrong_value if isinstance(escape, str) else check.wrong_type
         raise error("escape", "one character such as '\\\\', or None", escape)
     text, notes = read_text(path, encoding, max_bytes, data)
+    first, separators, start = next(io.StringIO(text, newline=""), ""), SEPARATORS, 2
+    if told := _SEPARATOR_LINE.fullmatch(first):
+        separators, start, text = told[1], 3, text[len(first) :]
+        notes.append(f"separated by {separators!r}, as the first line says")
+        if escape == separators:
+            raise check.wrong_value("escape", "another character than the separator", escape)
     lines = io.StringIO(text, newline="")
     first = next(lines, "")
-    header, separator = _header(first, has_columns, quoting, escape, path)
+    header, separator = _header(first, separators, has_columns, quoting, escape, path)
     if quoting == "auto" and separator == "\t" and escape is None:
-        rows, found = _tabs(text, header, separator)
-        return Table(header, rows, notes + found)
-    rows = list(_rows(lines, separator, quoting != "none", escape, path))
-    if quoting == "auto":
-        rows = [_checked(row, len(header), separator) for row in rows]
+        rows, found = _tabs(text, header, separator, start)
+        notes += found
+    else:
+        rows = list(_rows(lines, separator, quoting != "none", escape, path, start))
+        cells = first.rstrip("\r\n").split(separator)
+        if quoting == "auto" and not all(map(_QUOTED.fullmatch, cells)):
+            # Where every text is quoted, a stray quote is malformed.
+            rows = _without_swallowed(rows, text, len(header), separator, start)
+    if encoding is not None and _HALVES.search(text):  # those of Unicode decode to none
+        if any(map(_HALVES.search, header)):
+            raise ValueError(
+                f"{path}, line {start - 1}: the columns' names are not Unicode text: one holds "
+                "half of a surrogate pair; name another encoding by encoding="
+            )
+        rows = [_without_halves(row) for row in rows]
     return Table(header, rows, notes)
+
+
+def _without_halves(row: Row) -> Row:
+    if not any(map(_HALVES.search, row.fields)):
+        return row
+    fields = [_HALVES.sub("\ufffd", field) for field in row.fields]  # can be written
+    reason = "not Unicode text: it holds half of a surrogate pair"
+    return Row(row.line, fields, row.reason or reason)
 
 
 # --- bytes to text
@@ -110,6 +148,9 @@ def read_text(
         data = read_bytes(path, max_bytes)
     if data.startswith(b"\x1f\x8b"):
         data = gunzip(data, max_bytes, path)
+    for mark, kind in _NOT_TEXT:
+        if data.startswith(mark):
+            raise ValueError(f"{path} is {kind}, expected text; {_WHAT_IS_READ}")
     name = checked_encoding(encoding) or _encoding(data)
     try:
         text = data.decode(name).removeprefix("\ufeff")
@@ -190,6 +231,7 @@ def _not_decoded(data: bytes, name: str, error: UnicodeDecodeError, path: object
 
 def _header(
     line: str,
+    separators: str,
     has_columns: Callable[[list[str]], bool],
     quoting: str,
     escape: str | None,
@@ -202,7 +244,7 @@ def _header(
             f"{'it is blank' if line else 'the file is empty'}"
         )
     headers, problem = [], None
-    for separator in SEPARATORS:
+    for separator in separators:
         for quotes in {"auto": (True, False), "csv": (True,), "none": (False,)}[quoting]:
             try:
                 header = next(_reader([line], separator, quotes, escape, strict=False))
@@ -212,6 +254,11 @@ def _header(
             if has_columns(header):
                 return header, separator
             headers.append(header)
+    if line.lstrip()[:1] in ("{", "["):
+        raise ValueError(
+            f"{path}: the first line must name the columns, but it looks like JSON, "
+            f"{line.strip()!r:.60}; {_WHAT_IS_READ}"
+        )
     if not headers:
         raise ValueError(
             f"{path}: the first line must name the columns, but it cannot be read ({problem}); "
@@ -238,9 +285,14 @@ def _reader(
 
 
 def _rows(
-    lines: Iterator[str], separator: str, quotes: bool, escape: str | None, path: object
+    lines: Iterator[str],
+    separator: str,
+    quotes: bool,
+    escape: str | None,
+    path: object,
+    start: int,
 ) -> Iterator[Row]:
-    """The rows below the header, which was read before."""
+    """The rows below the header, which was read before; the first is on line `start`."""
     latest = ""
 
     def remembered() -> Iterator[str]:
@@ -251,15 +303,16 @@ def _rows(
 
     reader = _reader(remembered(), separator, quotes, escape)
     while True:
-        line = reader.line_num + 2
+        line = reader.line_num + start
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            if reader.line_num + 1 > line:
+            last = reader.line_num + start - 1
+            if last > line:
                 raise ValueError(
-                    f"{path}, lines {line} to {reader.line_num + 1}: a quote is not closed, or "
+                    f"{path}, lines {line} to {last}: a quote is not closed, or "
                     f"not doubled inside of text ({error}); {_ADVICE}"
                 ) from None
             fields = latest.rstrip("\r\n").split(separator)  # for whoever looks for the row
@@ -269,22 +322,113 @@ def _rows(
                 yield Row(line, fields, "")
 
 
-def _checked(row: Row, n_columns: int, separator: str) -> Row:
-    """The row, with a reason against it if one of its fields seems to have swallowed other rows."""
-    for field in row.fields if not row.reason else []:
-        if n_columns > 2 and len(lines := re.split("\r\n|\r|\n", field)) > 1:
-            for line in lines[1:]:
-                parts = re.split(f"{separator}(?! )", line)  # in prose a blank follows
-                if len(parts) == n_columns and any(part.strip().isdecimal() for part in parts):
-                    reason = (
-                        f"a quoted field holds what looks like another row, {line!r:.60}; "
-                        "if it is text: quoting='csv'; if the quote is: quoting='none'"
-                    )
-                    return row._replace(reason=reason)
-    return row
+class _Column(NamedTuple):
+    """What a column holds, as far as that tells a cell from prose."""
+
+    values: frozenset[str] | None  # if these are few, as in a column of labels
+    is_number: bool
+    may_be_blank: bool
+
+    @property
+    def is_free(self) -> bool:
+        return self.values is None and not self.is_number
+
+    def fits(self, cell: str) -> bool:
+        cell = cell.strip().lower()
+        if not cell:
+            return self.may_be_blank
+        if self.values is not None:
+            return cell in self.values
+        return not self.is_number or bool(_NUMBER.fullmatch(cell))
 
 
-def _tabs(text: str, header: list[str], separator: str) -> tuple[list[Row], list[str]]:
+def _without_swallowed(
+    rows: list[Row], text: str, n_columns: int, separator: str, start: int
+) -> list[Row]:
+    """The rows; for one of which a quoted field seems to have swallowed others, its lines."""
+    if not any(map(_LINE_END.search, (field for row in rows for field in row.fields))):
+        return rows
+    columns, lines, checked = _columns(rows, n_columns), [], []
+    for row in rows:
+        shown = next(
+            filter(None, (_swallowed(row, i, columns, separator) for i in range(len(row.fields)))),
+            None,
+        )
+        if shown is None:
+            checked.append(row)
+            continue
+        reason = (
+            f"a quoted field holds what looks like another row, {shown!r:.60}; "
+            "if it is text: quoting='csv'; if the quote is: quoting='none'"
+        )
+        lines = lines or list(io.StringIO(text, newline=""))
+        n = 1 + sum(len(_LINE_END.findall(field)) for field in row.fields)
+        for number in range(row.line, row.line + n):
+            line = lines[number - start + 1].rstrip("\r\n")
+            if line:
+                checked.append(Row(number, line.split(separator), reason))
+    return checked
+
+
+def _columns(rows: list[Row], n_columns: int) -> list[_Column]:
+    """What the columns hold, by a sample of the cells on one line."""
+    columns = []
+    usual = [row.fields for row in rows if not row.reason and len(row.fields) == n_columns]
+    for i in range(n_columns):
+        cells = [fields[i].strip().lower() for fields in usual[:: len(usual) // 10_000 + 1]]
+        counts = collections.Counter(cell for cell in cells if not _LINE_END.search(cell))
+        n_blank = counts.pop("", 0)
+        n = counts.total()
+        n_numbers = sum(k for cell, k in counts.items() if _NUMBER.fullmatch(cell))
+        is_number = n > 0 and n_numbers >= 0.9 * n
+        # One number may be all labels of a file that is sorted, or nearly so.
+        are_few = 1 + is_number <= len(counts) <= 8 and n >= 2 * len(counts)
+        columns.append(
+            _Column(
+                values=frozenset(counts) if are_few else None,
+                is_number=is_number,
+                may_be_blank=n_blank > 0.1 * (n + n_blank),
+            )
+        )
+    return columns
+
+
+def _swallowed(row: Row, place: int, columns: list[_Column], separator: str) -> str | None:
+    """The line in a row's field that looks like another row, or like the beginning of one.
+
+    Where a quote that is text opened the field, the text before its first line end completes a row,
+    and that after its last one begins another.
+    """
+
+    def cells(line: str, begin: int, end: int) -> list[_Column]:
+        """The columns from `begin` to `end`, if the line looks like cells of these."""
+        those = columns[begin:end]
+        # In prose a blank follows; in a number, digits.
+        for prose in (r"(?!\s|$)", r"(?!\s|$)(?!(?<=[0-9].)[0-9])"):
+            parts = re.split(re.escape(separator) + prose, line)
+            if len(parts) == len(those) == end - begin and all(
+                column.fits(part) and not (column.is_free and re.match("[0-9]", part) and digit)
+                for column, part, digit in zip(
+                    those, parts, [None, *(part[-1:].isdecimal() for part in parts)], strict=False
+                )
+            ):
+                return those
+        return []
+
+    first, *others = _LINE_END.split(row.fields[place])
+    if not others or row.reason:
+        return None
+    n = len(columns)
+    ends = cells(first, place, n)
+    begins = cells(others[-1], 0, n - (len(row.fields) - place - 1))
+    whole = [line for line in others[:-1] if not all(c.is_free for c in cells(line, 0, n))]
+    several = [some for some in (ends, begins) if len(some) > 1]
+    if any(not column.is_free for some in several for column in some) or whole:
+        return [*whole, others[-1]][0]
+    return others[-1] if ends and begins and several else None
+
+
+def _tabs(text: str, header: list[str], separator: str, start: int) -> tuple[list[Row], list[str]]:
     """The rows of a file that is separated by tabs: as it stands, unless it clearly quotes.
 
     Such files mostly do not quote, and a quote in them is text.
@@ -293,7 +437,7 @@ def _tabs(text: str, header: list[str], separator: str) -> tuple[list[Row], list
     def rows(quotes: bool) -> list[Row]:
         lines = io.StringIO(text, newline="")
         next(lines)
-        return list(_rows(lines, separator, quotes, None, ""))
+        return list(_rows(lines, separator, quotes, None, "", start))
 
     literal = rows(False)
     if '"' not in text:

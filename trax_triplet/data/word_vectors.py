@@ -36,10 +36,11 @@ def read_word_vectors(
     """Reads the vectors of some words from a text file, as GloVe, word2vec and fastText write it.
 
     Each line has a word and its numbers, with blanks or tabs between; a first line of two integers,
-    as word2vec and fastText write it, is the number of words and of numbers each. UTF-8 or, for
-    words that are not looked for, anything; gzip (known by its first bytes). The file is read line
-    by line, and only the vectors of `words` are kept. Of other words only the number of numbers is
-    checked, and words with blanks inside, which some files have, are passed over.
+    as word2vec and fastText write it, is the number of words and of numbers each. UTF-8,
+    but a few words that are not looked for may be anything; gzip (known by its first bytes). The
+    file is read line by line, and only the vectors of `words` are kept. Of other words only the
+    number of numbers is checked, and words with blanks inside, which some files have, are passed
+    over.
 
     A word is looked for as it is and, failing that, in lower case: where a file has only Paris,
     paris gets its vector, and Paris that of paris in a file of lower-cased words. If a line comes
@@ -60,7 +61,8 @@ def read_word_vectors(
         ValueError: the file is not in this format, is damaged, or has none of the words. The
             message names the line: more or fewer numbers than the first one has, a vector of more
             than `MAX_WIDTH` numbers, a line of more than `MAX_LINE_BYTES` bytes, something that is
-            not a finite number, or not as many words as the first line says.
+            not a finite number, or not as many words as the first line says. Words that are looked
+            for, or most of all, are of another encoding than UTF-8.
 
     Example:
         >>> import tempfile
@@ -77,15 +79,28 @@ def read_word_vectors(
     for position, word in enumerate(words):
         positions[_lower(word)].append(position)
     vectors: dict[int, np.ndarray] = {}
+    n_read, n_misread, meant = 0, 0, {}
     is_exact = np.zeros(len(words), bool)
     with open(path, "rb") as file:
         for line, word, numbers in _entries(file, path):
+            n_read += 1
+            if not word.isascii() and any("\udc80" <= letter <= "\udcff" for letter in word):
+                n_misread += 1
+                raw = word.encode("utf-8", "surrogateescape")
+                for position in positions.get(_lower(raw.decode("cp1252", "replace")), ()):
+                    meant.setdefault(position, (line, raw))
             for position in positions.get(_lower(word), ()):
                 exact = word == words[position]
                 if position in vectors and (is_exact[position] or not exact):
                     continue
                 vectors[position] = _vector(numbers.split(), path, line)
                 is_exact[position] = exact
+    lost = [found for position, found in meant.items() if position not in vectors]
+    if lost or n_misread > n_read / 2:
+        which = f", line {lost[0][0]}, word {lost[0][1]!r:.60}" if lost else ""
+        raise ValueError(
+            f"{path}{which}: {n_misread} of its {n_read} words are not UTF-8; convert the file"
+        )
     if not vectors:
         raise ValueError(
             f"{path} has none of the {len(words)} words that are looked for, such as "
@@ -132,6 +147,10 @@ def _begin(lines: _Lines, path: object) -> tuple[_Lines, int | None, int, str]:
         raise ValueError(f"{path}: the file is empty; {_FORMAT}")
     if first.startswith(b"PK\x03\x04"):
         raise ValueError(f"{path} is a ZIP file; unpack it, and give the text file that is in it")
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")) or first.count(b"\0") > len(first) // 4:
+        raise ValueError(
+            f"{path} is not UTF-8, but looks like UTF-16 or UTF-32; convert it to UTF-8"
+        )
     if header := _HEADER.fullmatch(first):
         n_words, width, origin = int(header[1]), int(header[2]), "line 1 says"
     else:
