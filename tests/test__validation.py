@@ -140,3 +140,45 @@ def test_values_are_shown_in_short():
     assert check.shown("x" * 99) == "'" + "x" * 56 + "..." and check.shown([1, 2]) == "[1, 2]"
     assert str(check.wrong_value("n", "even", 3, "add 1")) == "n must be even, but it is 3; add 1"
     assert isinstance(check.wrong_type("n", "even", 3), TypeError)
+
+
+MASKED = np.ma.array([1, 0], mask=[False, True])
+
+
+def test_what_is_missing_is_refused_by_its_place():
+    with pytest.raises(ValueError, match=r"^y\[1\] must be a value, but it is masked"):
+        check.complete("y", MASKED)
+    with pytest.raises(ValueError, match=r"^v\[1\]\[1\] must be"):
+        check.complete("v", [[1, 0], MASKED])
+    with pytest.raises(ValueError, match=r"^v\[0, 1\] must be"):
+        check.complete("v", MASKED[None])
+    found = check.complete("y", np.ma.array([1, 0]))
+    assert type(found) is np.ndarray and found.tolist() == [1, 0]
+
+
+def test_columns_of_pandas_own_dtypes_are_arrays_unless_something_is_missing():
+    pandas = pytest.importorskip("pandas")
+    for dtype, plain in (("Int64", "int64"), ("UInt8", "uint8"), ("boolean", "bool")):
+        for made in (pandas.array, pandas.Series):
+            assert check.complete("y", made([1, 0], dtype=dtype)).dtype == plain
+            with pytest.raises(ValueError, match=r"^y\[1\] must be a value, but it is missing"):
+                check.complete("y", made([1, None], dtype=dtype))
+    assert check.group_ids("groups", pandas.array([3, 4], dtype="Int64"), 2).tolist() == [3, 4]
+
+
+def test_integers_that_no_dtype_holds_together_stay_what_they_are():
+    for value in ([-1, 2**63], [np.int8(-1), 2**63], [2**80, 0]):
+        assert check.integers("n", value).tolist() == value
+    assert check.integers("n", np.array([np.int32(7)], object)).tolist() == [7]
+    assert not check.integers("n", []).size
+    for value in ([-1, 2.0**63], [1.0], [True, 2**80], np.array([1.0]), [None]):
+        assert refused(TypeError, check.integers, "n", value).startswith("n must be integers")
+    assert "n must be" in refused(ValueError, check.integers, "n", [[1], [2, 3]])
+
+
+def test_labels_are_0_and_1_in_any_type_of_real_numbers():
+    for value in ([1, 0], [True, False], np.float32([1, 0]), np.array([1, np.False_], object)):
+        found = check.zeros_and_ones("y", value)
+        assert found.tolist() == [1, 0] and found.dtype == np.int8
+    for value in ([2, 0], [NAN, 0], [1 + 0j, 0], ["1", "0"], [1, None], [[1], [0, 0]], MASKED):
+        assert refused(ValueError, check.zeros_and_ones, "y", value).startswith("y")

@@ -97,7 +97,8 @@ LEFT_OUT = {
         data.vocabulary.unknown_ids loss.similarity.upcast loss.similarity.upcast_both
         loss.similarity.dtype_name loss.similarity.unit_vectors loss.steps.anchor_hinges
         loss.steps.negative_mask loss.steps.integer_column loss.steps.concrete
-        loss.similarity.finite_or_nan loss.triplet.without_padding loss.triplet.of_all_devices
+        loss.similarity.finite_or_nan loss.similarity.nan_like loss.triplet.without_padding
+        loss.triplet.of_all_devices
         loss.triplet.paired_vectors loss.triplet.check_form
         checks.runner.judge training.run.collapse_warning plots.scores.two_histograms""",
     "takes what its own class gave": """

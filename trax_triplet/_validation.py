@@ -369,7 +369,7 @@ def matrix(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         ...
         ValueError: centre must be finite numbers of shape (3,), but it is [0.5, 0]
     """
-    array, expected = np.asarray(value), f"numbers of shape {shape}"
+    array, expected = np.asarray(complete(name, value)), f"numbers of shape {shape}"
     if array.dtype.kind not in "fiu":
         raise wrong_type(name, expected, value)
     if array.shape != shape or not np.isfinite(array).all():
@@ -377,21 +377,98 @@ def matrix(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     return array.astype(np.float32)
 
 
+def complete(name: str, value: Any) -> Any:
+    """`value`, once it is known that no entry of it is missing.
+
+    Masked arrays and columns of pandas' own dtypes come back as plain arrays, all else as it is.
+
+    Raises:
+        ValueError: an entry is masked, or pandas' NA.
+
+    Example:
+        >>> complete("labels", np.ma.array([1, 0], mask=[False, True]))
+        Traceback (most recent call last):
+        ...
+        ValueError: labels[1] must be a value, but it is masked; leave out its row, or fill it
+    """
+    for position, item in enumerate(value) if isinstance(value, (list, tuple)) else ():
+        if isinstance(item, np.ma.MaskedArray):
+            complete(f"{name}[{position}]", item)
+    dtype, isna = getattr(value, "dtype", None), getattr(value, "isna", None)
+    if isinstance(value, np.ma.MaskedArray):
+        missing, word = np.ma.getmaskarray(value), "masked"
+    elif callable(isna) and dtype is not None and not isinstance(dtype, np.dtype):
+        missing, word = np.asarray(isna()), "missing"
+        dtype = getattr(dtype, "numpy_dtype", None)
+    else:
+        return value
+    if missing.any():
+        where = ", ".join(map(str, np.argwhere(missing)[0]))
+        name += where and f"[{where}]"
+        raise ValueError(_message(name, "a value", word, "leave out its row, or fill it"))
+    return np.asarray(value, dtype)
+
+
+def array(name: str, value: Any, expected: str) -> np.ndarray:
+    """An array, a column or a list as an array of NumPy's.
+
+    Raises:
+        ValueError: an entry is missing, or rows of different lengths.
+    """
+    value = complete(name, value)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise wrong_value(name, expected, value) from None
+
+
+def integers(name: str, value: Any, expected: str = "integers") -> np.ndarray:
+    """Integers as an array of NumPy's; those that no dtype holds together, as Python's own.
+
+    Raises:
+        TypeError, ValueError: something else, bools among it; as `array`.
+
+    Example:
+        >>> integers("groups", [-1, 2**63]).dtype
+        dtype('O')
+    """
+    found = array(name, value, expected)
+    if not hasattr(value, "dtype") and found.dtype.kind == "f":  # as of [-1, 2**63], and of []
+        found = np.asarray(value, object)
+    if found.dtype.kind == "O" and all(
+        issubclass(kind, (int, np.integer)) and kind is not bool
+        for kind in {*map(type, found.flat)}
+    ):
+        return np.array([*map(int, found.flat)], object).reshape(found.shape)
+    if found.dtype.kind not in "iu" and found.size:
+        raise wrong_type(name, expected, value)
+    return found
+
+
+def zeros_and_ones(name: str, value: Any, expected: str = "an array of 0 and 1") -> np.ndarray:
+    """Labels as int8, once each is known to be 0 or 1.
+
+    Raises:
+        ValueError: others, missing ones among them.
+    """
+    found = array(name, value, expected)
+    real = found.dtype.kind in "biuf" or all(  # pandas' NA, for one, cannot be compared
+        isinstance(each, (numbers.Number, np.bool_)) and not isinstance(each, complex)
+        for each in found.flat
+    )
+    if not real or not np.isin(found, (0, 1)).all():
+        raise wrong_value(name, expected, value)
+    return found.astype(np.int8)
+
+
 def group_ids(name: str, value: Any, length: int) -> np.ndarray:
     """Integer ids as an array (length,).
 
     Raises:
-        TypeError: not integers.
-        ValueError: of another shape.
-
-    Example:
-        >>> group_ids("groups", [3, 3, 4], 3).tolist()
-        [3, 3, 4]
+        TypeError, ValueError: as `integers`; of another shape.
     """
-    ids, expected = np.asarray(value), f"integers of shape ({length},)"
-    is_large = ids.dtype.kind == "O" and all(type(each) is int for each in ids.flat)
-    if ids.size and ids.dtype.kind not in "iu" and not is_large:
-        raise wrong_type(name, expected, value)
+    expected = f"integers of shape ({length},)"
+    ids = integers(name, value, expected)
     if ids.shape != (length,):
         raise wrong_value(name, expected, ids)
     return ids

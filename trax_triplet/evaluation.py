@@ -423,10 +423,7 @@ def split_half(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def _column(name: str, values: ArrayLike, kinds: str) -> np.ndarray:
     expected = "numbers of shape (n,), n >= 1, one per pair"
-    try:
-        array = np.asarray(values)
-    except ValueError:  # NumPy makes no array of rows of different lengths
-        raise check.wrong_value(name, expected, values) from None
+    array = check.array(name, values, expected)
     if array.dtype.kind not in kinds:
         raise check.wrong_type(name, expected, values)
     if array.ndim != 1 or array.size == 0:

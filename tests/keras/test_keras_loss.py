@@ -523,3 +523,45 @@ def test_large_ids_stay_apart_in_fit():
     for large in ([[2**40, 1], [2**40, -5], [-1, -1]], [[-7, 2**32], [-7, 2**33], [3, -1]]):
         compiled = tf.function(lambda ids: loss(ids, out))
         assert float(compiled(tf.constant(large, tf.int64))) == pytest.approx(expected)
+
+
+# --- targets that are floats
+
+NOT_WHOLE = {
+    "fractions": np.linspace(0.1, 0.8, 8),
+    "NaN": np.full(8, np.nan),
+    "infinite": np.full(8, np.inf),
+    "as large as not to be told apart": 2.0**60 + np.arange(8),
+}
+
+
+@pytest.mark.parametrize("values", NOT_WHOLE.values(), ids=NOT_WHOLE)
+def test_floats_that_are_not_whole_are_refused_or_make_the_loss_nan(values):
+    out = side_by_side()[:4]
+    for function, targets in (
+        (ModifiedTripletLoss(with_groups=True), values.reshape(4, 2)),
+        (RankingLoss(0.4), values[:4]),
+    ):
+        in_graph = tf.function(function.__call__)
+        assert targets.dtype == np.float64
+        with pytest.raises(ValueError, match="each of y_true must be an integer"):
+            function(targets, out)
+        assert np.isnan(in_graph(tf.constant(targets), tf.constant(out)))
+        whole = np.arange(targets.size).reshape(targets.shape) % 2
+        expected = float(function(whole, out))
+        assert float(function(whole.astype(float), out)) == expected
+        inside = in_graph(tf.constant(whole, tf.float64), tf.constant(out))
+        assert float(inside) == pytest.approx(expected, abs=1e-6)
+
+
+def test_targets_of_every_integer_type_count_the_same_and_none_may_be_masked():
+    out = side_by_side()[:4]
+    labels, ids = np.array([1, 0, 1, 0]), np.arange(8).reshape(4, 2)
+    ranking, triplet = RankingLoss(0.4), ModifiedTripletLoss(with_groups=True)
+    for dtype in ("int8", "int32", "uint8", "uint16", "uint32", "uint64"):
+        assert float(ranking(labels.astype(dtype), out)) == float(ranking(labels, out))
+        assert float(triplet(ids.astype(dtype), out)) == float(triplet(ids, out))
+    with pytest.raises(ValueError, match=r"y_true\[1\] .*masked"):
+        ranking(np.ma.array(labels, mask=[0, 1, 0, 0]), out)
+    with pytest.raises(ValueError, match=r"y_pred\[0, 0\] .*masked"):
+        ranking(labels, np.ma.array(out, mask=True))

@@ -1,6 +1,8 @@
 """NaN and infinity stay visible, and ids mean what they mean whatever their size."""
 
+import functools
 import itertools
+import pickle
 import zlib
 
 import jax
@@ -14,6 +16,7 @@ from trax_triplet.loss.blockwise import blockwise_losses
 from trax_triplet.loss.ranking import RankingLoss, ranking_loss
 from trax_triplet.loss.similarity import cosine_similarity, l2_normalize, similarity_matrix
 from trax_triplet.loss.steps import closest_negative, hinge, hinges, mean_negative
+from trax_triplet.loss.teacher import teacher_loss
 from trax_triplet.loss.triplet import TripletLoss, triplet_loss
 
 NAN, INF = float("nan"), float("inf")
@@ -269,3 +272,90 @@ def test_a_margin_may_be_any_number_that_is_known():
         assert float(triplet_loss(v1, v2, margin=margin)) == expected
     with pytest.raises(TypeError, match="margin must be a finite number.*static_argnames"):
         jax.jit(lambda margin: triplet_loss(v1, v2, margin=margin))(0.5)
+
+
+# --- what is missing, unsigned labels, JAX's own alarms
+
+
+def masked(array):
+    return np.ma.array(array, mask=np.arange(array.size).reshape(array.shape) == 1)
+
+
+def test_what_is_masked_is_refused(backend):
+    v1, v2 = random_pairs(3)
+    ids = np.arange(3)
+    for name, given in (
+        ("v1", lambda: triplet_loss(masked(v1), v2)),
+        ("v2", lambda: ranking_loss(v1, masked(v2), [1, 0, 0])),
+        ("v", lambda: teacher_loss(masked(v1), v2)),
+        ("x", lambda: l2_normalize(masked(v1))),
+        ("groups", lambda: triplet_loss(v1, v2, groups=(masked(ids), ids))),
+        ("labels", lambda: ranking_loss(v1, v2, masked(np.array([1, 0, 0])))),
+    ):
+        with pytest.raises(ValueError, match=rf"^{name}\[.*masked"):
+            given()
+    unmasked = triplet_loss(np.ma.array(v1), v2, groups=(np.ma.array(ids), ids))
+    assert float(unmasked) == float(triplet_loss(v1, v2, groups=(ids, ids)))
+
+
+INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+
+def test_labels_and_ids_of_every_integer_type_count_the_same(backend):
+    v1, v2 = random_pairs(4)
+    labels = np.array([1, 0, 1, 0])
+    ranked, grouped = (
+        float(loss)
+        for loss in (ranking_loss(v1, v2, labels), triplet_loss(v1, v2, groups=(labels, labels)))
+    )
+    for dtype in INTEGERS:
+        own = labels.astype(dtype)
+        assert float(ranking_loss(v1, v2, own)) == ranked, dtype
+        assert float(triplet_loss(v1, v2, groups=(own, labels))) == grouped, dtype
+        assert float(triplet_loss(v1, v2, groups=(own, own))) == grouped, dtype
+    padded = float(ranking_loss(v1, v2, [1, 0, 1, -1]))
+    assert float(ranking_loss(v1, v2, [1, 0, 1, -(2**80)])) == padded
+
+
+@pytest.fixture
+def alarmed():
+    before = jax.config.jax_debug_nans
+    jax.config.update("jax_debug_nans", True)
+    yield
+    jax.config.update("jax_debug_nans", before)
+
+
+def test_clean_data_make_no_nan_on_the_way(alarmed):
+    v1, v2 = random_pairs(6)
+    labels = np.array([1, 0, 1, 0, 0, -1])
+    for closest, anchor in RULES:
+        rule = {"closest": closest, "anchor": anchor, "groups": ([1, 1, 2, 3, -1, 4],) * 2}
+        assert np.isfinite(triplet_loss(v1, v2, **rule))
+    for loss in (triplet_loss, teacher_loss, functools.partial(ranking_loss, labels=labels)):
+        assert np.isfinite(loss(v1, v2))
+        assert np.isfinite(jax.grad(loss)(v1, v2)).all()
+    assert np.isfinite(l2_normalize(v1)).all() and np.isfinite(TripletLoss()((v1, v2)))
+    assert np.isfinite(triplet_loss(v1[:1], v2[:1], normalize=False))
+
+
+def test_nothing_is_broadcast_unasked():
+    v1, v2 = random_pairs(9)
+    ids = np.array([1, 1, 2, 3, 4, 5, -1, 6, 7])
+    with jax.numpy_rank_promotion("raise"):
+        for (closest, anchor), block in itertools.product(RULES, (0, 4)):
+            for groups in (None, (ids, ids)):
+                rule = {"closest": closest, "anchor": anchor, "groups": groups, "block": block}
+                traced = jax.eval_shape(jax.grad(functools.partial(triplet_loss, **rule)), v1, v2)
+                assert traced.shape == v1.shape
+
+
+def test_layers_of_losses_can_be_pickled():
+    v1, v2 = random_pairs(4)
+    ids = np.arange(4)
+    for layer, inputs in (
+        (TripletLoss(0.3, closest="hardest"), (v1, v2)),
+        (TripletLoss(0.3, with_groups=True), (v1, v2, ids, ids)),
+        (RankingLoss(0.3), (v1, v2, np.array([1, 0, 0, 1]))),
+    ):
+        again = pickle.loads(pickle.dumps(layer))
+        assert repr(again) == repr(layer) and float(again(inputs)) == float(layer(inputs))

@@ -110,3 +110,12 @@ def test_zero_and_equal_vectors_have_finite_gradients():
     v[1:] = 1
     found, gradient = jax.value_and_grad(teacher_loss)(v, teacher)
     assert float(found) == pytest.approx(2 / 6) and np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_question_alone_that_is_not_finite_stays_visible(backend, bad):
+    v, teacher = rows(n=1)
+    assert value(teacher_loss(v, teacher)) == 0
+    assert np.isnan(value(teacher_loss(v * bad, teacher)))
+    assert np.isnan(value(teacher_loss(v, teacher * bad)))
+    assert value(teacher_loss(v * bad, teacher * 0)) == 0  # takes no part

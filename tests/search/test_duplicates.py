@@ -179,3 +179,16 @@ def test_pairs_that_are_no_list_or_of_more_rows_are_refused():
         group_duplicates(3, found)
     with pytest.raises(ValueError, match="n must be more than the largest row"):
         group_duplicates(1, [found])
+
+
+def test_vectors_in_lists_and_what_is_wrong_with_others():
+    rows = [[1.0, 0.0], [0.8, 0.6]]
+    assert pairs_of(find_duplicates(rows, threshold=0.7)) == [(0, 1)]
+    for wrong, error, message in (
+        ([[1.0, 0.0], [0.8]], ValueError, r"corpus must be unit vectors"),
+        ([[1.0, 0.0], [0.8, np.nan]], ValueError, r"corpus\[1\] must be .*finite.* nan"),
+        (np.ma.array(rows, mask=[[0, 0], [0, 1]]), ValueError, r"corpus\[1, 1\] .*masked"),
+        ([["a"]], TypeError, r"corpus\[0\] must be a string"),
+    ):
+        with pytest.raises(error, match=message):
+            find_duplicates(wrong, threshold=0.7)

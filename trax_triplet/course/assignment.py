@@ -312,6 +312,7 @@ def classify(
         0.6666666666666666
     """
     n = check.equal_lengths(test_Q1=test_Q1, test_Q2=test_Q2, y=y)
+    y = check.complete("y", y)
     _check_answering(threshold, model, vocab)
     check.integer("batch_size", batch_size, 1)
     right, pad = 0, _id_of(vocab, PAD, PAD_ID)

@@ -206,7 +206,8 @@ def _nearest(similarity: np.ndarray, groups: np.ndarray, count: int) -> np.ndarr
 
 
 def _checked_vectors(vectors: Any, n: int) -> np.ndarray:
-    vectors, expected = np.asarray(vectors), f"finite numbers of shape ({n}, d)"
+    expected = f"finite numbers of shape ({n}, d)"
+    vectors = check.array("vectors", vectors, expected)
     if vectors.dtype.kind not in "iuf" and vectors.dtype.name != "bfloat16":
         raise check.wrong_type("vectors", expected, vectors)
     vectors = vectors.astype(np.float32)

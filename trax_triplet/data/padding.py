@@ -86,6 +86,7 @@ def id_rows(name: str, rows: Any) -> list[np.ndarray]:
     """
     if isinstance(rows, (str, bytes)) or not hasattr(rows, "__iter__"):
         raise check.wrong_type(name, "a list of word ids, each int (n_tokens,)", rows)
+    rows = check.complete(name, rows)
     arrays = [np.asarray(row) for row in rows]
     for number, row in enumerate(arrays):
         if row.ndim != 1 or (len(row) and row.dtype.kind not in "iu"):

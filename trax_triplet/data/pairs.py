@@ -39,7 +39,8 @@ class Pairs:
 
     Raises:
         TypeError: something other than a list of strings, qids or lines that are not integers.
-        ValueError: lengths that differ, labels other than 0 and 1, or only one of qid1 and qid2.
+        ValueError: lengths that differ, labels other than 0 and 1, missing entries of arrays, or
+            only one of qid1 and qid2.
 
     Example:
         >>> pairs = Pairs(["Why?", "Who?"], ["How come?", "When?"], [1, 0])
@@ -71,13 +72,12 @@ class Pairs:
         texts2 = tuple(check.strings("question2", question2))
         if (qid1 is None) != (qid2 is None):
             raise ValueError("qid1 and qid2 come together, but one of them is None")
-        if is_duplicate is not None and not np.isin(is_duplicate, (0, 1)).all():
-            raise check.wrong_value("is_duplicate", "an array of 0 and 1", is_duplicate)
+        if is_duplicate is not None:
+            is_duplicate = check.zeros_and_ones("is_duplicate", is_duplicate)
         columns = {"is_duplicate": is_duplicate, "qid1": qid1, "qid2": qid2, "lines": lines}
         for name, values in columns.items():
             if values is not None:
-                labels = name == "is_duplicate"
-                columns[name] = np.asarray(values, np.int8) if labels else _integers(name, values)
+                columns[name] = values if name == "is_duplicate" else _integers(name, values)
         for name, values in {"question2": texts2, **columns}.items():
             if values is not None and np.shape(values) != (len(texts1),):
                 raise ValueError(
@@ -118,11 +118,10 @@ class Pairs:
 
 
 def _integers(name: str, values: Any) -> np.ndarray:
-    array = np.asarray(values)
-    if array.size and array.dtype.kind not in "iu":  # of an empty list NumPy makes floats
-        raise check.wrong_type(name, "integers", values)
-    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
-        raise check.wrong_value(name, "integers that int64 holds", array.max())
+    array, limits = check.integers(name, values), np.iinfo(np.int64)
+    for extreme in (array.min(), array.max()) if array.size else ():
+        if not limits.min <= extreme <= limits.max:
+            raise check.wrong_value(name, "integers that int64 holds", extreme)
     return array.astype(np.int64)
 
 

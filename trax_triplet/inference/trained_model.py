@@ -279,7 +279,10 @@ def _weights_and_pooling(
 
 
 def _checked(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    arrays = {name: np.asarray(array) for name, array in weights.items()}
+    arrays = {
+        name: np.asarray(check.complete(f"model[{name!r}]", array))
+        for name, array in weights.items()
+    }
     found = {name: array.shape for name, array in arrays.items()}
     if not _fit(found):
         expected = (

@@ -221,9 +221,10 @@ def classify(
         >>> float(accuracy), confusion.numpy().tolist()
         (1.0, [[0, 0], [0, 1]])
     """
-    labels = np.asarray(y_test)
-    if labels.ndim != 1 or not np.isin(labels, (0, 1)).all():
-        raise check.wrong_value("y_test", "labels (n,), 0 and 1 only", y_test)
+    expected = "labels (n,), 0 and 1 only"
+    labels = check.zeros_and_ones("y_test", y_test, expected)
+    if labels.ndim != 1:
+        raise check.wrong_value("y_test", expected, y_test)
     check.equal_lengths(test_Q1=test_Q1, test_Q2=test_Q2, y_test=labels)
     check.integer("batch_size", batch_size, 1)
     answers = _similarities(test_Q1, test_Q2, threshold, model, batch_size, verbose) > threshold

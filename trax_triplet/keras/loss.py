@@ -99,21 +99,36 @@ def halves(out: Array) -> list[Array]:
         >>> [half.numpy().tolist() for half in halves(tf.constant([[1.0, 2.0, 3.0, 4.0]]))]
         [[[1.0, 2.0]], [[3.0, 4.0]]]
     """
-    out = tf.convert_to_tensor(out)
+    out = tf.convert_to_tensor(check.complete("out", out))
     if out.shape.rank != 2 or not out.shape[1] or out.shape[1] % 2:
         expected = "the vectors of both questions side by side, (batch, 2 d)"
         raise check.wrong_value("out", expected, out, "join them with Concatenate(axis=1)")
     return tf.split(out, 2, axis=1)
 
 
-def _integers(y_true: Array, expected: str) -> Array:
-    """The targets as a tensor of integers."""
-    targets = tf.convert_to_tensor(y_true)
-    if targets.dtype == tf.float64:  # what Keras passes for integers when it builds on replicas
-        targets = tf.cast(targets, tf.int64)
-    if not targets.dtype.is_integer:
+def _integers(y_true: Array, expected: str) -> tuple[Array, Array | None]:
+    """The targets as a tensor of integers, and whether they are: None if that is known by now.
+
+    Inside `tf.function` the values of floats are not known yet.
+    """
+    targets = tf.convert_to_tensor(check.complete("y_true", y_true))
+    if targets.dtype.is_integer:
+        return targets, None
+    if targets.dtype != tf.float64:  # what Keras passes for integers when it builds on replicas
         raise check.wrong_type("y_true", expected, targets)
-    return targets
+    # From 2^53 on different integers are one float64.
+    is_whole = tf.logical_and(tf.abs(targets) < 2.0**53, targets == tf.round(targets))
+    if hasattr(targets, "numpy") and not tf.reduce_all(is_whole):
+        wrong = float(targets[~is_whole][0])
+        raise check.wrong_value("each of y_true", "an integer below 2^53", wrong)
+    ids = tf.cast(tf.where(is_whole, targets, tf.zeros_like(targets)), tf.int64)
+    return ids, tf.reduce_all(is_whole)
+
+
+def _unless_wrong(loss: Array, are_whole: Array | None) -> Array:
+    if are_whole is None:
+        return loss
+    return tf.where(are_whole, loss, tf.constant(float("nan"), loss.dtype))
 
 
 @keras.saving.register_keras_serializable("trax_triplet")
@@ -140,7 +155,8 @@ class ModifiedTripletLoss(keras.losses.Loss):
 
     Raises:
         TypeError, ValueError: immediately, for a setting that `triplet_loss` refuses; when called,
-            for an output that is not (batch, 2 d), or ids that are not integers (batch, 2).
+            for an output that is not (batch, 2 d), or ids that are not integers (batch, 2). Whole
+            float64 pass; where others come inside of a graph, the loss is NaN.
 
     Example:
         Collapse: every negative is as close as the positive, so the loss is twice the margin.
@@ -188,11 +204,13 @@ class ModifiedTripletLoss(keras.losses.Loss):
         Returns:
             A scalar tensor; (batch,) for reduction 'none'.
         """
-        v1, v2 = halves(tf.cast(y_pred, self.dtype))
-        groups = self._groups(y_true) if self._with_groups else None
+        v1, v2 = halves(tf.cast(check.complete("y_pred", y_pred), self.dtype))
+        groups, are_whole = self._groups(y_true) if self._with_groups else (None, None)
         losses = triplet_loss_on_tensorflow(v1, v2, groups=groups, reduction="none", **self._rule)
+        losses = _unless_wrong(losses, are_whole)
         if sample_weight is not None:
-            losses *= tf.cast(tf.reshape(sample_weight, (-1,)), losses.dtype)
+            weights = check.complete("sample_weight", sample_weight)
+            losses *= tf.cast(tf.reshape(weights, (-1,)), losses.dtype)
         if self.reduction == "none":
             return losses
         total = replicas.mean_over_replicas(tf.reduce_sum(losses))
@@ -204,14 +222,14 @@ class ModifiedTripletLoss(keras.losses.Loss):
         n_pairs = replicas.sum_over_replicas(tf.reduce_sum(counts))
         return total / tf.maximum(n_pairs, tf.ones_like(n_pairs))
 
-    def _groups(self, y_true: Array) -> tuple[Array, Array]:
+    def _groups(self, y_true: Array) -> tuple[tuple[Array, Array], Array | None]:
         expected = (
             "ids, integers (batch, 2), one for each question of a pair, with with_groups=True"
         )
-        ids = _integers(y_true, expected)
+        ids, are_whole = _integers(y_true, expected)
         if ids.shape.rank != 2 or ids.shape[1] != 2:
             raise check.wrong_value("y_true", expected, ids)
-        return ids[:, 0], ids[:, 1]
+        return (ids[:, 0], ids[:, 1]), are_whole
 
     def get_config(self) -> dict[str, Any]:
         """The settings, from which `from_config` makes an equal loss."""
@@ -255,7 +273,8 @@ class RankingLoss(keras.losses.Loss):
     Raises:
         TypeError, ValueError: immediately, for a setting that `ranking_loss` refuses; when called,
             for an output that is not (batch, 2 d), labels that are not integers (batch,) or
-            (batch, 1), or weights of samples (also those that Keras makes of `class_weight`).
+            (batch, 1), or weights of samples (also those that Keras makes of `class_weight`). For
+            float64, as `ModifiedTripletLoss`.
 
     Example:
         The pair labelled 0 is as similar as the duplicate: the loss is the margin, squared.
@@ -293,14 +312,14 @@ class RankingLoss(keras.losses.Loss):
         if sample_weight is not None:
             advice = "a pair that is not to count gets a negative label"
             raise check.wrong_value("sample_weight", "None", sample_weight, advice)
-        v1, v2 = halves(tf.cast(y_pred, self.dtype))
+        v1, v2 = halves(tf.cast(check.complete("y_pred", y_pred), self.dtype))
         expected = "labels, integers (batch,) or (batch, 1)"
-        labels = _integers(y_true, expected)
+        labels, are_whole = _integers(y_true, expected)
         if labels.shape.rank not in (1, 2) or labels.shape[1:] not in ((), (1,)):
             raise check.wrong_value("y_true", expected, labels)
         loss = ranking_loss_on_tensorflow(v1, v2, tf.reshape(labels, (-1,)), **self._rule)
         # Every replica has the loss of all, and Keras adds up: see `replicas.mean_over_replicas`.
-        return loss / replicas.n_replicas()
+        return _unless_wrong(loss, are_whole) / replicas.n_replicas()
 
     def get_config(self) -> dict[str, Any]:
         """The settings, from which `from_config` makes an equal loss."""

@@ -381,7 +381,10 @@ def _best(rule, scores, positive, anchors: _Rows, others: _Rows, want_index):
     A CPU takes a maximum along the first axis fast, and an index beside every maximum slowly: so
     the index is looked for in one window of each column only.
     """
-    candidates = _candidates(rule, scores, positive, anchors.numbers, anchors.ids, others.columns())
+    across = _Rows(None, *(None if x is None else x[None] for x in anchors[1:]))
+    candidates = _candidates(
+        rule, scores, positive[None], across.numbers, across.ids, others.columns()
+    )
     chunk, block = scores.shape
     if not want_index:
         value = candidates.max(axis=0)
@@ -389,10 +392,10 @@ def _best(rule, scores, positive, anchors: _Rows, others: _Rows, want_index):
     size = math.gcd(chunk, WINDOW)
     maxima = candidates.reshape(-1, size, block).max(axis=1)
     value = maxima.max(axis=0)
-    in_window = maxima == value
+    in_window = maxima == value[None]
     window = _first(in_window, 0)
     inside = scores.reshape(-1, size, block)[window, :, jnp.arange(block)]
-    there = window[:, None] * size + jnp.arange(size, dtype=jnp.int32)
+    there = window[:, None] * size + jnp.arange(size, dtype=jnp.int32)[None]
     near = _Rows(None, *(None if x is None else x[there] for x in others[1:]))
     ids = None if anchors.ids is None else anchors.ids[:, None]
     inside = _candidates(rule, inside, positive[:, None], anchors.numbers[:, None], ids, near)
@@ -436,13 +439,14 @@ def _share_ties(rule, v, w, groups, found: _Closest, gradient, constants, dv, dw
         done, dv, dw = state
         rows = lax.dynamic_slice(order, (done,), (block,))
         a, positive, value = v[rows], found.positive[rows], found.value[rows]
-        numbers, own = rows.astype(jnp.int32), None if groups is None else groups.own[:m][rows]
+        numbers = rows.astype(jnp.int32)[None]
+        own = None if groups is None else groups.own[:m][rows][None]
 
         def hits(k):
             o = others.piece(k)
             scores = _panel(o.vectors, a)
-            return o.vectors, value == _candidates(
-                rule, scores, positive, numbers, own, o.columns()
+            return o.vectors, value[None] == _candidates(
+                rule, scores, positive[None], numbers, own, o.columns()
             )
 
         def count(total, k):
@@ -450,7 +454,7 @@ def _share_ties(rule, v, w, groups, found: _Closest, gradient, constants, dv, dw
 
         def give(total, k):
             vectors, hit = hits(k)
-            weights = jnp.where(hit, share, 0)
+            weights = jnp.where(hit, share[None], 0)
             return total + weights.T @ vectors, weights @ a
 
         sharers = constants[rows] + lax.scan(count, _zeros_of(value), chunks)[0]

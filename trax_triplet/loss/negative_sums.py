@@ -27,7 +27,7 @@ def sum_of_negatives(v, w, groups: Groups | None) -> tuple[jax.Array, jax.Array]
     """For each anchor the sum (m, d) and the number (m,) of its negatives among w."""
     m, n = len(v), len(w)
     if groups is None:
-        return _total(w) - w[:m], jnp.full((m,), n - 1, v.dtype)
+        return _total(w)[None] - w[:m], jnp.full((m,), n - 1, v.dtype)
     ids, other_ids, real = groups
     total, count = _sum_of_others(jnp.where(real[:, None], w, 0), real, other_ids, ids[:m])
     apart = jnp.logical_and(real, ids != other_ids)[:m]

@@ -10,7 +10,7 @@ import numpy as np
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import jax_devices, jnp, tl
-from trax_triplet.loss.similarity import finite_or_nan, unit_vectors, upcast_both
+from trax_triplet.loss.similarity import finite_or_nan, nan_like, unit_vectors, upcast_both
 from trax_triplet.loss.steps import concrete, integer_column
 from trax_triplet.loss.triplet import check_form, of_all_devices, paired_vectors, without_padding
 
@@ -94,7 +94,8 @@ def _labels(labels: Array, batch: int | None) -> Array:
     if (values > 1).any():
         expected = "1 for a duplicate pair, 0 for another, or negative for padding"
         raise check.wrong_value("each of labels", expected, values[values > 1][0])
-    return jnp.asarray(np.maximum(values, -1).astype(np.int32))
+    # Unsigned integers have no -1, and Python's own may be below what int32 holds.
+    return jnp.asarray(np.where(values == 1, 1, np.where(values == 0, 0, -1)).astype(np.int32))
 
 
 def _mean_of_squared_hinges(scores: Array, labels: Array, margin: float) -> Array:
@@ -108,7 +109,7 @@ def _mean_of_squared_hinges(scores: Array, labels: Array, margin: float) -> Arra
     mean = jnp.sum(jnp.where(both, hinges * hinges, zeros)) / jnp.maximum(count, 1)
     # Also where no pair is compared with this one.
     is_right = jnp.logical_and(jnp.all(jnp.isfinite(scores)), jnp.all(labels <= 1))
-    return jnp.where(is_right, mean, jnp.full_like(mean, float("nan")))
+    return jnp.where(is_right, mean, nan_like(mean))
 
 
 def RankingLoss(
@@ -123,7 +124,7 @@ def RankingLoss(
         margin, normalize, axis_name: as in `ranking_loss`.
 
     Returns:
-        A `tl.Fn` layer without weights.
+        A layer without weights, which can be pickled.
 
     Raises:
         TypeError, ValueError: at once, for a setting that `ranking_loss` refuses.
@@ -136,4 +137,8 @@ def RankingLoss(
     loss = functools.partial(
         ranking_loss, margin=check.margin(margin), normalize=normalize, axis_name=axis_name
     )
-    return tl.Fn("RankingLoss", lambda v1, v2, labels: loss(v1, v2, labels))
+    return tl.PureLayer(functools.partial(_of_inputs, loss), n_in=3, name="RankingLoss")
+
+
+def _of_inputs(loss: Any, inputs: tuple) -> Array:
+    return loss(*inputs)

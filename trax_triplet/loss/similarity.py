@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import jax_devices, jnp
@@ -18,6 +20,7 @@ __all__ = [
     "dtype_name",
     "finite_or_nan",
     "l2_normalize",
+    "nan_like",
     "similarity_matrix",
     "unit_vectors",
     "upcast",
@@ -91,7 +94,17 @@ def finite_or_nan(wide: Array) -> Array:
     """
     finite = jnp.all(jnp.isfinite(wide), axis=-1, keepdims=True)
     one = jnp.ones_like(wide)
-    return wide * jnp.where(finite, one, one * float("nan"))  # times 1: bit for bit
+    return wide * jnp.where(finite, one, nan_like(wide))  # times 1: bit for bit
+
+
+def nan_like(x: Array) -> Array:
+    """NaN in x's dtype, for `where`: not computed, which `jax_debug_nans` would stop at.
+
+    Example:
+        >>> float(nan_like(jnp.zeros(3)))
+        nan
+    """
+    return np.array(np.nan, dtype_name(x))
 
 
 def cosine_similarity(a: Array, b: Array) -> Array:
@@ -171,11 +184,13 @@ def as_float(name: str, x: Array) -> Array:
     Raises:
         TypeError: the dtype is not float16, bfloat16, float32 or float64, or `x` is not an array of
             numbers at all.
+        ValueError: an entry is masked, or pandas' NA.
 
     Example:
         >>> as_float("x", [1, 2]).tolist()
         [1.0, 2.0]
     """
+    x = check.complete(name, x)
     if not hasattr(x, "dtype"):
         x = _array(name, x)
         if dtype_name(x) in ("int32", "int64"):  # [1, 2, 3]: whoever types a list means numbers

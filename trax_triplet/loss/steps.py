@@ -16,7 +16,7 @@ from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import jax_devices, jnp, tf_replicas
 from trax_triplet.loss.rules import CLOSEST, NO_NEGATIVE, by_rule, real_pairs
-from trax_triplet.loss.similarity import as_float, dtype_name, upcast, upcast_both
+from trax_triplet.loss.similarity import as_float, dtype_name, nan_like, upcast, upcast_both
 
 __all__ = [
     "anchor_hinges",
@@ -205,7 +205,7 @@ def anchor_hinges(
     against_mean = _hinge(positive, _mean(wide, negative), margin)
     against_closest = _hinge(positive, _closest(wide, closest, negative), margin)
     alone = jnp.zeros_like(positive)
-    alone = jnp.where(jnp.isfinite(positive), alone, alone + float("nan"))
+    alone = jnp.where(jnp.isfinite(positive), alone, nan_like(alone))
     return (
         jnp.where(has_negatives, against_mean, alone),
         jnp.where(has_negatives, against_closest, alone),
@@ -230,7 +230,7 @@ def _closest(wide: Array, closest: str, negative: Array) -> Array:
     is_lost = jnp.any(jnp.logical_and(negative, jnp.isnan(wide)), axis=1)
     if closest != "hardest":
         is_lost = jnp.logical_or(is_lost, jnp.isnan(jnp.diagonal(wide)))
-    return jnp.where(is_lost, jnp.full_like(found, float("nan")), found)
+    return jnp.where(is_lost, nan_like(found), found)
 
 
 def _hinge(positive: Array, negative: Array, margin: float) -> Array:
@@ -238,7 +238,7 @@ def _hinge(positive: Array, negative: Array, margin: float) -> Array:
     zeros = jnp.zeros_like(lack)
     # NaN is neither above 0 nor below: it must not pass for the best loss there is.
     hinge = jnp.where(lack <= 0, zeros, lack)
-    return jnp.where(jnp.isfinite(lack), hinge, zeros + float("nan"))
+    return jnp.where(jnp.isfinite(lack), hinge, nan_like(lack))
 
 
 # --- who is whose negative: all of the others but known duplicates and padding --------------------
@@ -369,16 +369,18 @@ def integer_column(name: str, values: Any, batch: int | None) -> Array:
 
     Raises:
         TypeError: not integers.
-        ValueError: of another length.
+        ValueError: of another length, or an entry is missing.
 
     Example:
         >>> integer_column("labels", [1, 0], 2).tolist()
         [1, 0]
     """
-    found = values if hasattr(values, "dtype") else np.asarray(values)
-    is_large = dtype_name(found) == "object" and all(type(value) is int for value in found.flat)
-    if "int" not in dtype_name(found) and not is_large:
-        raise check.wrong_type(name, "integers, one for each pair", found)
+    expected = "integers, one for each pair"
+    found = check.complete(name, values)
+    if isinstance(found, np.ndarray) or not hasattr(found, "dtype"):
+        found = check.integers(name, found, expected)
+    elif "int" not in dtype_name(found):
+        raise check.wrong_type(name, expected, found)
     if len(found.shape) != 1 or (batch is not None and found.shape[0] not in (batch, None)):
         raise check.wrong_value(name, f"integers of shape ({batch},)", found)
     return found

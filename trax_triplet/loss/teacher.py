@@ -7,7 +7,7 @@ from typing import Literal
 from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import jax_devices, jnp
-from trax_triplet.loss.similarity import as_float, finite_or_nan, unit_vectors, upcast
+from trax_triplet.loss.similarity import as_float, finite_or_nan, nan_like, unit_vectors, upcast
 from trax_triplet.loss.triplet import check_form, of_all_devices, without_padding
 
 __all__ = ["teacher_loss"]
@@ -31,8 +31,8 @@ def teacher_loss(
     question whose vector by the teacher is zero takes no part, whatever stands in `v`: so is
     padding. Where fewer than two take part, loss and gradient are 0.
 
-    A row that takes part and has NaN or infinity in it makes the loss NaN. It takes memory for
-    batch x batch numbers.
+    A row that takes part and has NaN or infinity in it, by the student or by the teacher, makes the
+    loss NaN, even if it is the only one. It takes memory for batch x batch numbers.
 
     On several devices, as for `ranking_loss`, questions are compared across all of them, and the
     mean over the devices of values and gradients is that of the whole batch.
@@ -82,4 +82,7 @@ def teacher_loss(
     counts = jnp.logical_and(both, jnp.logical_not(is_itself))
     total = jnp.sum(jnp.where(counts, errors * errors, jnp.zeros_like(errors)))
     n = jnp.sum(jnp.asarray(others_take_part, total.dtype))
-    return jnp.asarray(n_devices * total / jnp.maximum(n * (n - 1), 1), dtype)
+    mean = n_devices * total / jnp.maximum(n * (n - 1), 1)
+    # Also where there is no other row to compare with; rows that take no part are zero here.
+    is_right = jnp.logical_and(jnp.all(jnp.isfinite(everyone)), jnp.all(jnp.isfinite(taught)))
+    return jnp.asarray(mean * jnp.where(is_right, jnp.ones_like(mean), nan_like(mean)), dtype)

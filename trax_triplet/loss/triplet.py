@@ -173,7 +173,7 @@ def TripletLoss(
         with_groups: whether the group ids of both sides come as inputs three and four.
 
     Returns:
-        A `tl.Fn` layer without weights.
+        A layer without weights, which can be pickled.
 
     Raises:
         TypeError, ValueError: at once, for a setting that `triplet_loss` refuses.
@@ -194,9 +194,14 @@ def TripletLoss(
         block=block,
         axis_name=axis_name,
     )
-    if check.boolean("with_groups", with_groups):
-        return tl.Fn("TripletLoss", lambda v1, v2, ids1, ids2: loss(v1, v2, groups=(ids1, ids2)))
-    return tl.Fn("TripletLoss", lambda v1, v2: loss(v1, v2))
+    n_in = 4 if check.boolean("with_groups", with_groups) else 2
+    return tl.PureLayer(functools.partial(_of_inputs, loss), n_in=n_in, name="TripletLoss")
+
+
+def _of_inputs(loss: Any, inputs: tuple) -> Array:
+    """A layer's loss; not a function within another, which could not be pickled."""
+    v1, v2, *ids = inputs
+    return loss(v1, v2, groups=tuple(ids)) if ids else loss(v1, v2)
 
 
 def check_rule(margin: float, closest: str, anchor: str, reduction: str) -> float:

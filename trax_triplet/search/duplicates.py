@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +52,7 @@ def find_duplicates(
 
     Args:
         corpus: n questions; or their vectors, floats (n, d) of length 1, or 0 for those without
-            words.
+            words, in an array or a list of lists.
         model: the `TrainedModel` that embeds the questions; not needed for vectors.
         threshold: similarity that a pair must be above; None for the model's own. Vectors need one.
         top_k: of each question's pairs only so many, the most similar; None for all.
@@ -94,8 +95,14 @@ def are_vectors(corpus: Any) -> bool:
     Example:
         >>> are_vectors(np.eye(2)), are_vectors(np.array(["How old?"])), are_vectors(["Who?"])
         (True, False, False)
+        >>> are_vectors([[0.6, 0.8]])
+        True
     """
-    return isinstance(corpus, np.ndarray) and corpus.dtype.kind not in "UOT"
+    if isinstance(corpus, (list, tuple)):
+        first = next(iter(corpus), "")
+        is_row = isinstance(first, (list, tuple, np.ndarray))
+        return is_row and all(isinstance(entry, numbers.Real) for entry in first)
+    return getattr(getattr(corpus, "dtype", None), "kind", "O") not in "UOT"
 
 
 def embed_all(
@@ -149,7 +156,7 @@ def unit_vectors(name: str, value: Any) -> np.ndarray:
         dtype('float32')
     """
     expected = "unit vectors, floats of shape (n, d)"
-    array = np.asarray(value)
+    array = check.array(name, value, expected)
     if array.dtype.kind != "f":
         raise check.wrong_type(name, expected, value)
     if array.ndim != 2 or not array.shape[1]:
@@ -158,6 +165,11 @@ def unit_vectors(name: str, value: Any) -> np.ndarray:
     squares = np.einsum("nd,nd->n", array, array)
     bad = np.flatnonzero(~((np.abs(squares - 1) < 1e-2) | (squares == 0)))
     if len(bad):
+        if not np.isfinite(array[bad[0]]).all():
+            wrong = array[bad[0]][~np.isfinite(array[bad[0]])][0]
+            raise ValueError(
+                f"{name}[{bad[0]}] must be a vector of finite numbers, but {wrong} is in it"
+            )
         raise check.wrong_value(
             f"{name}[{bad[0]}]",
             "a vector of length 1 or 0",

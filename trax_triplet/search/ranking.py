@@ -51,7 +51,8 @@ def ranking_metrics(scores: ArrayLike, relevant: ArrayLike) -> dict[str, float]:
         >>> ranking_metrics([0.5, 0.5], [True, False])["mrr@10"]  # (1/1 + 1/2) / 2
         0.75
     """
-    scores, relevant = np.asarray(scores), np.asarray(relevant)
+    scores = check.array("scores", scores, "numbers of shape (n,)")
+    relevant = check.array("relevant", relevant, "bools of shape (n,)")
     if scores.dtype.kind not in "iuf":
         raise check.wrong_type("scores", "numbers of shape (n,)", scores)
     if scores.ndim != 1 or not scores.size or np.isnan(scores).any():

@@ -70,9 +70,10 @@ def taught_vectors(teacher: Any, questions: Sequence[str], progress: bool = Fals
 
 
 def _unit_vectors(name: str, vectors: Any, n: int) -> np.ndarray:
-    array = np.asarray(vectors)
+    expected = "an array of floating point numbers, or a function"
+    array = check.array(name, vectors, expected)
     if array.dtype.kind != "f":
-        raise check.wrong_type(name, "an array of floating point numbers, or a function", vectors)
+        raise check.wrong_type(name, expected, vectors)
     if array.ndim != 2 or len(array) != n or not array.shape[1]:
         expected = f"of shape ({n}, width), a row for each question"
         raise check.wrong_value(name, expected, array)
