@@ -295,7 +295,7 @@ def test_what_was_asked_before_it_is_stopped_is_answered(trained, tmp_path, numb
         connection.sendall(head.encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 100")  # the request is being read
         server.process.send_signal(number)
-        with contextlib.suppress(ConnectionRefusedError):
+        with contextlib.suppress(ConnectionRefusedError, ConnectionResetError):
             while True:  # until it takes no more
                 socket.create_connection(server.address).close()
         connection.sendall(body)

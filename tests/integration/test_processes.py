@@ -19,7 +19,7 @@ from trax_triplet import _folders as folders
 from trax_triplet import cli
 
 TIMEOUT = 10
-SETTINGS = [*OPTIONS, "--word-dropout", "0", "--timeout", str(TIMEOUT)]
+SETTINGS = [*OPTIONS, "--word-dropout", "0"]
 pytestmark = pytest.mark.slow
 
 
@@ -58,6 +58,8 @@ def start(csv, output, steps):
         "--output",
         str(output),
         *SETTINGS,
+        "--timeout",
+        str(TIMEOUT),
         "--steps",
         str(steps),
     ]

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -32,6 +33,8 @@ class Server:
             stdout=subprocess.PIPE,
             text=True,
             env={"PYTHONPATH": PATH},
+            # A shell that runs the tests in the background has them, and this, ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         line = self.process.stderr.readline()
         self.url = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
