@@ -108,7 +108,10 @@ def test_words_are_found_as_the_tokenizer_spells_them(found):
         (b"\x80\x04\x95pickled\n", "line 1: .* but got 0"),
         ("the 1 2\n".encode("utf-16"), "is not UTF-8, but looks like UTF-16"),
         ("the 1 2\n".encode("utf-16-le"), "is not UTF-8, but looks like UTF-16"),
-        (gzip.compress("the 1 2\n".encode("utf-32-be")), "is not UTF-8, but looks like UTF-16"),
+        (
+            gzip.compress("the 1 2\n".encode("utf-32-be"), mtime=0),
+            "is not UTF-8, but looks like UTF-16",
+        ),
         ("how 1\nпочему 2\nкто 3\n".encode("cp1251"), "2 of its 3 words are not UTF-8"),
         (b"2 3\nhow \x00\x01\x02\x03\n", "line 2: expected a word and 3 numbers"),  # a binary file
     ],
