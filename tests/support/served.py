@@ -27,15 +27,17 @@ class Server:
 
     def __init__(self, model, *more):
         command = [sys.executable, "-W", "error", "-m", "trax_triplet", "serve", "--port", "0"]
+        # Where a shell runs the tests in the background, Ctrl-C is ignored. A process inherits that,
+        # but no handler.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             [*command, "--model", str(model), *more],
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={"PYTHONPATH": PATH},
-            # A shell that runs the tests in the background has them, and this, ignore Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
+        signal.signal(signal.SIGINT, before)
         line = self.process.stderr.readline()
         self.url = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
         self.address = ("127.0.0.1", int(self.url.rsplit(":", 1)[1]))
