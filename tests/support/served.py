@@ -27,8 +27,8 @@ class Server:
 
     def __init__(self, model, *more):
         command = [sys.executable, "-W", "error", "-m", "trax_triplet", "serve", "--port", "0"]
-        # Where a shell runs the tests in the background, Ctrl-C is ignored. A process inherits that,
-        # but no handler.
+        # Where a shell runs the tests in the background, Ctrl-C is ignored: a process inherits
+        # that, but no handler.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             [*command, "--model", str(model), *more],
