@@ -50,12 +50,13 @@ def refuse_unused(options: Namespace, names: Iterable[str], where: str) -> None:
 
 def check_questions(questions: Iterable[str]) -> None:
     """Raises if an argument is blank, or not text in the encoding of the console, such as UTF-8."""
+    from trax_triplet.data.table import HALVES
     from trax_triplet.data.tokenizer import is_blank
 
     for question in questions:
         if is_blank(question):
             raise ValueError("a question must not be blank")
-        if any("\ud800" <= character <= "\udfff" for character in question):
+        if HALVES.search(question):
             raise ValueError(
                 f"the question {question!r} is not text in the encoding of this console "
                 f"({sys.getfilesystemencoding()}); write it to a file, and name --encoding"

@@ -15,7 +15,7 @@ from trax_triplet._files import read_bytes
 from trax_triplet._wording import counted
 from trax_triplet.data.bytes_literals import unwrapped
 from trax_triplet.data.reader import MAX_BYTES, check_skipped, find_columns
-from trax_triplet.data.table import MissingColumns, read_table, read_text
+from trax_triplet.data.table import HALVES, MissingColumns, read_table, read_text
 from trax_triplet.data.tokenizer import is_blank
 
 __all__ = ["Questions", "read_questions"]
@@ -108,9 +108,8 @@ def read_questions(
             rows = _json_lines(text, path, column, id)
         else:
             options = {"encoding": encoding, "quoting": quoting, "escape": escape}
-            rows, notes = _table(
-                path, column, id, {**options, "max_bytes": max_bytes, "data": data}
-            )
+            options |= {"max_bytes": max_bytes, "read": (text, notes)}
+            rows, notes = _table(path, column, id, options)
     texts, ids, lines, skipped = [], [], [], []
     for line, question, its_id, reason in rows:
         reason = reason or _why_skipped(question, its_id, column, id)
@@ -159,7 +158,7 @@ def _why_skipped(question: Any, its_id: Any, column: str, id: str | None) -> str
     if is_blank(question):
         return f"{column} is blank"
     for name, value in ((column, question), (id, str(its_id))):
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if HALVES.search(value):
             return f"{name} is not Unicode text: it holds half of a surrogate pair"
     if id is None:
         return ""

@@ -15,7 +15,7 @@ from trax_triplet import _validation as check
 from trax_triplet._files import gunzip, read_bytes
 from trax_triplet._wording import counted
 
-__all__ = ["QUOTINGS", "Row", "Table", "checked_encoding", "read_table", "read_text"]
+__all__ = ["HALVES", "QUOTINGS", "Row", "Table", "checked_encoding", "read_table", "read_text"]
 
 SEPARATORS = ",;\t"
 QUOTINGS = ("auto", "csv", "none")
@@ -38,7 +38,7 @@ _WHAT_IS_READ = (
 )
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]*', re.IGNORECASE)  # Excel's
 _LINE_END = re.compile("\r\n|\r|\n")
-_HALVES = re.compile("[\ud800-\udfff]")
+HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs, which are not text
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
 _QUOTED = re.compile('"(?:[^"]|"")*"')
 _ADVICE = (
@@ -71,7 +71,7 @@ def read_table(
     quoting: str,
     escape: str | None,
     max_bytes: int,
-    data: bytes | None = None,
+    read: tuple[str, list[str]] | None = None,
 ) -> Table:
     """Reads a table of texts with a header line; `read_pairs` says what its options mean.
 
@@ -79,7 +79,7 @@ def read_table(
         path: the file, maybe gzipped.
         has_columns: whether a header is the right one; it decides the separator.
         encoding, quoting, escape, max_bytes: as in `read_pairs`.
-        data: what the file holds, if it was read already.
+        read: what `read_text` gave for the file, if it was read already.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is no such file.
@@ -100,7 +100,7 @@ def read_table(
     ):
         error = check.wrong_value if isinstance(escape, str) else check.wrong_type
         raise error("escape", "one character such as '\\\\', or None", escape)
-    text, notes = read_text(path, encoding, max_bytes, data)
+    text, notes = read or read_text(path, encoding, max_bytes)
     first, separators, start = next(io.StringIO(text, newline=""), ""), SEPARATORS, 2
     if told := _SEPARATOR_LINE.fullmatch(first):
         separators, start, text = told[1], 3, text[len(first) :]
@@ -119,8 +119,8 @@ def read_table(
         if quoting == "auto" and not all(map(_QUOTED.fullmatch, cells)):
             # Where every text is quoted, a stray quote is malformed.
             rows = _without_swallowed(rows, text, len(header), separator, start)
-    if encoding is not None and _HALVES.search(text):  # those of Unicode decode to none
-        if any(map(_HALVES.search, header)):
+    if encoding is not None and HALVES.search(text):  # those of Unicode decode to none
+        if any(map(HALVES.search, header)):
             raise ValueError(
                 f"{path}, line {start - 1}: the columns' names are not Unicode text: one holds "
                 "half of a surrogate pair; name another encoding by encoding="
@@ -130,9 +130,9 @@ def read_table(
 
 
 def _without_halves(row: Row) -> Row:
-    if not any(map(_HALVES.search, row.fields)):
+    if not any(map(HALVES.search, row.fields)):
         return row
-    fields = [_HALVES.sub("\ufffd", field) for field in row.fields]  # can be written
+    fields = [HALVES.sub("\ufffd", field) for field in row.fields]  # can be written
     reason = "not Unicode text: it holds half of a surrogate pair"
     return Row(row.line, fields, row.reason or reason)
 
