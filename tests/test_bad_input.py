@@ -84,7 +84,8 @@ LEFT_OUT = {
         inference.calibration.similarity_of_half
         search.corpus.checked_ids search.corpus.check_width search.corpus.embedded
         search.duplicates.are_vectors
-        data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
+        data.pairs.connect inference.trained_model.check_replaceable
+        search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped
