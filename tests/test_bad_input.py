@@ -90,7 +90,7 @@ LEFT_OUT = {
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped
         data.bytes_literals.unwrapped
-        data.reader.find_columns data.table.checked_encoding data.table.read_text
+        data.reader.find_columns data.encodings.checked_encoding data.encodings.read_text
         data.reader.Labels.value data.reader.Labels.expected data.table.read_table
         data.vocabulary.Vocabulary.from_bytes
         data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.is_blank
