@@ -227,9 +227,8 @@ class WordDropout(tl.Layer):
         super().__init__(n_in=2, n_out=2, name=f"WordDropout_{rate:g}")
 
     def forward(self, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
-        """Args: two arrays (batch, length), integers. Returns: two of the same shape, at least int32.
-
-        Ids that the vocabulary lacks pass as they are.
+        """Args: two arrays (batch, length), integers. Returns: two of the same shape, in which ids
+        that the vocabulary lacks are as they were; narrow types become int32.
         """
         if not self._rate:
             return inputs
