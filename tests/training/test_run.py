@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_its_batch_is_named(
     rows = np.sort(np.flatnonzero(parts[0].is_duplicate)[batches[-1]])
     checkpoint = folders.checkpoints(tmp_path / "checkpoints")[-1]
     assert str(caught.value) == (
-        f"the loss became nan at step 4, in a batch of rows {', '.join(map(str, rows))} and 8 "
+        f"the loss became nan at step 4, in a batch of rows {', '.join(map(str, rows))} and 6 "
         "pairs labelled 0; a smaller "
         f"learning_rate may help. The last good checkpoint is {checkpoint}"
     )
