@@ -54,7 +54,8 @@ def choose_threshold(
     labels = np.asarray(pairs.is_duplicate)
     half = None if calibration is None else similarity_of_half(calibration)
     if calibration is not None and half is not None:
-        return half, f"a probability of 0.5, by {calibration['source']}"
+        how, _, _ = calibration["source"].partition(";")  # what follows is about probabilities
+        return half, f"a probability of 0.5, by {how}"
     if not n_drawn:
         chosen = evaluation.best_threshold(scores, labels, metric="accuracy")
         return (
