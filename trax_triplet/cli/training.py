@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trax_triplet._wording import counted
 from trax_triplet.cli.inputs import (
     joined,
+    labels_of,
     load,
     read_corpus,
     read_labelled,
@@ -271,7 +272,7 @@ def _split(files: list[Pairs], share: float, options: Namespace) -> tuple[Pairs,
     """
     from trax_triplet.data.pairs import split_pairs
 
-    mixed = [len(set(pairs.is_duplicate.tolist())) > 1 for pairs in files]
+    mixed = [len(set(labels_of(pairs).tolist())) > 1 for pairs in files]
     if not any(mixed):
         mixed = [True] * len(files)
     source = joined([pairs for pairs, is_mixed in zip(files, mixed, strict=True) if is_mixed])
