@@ -337,6 +337,23 @@ def test_predict_two_questions(small_run, capsys):
     assert json_of(capsys)["answers"][0]["is_duplicate"] is False  # not above, but equal
 
 
+def test_questions_may_stand_before_and_after_the_options(small_run, capsys):
+    model = ["--model", str(small_run.folder)]
+    assert cli.main(["predict", "Why?", *model, "--json", "Who?"]) == 0
+    assert json_of(capsys)["answers"][0]["question2"] == "Who?"
+    with pytest.raises(SystemExit):
+        cli.main(["predict", "Why?", *model, "Who?", "--no-such-option"])
+    assert "unrecognized arguments: --no-such-option" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # takes no questions
+        cli.main(["evaluate", "pairs.csv", *model, "Who?"])
+
+
+def test_a_closed_stdin_is_told(small_run, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert cli.main(["predict", "--model", str(small_run.folder), "-"]) == 2
+    assert "no standard input" in capsys.readouterr().err
+
+
 def test_predict_answers_lines_from_stdin(small_run, capsys, monkeypatch):
     pairs = [["How old are you?", "how old are you?"], ["Why?", "Who is it?"]]
     scores = small_run.trained.similarity(*zip(*pairs))
@@ -565,13 +582,14 @@ def test_a_reader_that_stops_reading_is_no_error(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err == "" and (tmp_path / "x.csv").is_file()
 
 
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the latter: LANG=C
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932", "utf-8"])
-def test_any_name_can_be_shown_on_any_console(monkeypatch, tmp_path, encoding):
+def test_any_name_can_be_shown_on_any_console(monkeypatch, tmp_path, encoding, errors):
     shown = io.BytesIO()
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
+        patch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding, errors=errors))
         assert cli.main(["sample", str(tmp_path / "naïve ∞.csv"), "--pairs", "5"]) == 0
-        assert sys.stdout.errors == "strict"
+        assert sys.stdout.errors == errors
         text = shown.getvalue().decode(encoding)
     assert text.startswith("wrote 5 question pairs to ") and "ve " in text
     assert (tmp_path / "naïve ∞.csv").is_file()

@@ -6,7 +6,7 @@ import functools
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trax_triplet._wording import counted, in_options
 from trax_triplet.cli.options import TEXT_OPTIONS
@@ -31,6 +31,7 @@ __all__ = [
     "read_several",
     "read_unlabelled",
     "refuse_unused",
+    "standard_input",
     "tell_reading",
     "text_options",
     "threshold_of",
@@ -52,7 +53,7 @@ def refuse_unused(options: Namespace, names: Iterable[str], where: str) -> None:
 
 def check_questions(questions: Iterable[str]) -> None:
     """Raises if an argument is blank, or not text in the encoding of the console, such as UTF-8."""
-    from trax_triplet.data.table import HALVES
+    from trax_triplet.data.encodings import HALVES
     from trax_triplet.data.tokenizer import is_blank
 
     for question in questions:
@@ -63,6 +64,13 @@ def check_questions(questions: Iterable[str]) -> None:
                 f"the question {question!r} is not text in the encoding of this console "
                 f"({sys.getfilesystemencoding()}); write it to a file, and name --encoding"
             )
+
+
+def standard_input() -> BinaryIO:
+    """The bytes of stdin; raises if the program was started without it."""
+    if sys.stdin is None:
+        raise ValueError("there is no standard input to read, for which - stands: it is closed")
+    return sys.stdin.buffer
 
 
 def text_options(options: Namespace) -> dict[str, Any]:

@@ -143,7 +143,10 @@ class TrainSettings:
     )
     evaluate_every: int = _setting(100, "steps between evaluations", minimum=1)
     seed: int = _setting(
-        0, "seed of the initial weights, the batches, and all that is drawn at random", minimum=0
+        0,
+        "seed of the initial weights, the batches, and all that is drawn at random",
+        minimum=0,
+        maximum=2**63 - 1,
     )
 
     def __post_init__(self) -> None:
