@@ -173,6 +173,29 @@ def test_train_takes_several_files(small_run, not_trained, tmp_path):
     assert pairs.is_duplicate.tolist()[-2:] == [0, 1]
 
 
+def test_pairs_to_validate_on_come_from_files_with_both_labels(
+    small_run, not_trained, tmp_path, capsys
+):
+    (alone := tmp_path / "alone.csv").write_text(
+        "question1,question2,is_duplicate\nIs it newer?,Is it the newest?,1\n"
+    )
+    known = small_run.csv.read_text().splitlines()
+    (same := tmp_path / "same.csv").write_text(
+        "\n".join([known[0], *(line for line in known[1:] if line.endswith(",1"))])
+    )
+    files = [str(alone), str(small_run.csv), str(same)]
+    assert cli.main(["train", *files, "--output", "out"]) == 0
+    [((pairs, _), keywords)] = not_trained
+    validation = keywords["validation"]
+    assert set(validation.is_duplicate.tolist()) == {0, 1}
+    assert "Is it newer?" in pairs.question1
+    held = {*validation.question1, *validation.question2}
+    assert held.isdisjoint([*pairs.question1, *pairs.question2])
+    err = capsys.readouterr().err
+    assert "alone.csv has pairs of one label only" in err
+    assert re.search(r"same.csv has .* but for \d+ pairs that share a question", err)
+
+
 def test_train_says_which_rows_and_pairs_it_does_not_take(not_trained, tmp_path, capsys):
     same = [f"What is {k}?,What does {k} mean?,1" for k in "ABCDEFGH"]
     other = [f"What is {one}?,What is {two}?,0" for one, two in zip("ABCDEFG", "BCDEFGH")]
