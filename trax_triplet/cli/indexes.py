@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trax_triplet._wording import counted
-from trax_triplet.cli.inputs import check_questions, embed, load, read_corpus, refuse_unused
+from trax_triplet.cli.inputs import (
+    check_questions,
+    embed,
+    load,
+    read_corpus,
+    refuse_unused,
+    standard_input,
+)
 from trax_triplet.cli.options import add_guard, add_question_options, add_threshold
 from trax_triplet.cli.outputs import check_outputs, guard, id_of, log, printable, progress
 
@@ -311,7 +318,7 @@ def _answer_lines(index: AnyIndex, top: int, threshold: float | None, options: N
     from trax_triplet.inference.lines import json_line, read_lines
 
     answered, errors = 0, []
-    for lines in read_lines(sys.stdin.buffer, options.encoding):
+    for lines in read_lines(standard_input(), options.encoding):
         queries = [text for _, text, _ in lines if text is not None]
         found = iter(index.search(queries, top) if queries else [])
         for number, query, shown in lines:

@@ -14,8 +14,9 @@ from trax_triplet import _validation as check
 from trax_triplet._files import read_bytes
 from trax_triplet._wording import counted
 from trax_triplet.data.bytes_literals import unwrapped
+from trax_triplet.data.encodings import HALVES, read_text
 from trax_triplet.data.reader import MAX_BYTES, check_skipped, find_columns
-from trax_triplet.data.table import HALVES, MissingColumns, read_table, read_text
+from trax_triplet.data.table import MissingColumns, read_table
 from trax_triplet.data.tokenizer import is_blank
 
 __all__ = ["Questions", "read_questions"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from trax_triplet import _validation as check
-from trax_triplet.data.table import checked_encoding
+from trax_triplet.data.encodings import checked_encoding
 from trax_triplet.data.tokenizer import is_blank
 
 if TYPE_CHECKING:
@@ -207,12 +207,13 @@ def read_lines(
     number = 0
     for lines in _batches(source):
         found = []
-        for line in lines:
+        # Carriage returns alone are line ends, too, as in old Macintosh files.
+        split = (part for line in lines for part in line.removesuffix(b"\r").split(b"\r"))
+        for line in split:
             number += 1
             line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if not line.strip():
                 continue
-            line = line.removesuffix(b"\r")
             shown = repr(line[:60].decode(name, "replace"))
             try:
                 found.append((number, line.decode(name), shown))
