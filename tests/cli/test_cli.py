@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -659,6 +660,13 @@ def test_help_loads_no_framework():
     )
     done = python("-c", code)
     assert done.stdout.splitlines()[-1] == "[]" and "--neighbours" in done.stdout
+
+
+def test_the_package_is_run_as_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["x", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("trax_triplet", run_name="__main__")
+    assert ended.value.code == 0 and trax_triplet.__version__ in capsys.readouterr().out
 
 
 @pytest.mark.slow
