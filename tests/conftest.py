@@ -39,10 +39,19 @@ def pytest_configure(config):
     )
 
 
+KERAS_OR_TRAINING = ("trax_triplet/keras/", "trax_triplet/training/run.py")  # doctests
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """What is run by hand or reads the real pairs is slow, too, and what is slow is integration."""
+    """What is run by hand or reads the real pairs is slow, too, and what is slow is integration.
+
+    Doctests that load Keras or train a model are integration as the tests of their package are, and
+    so is what asks for `small_run`.
+    """
     for item in items:
+        if item.nodeid.startswith(KERAS_OR_TRAINING) or "small_run" in item.fixturenames:
+            item.add_marker("integration")
         if item.get_closest_marker("by_hand") or item.get_closest_marker("real_data"):
             item.add_marker("slow")
         if item.get_closest_marker("slow"):

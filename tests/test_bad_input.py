@@ -80,7 +80,8 @@ LEFT_OUT = {
         data.questions.Questions search.corpus.Hit search.negatives.Triplet
         search.index.QuestionIndex search.postgres.PostgresIndex""",
     "of values checked by those who call it": """
-        inference.calibration.fit_calibration inference.calibration.probabilities
+        inference.calibration.expected_share inference.calibration.fit_calibration
+        inference.calibration.probabilities
         inference.calibration.similarity_of_half
         search.corpus.checked_ids search.corpus.check_width search.corpus.embedded
         search.duplicates.are_vectors

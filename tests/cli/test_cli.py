@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,6 +172,29 @@ def test_train_takes_several_files(small_run, not_trained, tmp_path):
     (pairs, _), keywords = not_trained[1]
     assert pairs.question1[-2:] == keywords["validation"].question1 and pairs.qid1 is None
     assert pairs.is_duplicate.tolist()[-2:] == [0, 1]
+
+
+def test_pairs_to_validate_on_come_from_files_with_both_labels(
+    small_run, not_trained, tmp_path, capsys
+):
+    (alone := tmp_path / "alone.csv").write_text(
+        "question1,question2,is_duplicate\nIs it newer?,Is it the newest?,1\n"
+    )
+    known = small_run.csv.read_text().splitlines()
+    (same := tmp_path / "same.csv").write_text(
+        "\n".join([known[0], *(line for line in known[1:] if line.endswith(",1"))])
+    )
+    files = [str(alone), str(small_run.csv), str(same)]
+    assert cli.main(["train", *files, "--output", "out"]) == 0
+    [((pairs, _), keywords)] = not_trained
+    validation = keywords["validation"]
+    assert set(validation.is_duplicate.tolist()) == {0, 1}
+    assert "Is it newer?" in pairs.question1
+    held = {*validation.question1, *validation.question2}
+    assert held.isdisjoint([*pairs.question1, *pairs.question2])
+    err = capsys.readouterr().err
+    assert "alone.csv has pairs of one label only" in err
+    assert re.search(r"same.csv has .* but for \d+ pairs that share a question", err)
 
 
 def test_train_says_which_rows_and_pairs_it_does_not_take(not_trained, tmp_path, capsys):
@@ -636,6 +660,13 @@ def test_help_loads_no_framework():
     )
     done = python("-c", code)
     assert done.stdout.splitlines()[-1] == "[]" and "--neighbours" in done.stdout
+
+
+def test_the_package_is_run_as_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["x", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("trax_triplet", run_name="__main__")
+    assert ended.value.code == 0 and trax_triplet.__version__ in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -44,6 +44,9 @@ def small(pooling="last", mode="eval", seed=3, **settings):
     return init_model(Siamese(20, D, mode, pooling=pooling, embedding_stddev=1.0, **settings), seed)
 
 
+shared = functools.cache(small)  # to be left as it is
+
+
 def padded(question, length, left=0):
     return np.array([[1] * left + list(question) + [1] * (length - left - len(question))], np.int32)
 
@@ -138,15 +141,12 @@ def test_in_the_course_form_padding_counts():
     st.just(16),
 )
 def test_padding_never_counts(pooling, question, left, length):
-    model = MODELS[pooling]
+    model = shared(pooling)
     alone = vector(model, padded(question, 8))
     np.testing.assert_allclose(vector(model, padded(question, length, left)), alone, atol=1e-6)
     others = np.array([[7] * length, [1] * length], np.int32)
     batch = np.concatenate([others[:1], padded(question, length), others[1:]])
     np.testing.assert_allclose(vector(model, batch)[1], alone[0], atol=1e-6)
-
-
-MODELS = {pooling: small(pooling) for pooling in ("mean", "last")}
 
 
 @pytest.mark.parametrize("pooling", [pytest.param("mean", marks=pytest.mark.slow), "last"])

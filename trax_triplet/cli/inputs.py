@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_questions",
     "embed",
+    "joined",
     "labels_of",
     "load",
     "read_corpus",
@@ -96,16 +98,19 @@ def read_labelled(path: str, options: Namespace) -> Pairs:
     return pairs
 
 
-def read_several(paths: list[str], options: Namespace) -> Pairs:
+def read_several(paths: list[str], options: Namespace) -> list[Pairs]:
+    """The pairs of each file, with labels."""
+    return [read_labelled(path, options) for path in paths]
+
+
+def joined(parts: list[Pairs]) -> Pairs:
     """The pairs of one file or of several, which need not number their questions alike."""
     from trax_triplet.data.pairs import Pairs, concatenate
 
-    first, *others = [read_labelled(path, options) for path in paths]
-    if not others:
-        return first
-    for pairs in others:
-        first = concatenate(first, pairs)
-    return Pairs(first.question1, first.question2, first.is_duplicate)
+    if len(parts) == 1:
+        return parts[0]
+    every = functools.reduce(concatenate, parts)
+    return Pairs(every.question1, every.question2, every.is_duplicate)
 
 
 def read_unlabelled(path: str, options: Namespace) -> tuple[Table, list[list[str]]]:

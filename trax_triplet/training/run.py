@@ -354,8 +354,8 @@ class _Run:
                 share = self._settings.duplicate_share
                 # Drawn negatives say nothing about how often other pairs are this similar.
                 calibration = None if n_drawn else fit_calibration(scores, labels, share=share)
-                moved = None if share is None else calibration
-                chosen = choose_threshold(vectors, self._examples.validation, n_drawn, seed, moved)
+                validation = self._examples.validation
+                chosen = choose_threshold(vectors, validation, n_drawn, seed, calibration)
                 self._record.save_model(trained, *chosen, calibration)
             if checkpoint:
                 stream = {f"stream/{k}": v for k, v in self._stream.state().items()}

@@ -134,8 +134,9 @@ class TrainSettings:
     duplicate_share: float | None = _setting(
         None,
         "share of duplicates among the pairs that the model will be asked about, between 0 and 1; "
-        "threshold and probabilities are made for it",
-        none="validation",
+        "threshold and probabilities are made for it. Unknown: a share between that of the "
+        "validation pairs and one half",
+        none="unknown",
         before=None,
         above=0,
         below=1,
