@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -136,8 +136,8 @@ class _Embedding(tl.Embedding):
     """Trax's, in which an id that the vocabulary lacks has NaN: Trax takes the row next to it."""
 
     def forward(self, x: Array) -> Array:
-        rows = super().forward(x)
-        is_known = jnp.logical_and(x >= 0, x < self.weights.shape[0])
+        rows, weights = super().forward(x), cast("Array", self.weights)
+        is_known = jnp.logical_and(x >= 0, x < weights.shape[0])
         return jnp.where(is_known[..., None], rows, nan_like(rows))
 
 
