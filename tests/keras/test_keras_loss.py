@@ -335,7 +335,7 @@ def test_fit_in_mixed_precision():
         (
             ValueError,
             lambda: RankingLoss()([1, 0], np.ones((2, 4)), sample_weight=np.ones(2)),
-            r"sample_weight must be None, but it is float64 of shape \(2,\); .*label -1",
+            r"sample_weight must be None, but it is float64 of shape \(2,\); .*negative label",
         ),
     ],
 )

@@ -245,8 +245,8 @@ class ModifiedTripletLoss(keras.losses.Loss):
 class RankingLoss(keras.losses.Loss):
     """The loss of labelled pairs, `loss.ranking_loss`, of a model as `ModifiedTripletLoss` takes.
 
-    The targets of `fit` are the labels: 1 for a duplicate pair, 0 for another; -1 is padding. The
-    loss is one number for the batch: the mean over all (pair labelled 1, pair labelled
+    The targets of `fit` are the labels: 1 for a duplicate pair, 0 for another; a negative number is
+    padding. The loss is one number for the batch: the mean over all (pair labelled 1, pair labelled
     0). On the replicas of a `tf.distribute` strategy, pairs are compared across all of them, and
     the gradients are those of the complete batch on one.
 
@@ -310,7 +310,7 @@ class RankingLoss(keras.losses.Loss):
             A scalar tensor.
         """
         if sample_weight is not None:
-            advice = "a pair that is not to count gets the label -1"
+            advice = "a pair that is not to count gets a negative label"
             raise check.wrong_value("sample_weight", "None", sample_weight, advice)
         v1, v2 = halves(tf.cast(check.complete("y_pred", y_pred), self.dtype))
         expected = "labels, integers (batch,) or (batch, 1)"

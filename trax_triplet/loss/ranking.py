@@ -49,9 +49,9 @@ def ranking_loss(
     Args:
         v1: vectors (batch, d) of the first questions; float16, bfloat16, float32 or float64.
         v2: vectors (batch, d) of the second questions.
-        labels: integers (batch,): 1 for a duplicate pair, 0 for another; -1 is padding, which takes
-            no part. Another label is refused, or, where labels are traced (`jit`, `tf.function`),
-            makes the loss NaN.
+        labels: integers (batch,): 1 for a duplicate pair, 0 for another; a negative number is
+            padding, which takes no part. Another label is refused, or, where labels are traced
+            (`jit`, `tf.function`), makes the loss NaN.
         margin: in units of cosine similarity; finite, not negative.
         normalize: scale the rows to length 1 first. Pass False for vectors that have it already.
         axis_name: as in `triplet_loss`.
@@ -63,7 +63,7 @@ def ranking_loss(
         TypeError: vectors that are not floating point, labels that are not integers, a setting of
             the wrong type.
         ValueError: vectors that are not two matrices of one shape, labels of another length or
-            other than 1, 0 and -1, a margin that is negative or not finite.
+            above 1, a margin that is negative or not finite.
 
     Example:
         The duplicate has similarity 1, the others 0.8 and 0: one of two comes within the margin of
@@ -91,11 +91,10 @@ def _labels(labels: Array, batch: int | None) -> Array:
     values = concrete(labels)
     if values is None:
         return jnp.asarray(labels)
-    is_other = (values > 1) | (values < -1)
-    if is_other.any():
-        expected = "1 for a duplicate pair, 0 for another, or -1 for padding"
-        raise check.wrong_value("each of labels", expected, values[is_other][0])
-    # Unsigned integers have no -1.
+    if (values > 1).any():
+        expected = "1 for a duplicate pair, 0 for another, or negative for padding"
+        raise check.wrong_value("each of labels", expected, values[values > 1][0])
+    # Unsigned integers have no -1, and Python's own may be below what int32 holds.
     return jnp.asarray(np.where(values == 1, 1, np.where(values == 0, 0, -1)).astype(np.int32))
 
 
@@ -109,13 +108,8 @@ def _mean_of_squared_hinges(scores: Array, labels: Array, margin: float) -> Arra
     count = jnp.sum(jnp.where(both, jnp.ones_like(hinges), zeros))
     mean = jnp.sum(jnp.where(both, hinges * hinges, zeros)) / jnp.maximum(count, 1)
     # Also where no pair is compared with this one.
-    is_right = jnp.logical_and(jnp.all(jnp.isfinite(scores)), _all_labels(labels))
+    is_right = jnp.logical_and(jnp.all(jnp.isfinite(scores)), jnp.all(labels <= 1))
     return jnp.where(is_right, mean, nan_like(mean))
-
-
-def _all_labels(labels: Array) -> Array:
-    is_padding = jnp.logical_and(labels < 0, labels + 1 == 0)  # unsigned types have no -1
-    return jnp.all(jnp.logical_or(is_padding, jnp.logical_or(labels == 0, labels == 1)))
 
 
 def RankingLoss(
