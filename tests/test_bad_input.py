@@ -90,7 +90,7 @@ LEFT_OUT = {
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped
-        data.bytes_literals.unwrapped
+        data.bytes_literals.unwrapped data.questions.without_repeats
         data.reader.find_columns data.encodings.checked_encoding data.encodings.read_text
         data.reader.Labels.value data.reader.Labels.expected data.table.read_table
         data.vocabulary.Vocabulary.from_bytes
