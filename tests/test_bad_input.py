@@ -84,6 +84,7 @@ LEFT_OUT = {
         inference.calibration.probabilities
         inference.calibration.similarity_of_half
         search.corpus.checked_ids search.corpus.check_width search.corpus.embedded
+        search.corpus.hit_rows
         search.duplicates.are_vectors
         data.pairs.connect inference.trained_model.check_replaceable
         search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
