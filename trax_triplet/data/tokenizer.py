@@ -181,9 +181,7 @@ def is_blank(text: str) -> bool:
         >>> [is_blank(text) for text in ("", " \\n", "\\u200b\\u00ad", "\\u3164\\ufe0f", "?")]
         [True, True, True, True, False]
     """
-    return all(
-        c.isspace() or unicodedata.category(c) in ("Cf", "Cc") or c in _SHOWS_NOTHING for c in text
-    )
+    return all(c.isspace() or unicodedata.category(c) == "Cf" or c in _SHOWS_NOTHING for c in text)
 
 
 # Hangul fillers, Braille without dots, and what only changes the character before it.
