@@ -24,6 +24,8 @@ def pytest_configure(config):
     It lies in pytest's cache (`--cache-clear` empties it), or, where that is switched off, in a
     folder that goes with the process.
     """
+    with contextlib.suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX: each thread's own would hold what it freed
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     cache = getattr(config, "cache", None)
@@ -110,18 +112,38 @@ def punkt(monkeypatch):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_code_is_dropped():
+def _resident_before():
     """What one test file compiled hardly any other needs, and it would add up to gigabytes."""
+    yield _resident()
+    if "keras" in sys.modules:
+        import keras
+
+        keras.backend.clear_session()
+    _drop_compiled_code()
+
+
+@pytest.fixture(autouse=True)
+def _compiled_code_is_dropped(_resident_before):
+    """Nor does one file hold hundreds of programs of about a megabyte each."""
     yield
+    if _resident() - _resident_before > 200 * 2**20:
+        _drop_compiled_code()
+
+
+def _drop_compiled_code():
     if "jax" in sys.modules:
         import jax
 
         jax.clear_caches()
-    if "keras" in sys.modules:
-        import keras
-
-        keras.backend.clear_session()  # collects garbage, too
-    else:
-        gc.collect()
+    gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc only: else freed memory stays ours
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _resident():
+    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -84,13 +84,14 @@ LEFT_OUT = {
         inference.calibration.probabilities
         inference.calibration.similarity_of_half
         search.corpus.checked_ids search.corpus.check_width search.corpus.embedded
+        search.corpus.hit_rows
         search.duplicates.are_vectors
         data.pairs.connect inference.trained_model.check_replaceable
         search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped
-        data.bytes_literals.unwrapped
+        data.bytes_literals.unwrapped data.questions.without_repeats
         data.reader.find_columns data.encodings.checked_encoding data.encodings.read_text
         data.reader.Labels.value data.reader.Labels.expected data.table.read_table
         data.vocabulary.Vocabulary.from_bytes

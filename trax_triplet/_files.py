@@ -304,7 +304,7 @@ def new_folder(
 
 def _take_over(old: Path, new: Path, ours: set[str]) -> None:
     """Puts what the old folder holds into the new one, but for some names."""
-    names = sorted({*os.listdir(old)} - ours)
+    names = [n for n in sorted({*os.listdir(old)} - ours) if not _UNFINISHED.fullmatch(n)]
     for name in names:
         source, target = old / name, new / name
         if source.is_dir() and not source.is_symlink():

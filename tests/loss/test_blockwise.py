@@ -190,3 +190,12 @@ def test_large_batches_are_computed_without_the_matrix(monkeypatch):
 def test_what_does_not_fit_is_refused(shapes, settings, name):
     with pytest.raises(ValueError, match=f"{name} must be"):
         blockwise_losses(*map(np.zeros, shapes), **settings)
+
+
+@pytest.mark.parametrize("block", [0, 4])
+def test_groups_pass_jax_strict_promotion(block):
+    v1, v2 = np.random.default_rng(0).normal(size=(2, 8, 3)).astype(np.float32)
+    ids = np.arange(8) // 2
+    expected = triplet_loss(v1, v2, groups=(ids, ids), block=block)
+    with jax.numpy_dtype_promotion("strict"):
+        assert triplet_loss(v1, v2, groups=(ids, ids), block=block) == expected

@@ -288,15 +288,11 @@ def _answer_all(
 
 
 def _answer(query: str, hits: Iterable[Hit], threshold: float | None) -> dict[str, Any]:
-    found = [
-        {
-            "id": hit.id,
-            "similarity": round(hit.similarity, 6),
-            "is_duplicate": None if threshold is None else hit.similarity > threshold,
-            "question": hit.question,
-        }
-        for hit in hits
-    ]
+    from trax_triplet.search.corpus import hit_rows
+
+    found = hit_rows(hits, threshold)
+    for row in found:
+        row["similarity"] = round(row["similarity"], 6)
     return {"query": query, "found": found}
 
 

@@ -74,7 +74,8 @@ class TrainedModel:
         check.instance("vocabulary", vocabulary, Vocabulary, "trax_triplet.Vocabulary")
         check.instance("settings", settings, dict, "a dict")
         if settings.get("threshold") is not None:
-            check.number("settings['threshold']", settings["threshold"])
+            # A cosine; one above or below all of them lies just outside of [-1, 1].
+            check.number("settings['threshold']", settings["threshold"], -1.1, 1.1)
         check_calibration(settings.get("calibration"))
         self._vocabulary, self._settings = vocabulary, settings
         weights, self._pooling = _weights_and_pooling(model, settings)
