@@ -220,7 +220,11 @@ TEXT = st.text(LETTERS, min_size=1, max_size=9).filter(lambda text: not is_blank
 def test_any_text_survives_the_csv(tmp_path_factory, rows, separator):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     write(path, rows, delimiter=separator, quoting=csv.QUOTE_ALL)
-    pairs = read_pairs(path, max_skipped=0)
+    texts = [text for *both, _ in rows for text in both]
+    # Between tabs, such a text may as well be rows that a stray quote swallowed.
+    is_unclear = any("\t" in text and ("\n" in text or "\r" in text) for text in texts)
+    quoting = "csv" if separator == "\t" and is_unclear else "auto"
+    pairs = read_pairs(path, max_skipped=0, quoting=quoting)
     assert rows_of(pairs) == rows
 
 
