@@ -121,14 +121,28 @@ def _check(v1: Array, v2: Array, groups: Any, anchor: str, block: int | None) ->
 # --- value and gradient ---------------------------------------------------------------------------
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _one_or_both(rule, anchors, others, groups) -> tuple[jax.Array, ...]:
+@functools.partial(jax.jit, static_argnums=0)
+def _losses(rule, anchors, others, groups) -> tuple[jax.Array, ...]:
     """Losses (m,) of the anchors, in a tuple; with rule.both also those of the others."""
-    return _losses_and_hinges(rule, anchors, others, groups, want_index=False)[0]
+    fixed = jax.tree_util.tree_map(lax.stop_gradient, (anchors, others, groups))
+    return _differentiable(rule, anchors, others, groups, *_losses_and_hinges(rule, *fixed))
 
 
-def _losses_and_hinges(rule, anchors, others, groups, want_index=True) -> tuple[tuple, tuple]:
-    found = search(rule, anchors, others, groups, want_index)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _differentiable(rule, anchors, others, groups, losses, hinges):
+    """The losses as they were found."""
+    return losses
+
+
+@_differentiable.defjvp
+def _derivative(rule, primals, tangents):
+    anchors, others, groups, _, hinges = primals
+    along = losses_along(rule, (anchors, others), groups, hinges, tuple(tangents[:2]))
+    return _differentiable(rule, *primals), along
+
+
+def _losses_and_hinges(rule, anchors, others, groups) -> tuple[tuple, tuple]:
+    found = search(rule, anchors, others, groups)
     losses, hinges = [], []
     each_way = directions(rule, anchors, others, groups)
     for (v, w, ids), closest in zip(each_way, found, strict=True):
@@ -155,26 +169,3 @@ def _settle(rule: Rule, found: Closest) -> tuple[Closest, jax.Array]:
     value = jnp.where(found.value < NO_NEGATIVE, -jnp.inf, found.value)
     tied = jnp.logical_or(found.tied, value == NO_NEGATIVE)
     return found._replace(value=value, tied=tied), jnp.maximum(found.value, NO_NEGATIVE)
-
-
-def _value_and_derivative(rule, primals, tangents):
-    fixed = jax.tree_util.tree_map(lax.stop_gradient, primals)
-    losses, hinges = _losses_and_hinges(rule, *fixed)
-    return _found_derivative(rule, (*primals, losses, hinges), tangents)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _found(rule, anchors, others, groups, losses, hinges):
-    """The losses that were found, to be differentiated again."""
-    return losses
-
-
-def _found_derivative(rule, primals, tangents):
-    anchors, others, groups, _, hinges = primals
-    along = losses_along(rule, (anchors, others), groups, hinges, tuple(tangents[:2]))
-    return _found(rule, *primals), along
-
-
-_one_or_both.defjvp(_value_and_derivative)
-_found.defjvp(_found_derivative)
-_losses = jax.jit(_one_or_both, static_argnums=0)

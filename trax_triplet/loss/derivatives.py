@@ -8,8 +8,9 @@ the transpose of the other. For higher orders JAX differentiates the forward pas
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,9 +58,13 @@ def losses_along(rule: Rule, vectors, groups, hinges: tuple[Hinges, ...], direct
     x = (direction, zeros), where N is the derivative of the losses by the vectors; N N = 0. JAX has
     a rule to transpose, batch and differentiate a system, whose solution may come from elsewhere.
     """
+    groups, hinges = _of_each_device((groups, hinges), vectors)
+
+    # Nothing of it is kept: JAX would work on its transpose at once, even if it is never asked for.
+    along = jax.checkpoint(functools.partial(_along, rule))
 
     def derivative(x):
-        return _along(rule, vectors, groups, hinges, x[0])
+        return along(vectors, groups, hinges, x[0])
 
     def matrix(x):
         product = x[0], tuple(part - d for part, d in zip(x[1], derivative(x), strict=True))
@@ -74,17 +79,28 @@ def losses_along(rule: Rule, vectors, groups, hinges: tuple[Hinges, ...], direct
 
     zeros = tuple(jnp.zeros(hinge.count.shape, hinge.count.dtype) for hinge in hinges)
     right = _joined((direction, zeros), direction, vectors)
-    first, along = lax.custom_linear_solve(matrix, right, solve, solve_transposed)
-    return _joined(along, first, vectors)
+    first, losses = lax.custom_linear_solve(matrix, right, solve, solve_transposed)
+    return _joined(losses, first, vectors)
 
 
 def _joined(parts, x, vectors):
     """The parts, each with a nothing of all of x and of the vectors in it, which costs nothing once
     it is compiled: JAX transposes a system if either all of its right side depends on what is
     differentiated by, or none of it does."""
-    sums = [sum(part.sum() for part in jax.tree_util.tree_leaves(y)) for y in (x, vectors)]
-    nothing = jnp.where(False, sums[0] * sums[1], 0)
+    leaves = map(jax.tree_util.tree_leaves, (x, vectors))
+    # Of shape (1,), as JAX 0.4's shard_map keeps no scalars.
+    sums = [sum(part.reshape(-1).sum(keepdims=True) for part in some) for some in leaves]
+    nothing = jnp.where(jnp.zeros((1,), bool), sums[0] * sums[1], jnp.zeros_like(sums[1]))
     return jax.tree_util.tree_map(lambda part: part + nothing, parts)
+
+
+def _of_each_device(tree, vectors):
+    """The same arrays, for shard_map: they may become each device's own between a system and its
+    transpose, and JAX wants to have been told before."""
+    any_choice = sum(v[:1, :1] for v in vectors) > 0
+    return jax.tree_util.tree_map(
+        lambda x: jnp.where(any_choice.reshape((1,) * x.ndim), x, x), tree
+    )
 
 
 def directions(rule: Rule, anchors, others, groups: Groups | None) -> Iterator[tuple]:
@@ -115,20 +131,22 @@ def _as_products(rule, v, w, groups, hinge: Hinges) -> jax.Array:
     own = () if groups is None else (groups.own[:m], groups.real[:m])
     others = cut_others(rule, w, groups)
     columns = Rows(None, *(None if x is None else x.reshape(-1, 1) for x in others[1:]))
-    by_mean, by_closest = hinge.weights(1.0)
+    by_mean, by_closest = hinge.weights(jnp.ones_like(hinge.count))
     each = by_mean / jnp.maximum(hinge.count, 1)
     by_any = jnp.where(found.value > -jnp.inf, by_closest, 0)
 
     # Not kept for the derivatives of it: the weights of all blocks are the matrix.
     @jax.checkpoint
     def block(of_block):
-        a, positive, value, each, by_any, own_weight, constants = of_block
+        a, found, each, by_any, own_weight, constants = of_block
         across = a.across()
         scores = lax.map(lambda piece: panel(piece, a.vectors), others.vectors)
         scores = scores.reshape(-1, rule.block)
         fixed = lax.stop_gradient(scores)
-        values = counted(rule, fixed, positive[None], across.numbers, across.ids, columns)
-        hits = jnp.logical_and(value[None] == values, by_any[None] != 0)
+        positive = found.positive[None]
+        values = counted(rule, fixed, positive, across.numbers, across.ids, columns)
+        hits = jnp.logical_and(found.tied[None], found.value[None] == values)
+        hits = jnp.logical_or(hits, found.place[None] == columns.numbers)
         share = by_any / jnp.maximum(hits.sum(axis=0) + constants, 1)
         negative = are_negatives(across.numbers, across.ids, columns)
         weights = jnp.where(negative, each[None], 0) + jnp.where(hits, share[None], 0)
@@ -137,9 +155,10 @@ def _as_products(rule, v, w, groups, hinge: Hinges) -> jax.Array:
 
     own_weight = by_mean + by_closest
     constants = hinge.constants(rule, len(w))
-    of_anchors = found.positive, found.value, each, by_any, own_weight, constants
-    pieces = (cut(x, rule.block).vectors for x in of_anchors)
-    return lax.map(block, (cut(v, rule.block, *own), *pieces)).reshape(-1)[:m]
+    of_anchors = jax.tree_util.tree_map(
+        lambda x: cut(x, rule.block).vectors, (found, each, by_any, own_weight, constants)
+    )
+    return lax.map(block, (cut(v, rule.block, *own), *of_anchors)).reshape(-1)[:m]
 
 
 # --- reverse: the closed form ---------------------------------------------------------------------
