@@ -121,28 +121,48 @@ def _check(v1: Array, v2: Array, groups: Any, anchor: str, block: int | None) ->
 # --- value and gradient ---------------------------------------------------------------------------
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _losses(rule, anchors, others, groups) -> tuple[jax.Array, ...]:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _one_or_both(rule, anchors, others, groups) -> tuple[jax.Array, ...]:
     """Losses (m,) of the anchors, in a tuple; with rule.both also those of the others."""
-    fixed = jax.tree_util.tree_map(lax.stop_gradient, (anchors, others, groups))
-    return _differentiable(rule, anchors, others, groups, *_losses_and_hinges(rule, *fixed))
+    return _judge(rule, anchors, others, groups, want_index=False)[0]
+
+
+@_one_or_both.defjvp
+def _derivative(rule, primals, tangents):
+    fixed = jax.tree_util.tree_map(lax.stop_gradient, primals)
+    return _derivative_of_found(rule, (*primals, *_losses_and_hinges(rule, *fixed)), tangents)
+
+
+_losses = jax.jit(_one_or_both, static_argnums=0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _differentiable(rule, anchors, others, groups, losses, hinges):
-    """The losses as they were found."""
+def _found(rule, anchors, others, groups, losses, hinges):
+    """The losses that were found, for what is differentiated again."""
     return losses
 
 
-@_differentiable.defjvp
-def _derivative(rule, primals, tangents):
+@_found.defjvp
+def _derivative_of_found(rule, primals, tangents):
     anchors, others, groups, _, hinges = primals
     along = losses_along(rule, (anchors, others), groups, hinges, tuple(tangents[:2]))
-    return _differentiable(rule, *primals), along
+    return _found(rule, *primals), along
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _losses_and_hinges(rule, anchors, others, groups) -> tuple[tuple, tuple]:
-    found = search(rule, anchors, others, groups)
+    """What `_judge` says, in one piece, which JAX does not look into on its way to a gradient: it
+    would move constants out of the loops."""
+    return _judge(rule, anchors, others, groups, want_index=True)
+
+
+@_losses_and_hinges.defjvp
+def _never(rule, primals, tangents):
+    raise AssertionError("the search for the closest negatives is not differentiated")
+
+
+def _judge(rule, anchors, others, groups, want_index) -> tuple[tuple, tuple]:
+    found = search(rule, anchors, others, groups, want_index)
     losses, hinges = [], []
     each_way = directions(rule, anchors, others, groups)
     for (v, w, ids), closest in zip(each_way, found, strict=True):

@@ -90,7 +90,8 @@ def _joined(parts, x, vectors):
     leaves = map(jax.tree_util.tree_leaves, (x, vectors))
     # Of shape (1,), as JAX 0.4's shard_map keeps no scalars.
     sums = [sum(part.reshape(-1).sum(keepdims=True) for part in some) for some in leaves]
-    nothing = jnp.where(jnp.zeros((1,), bool), sums[0] * sums[1], jnp.zeros_like(sums[1]))
+    # Twice, so that the transpose is nothing, too: 0 * NaN is not.
+    nothing = jnp.where(False, jnp.where(False, sums[0], 0) * sums[1], 0)
     return jax.tree_util.tree_map(lambda part: part + nothing, parts)
 
 

@@ -88,19 +88,19 @@ def cut_others(rule, others, groups: Groups | None) -> Rows:
     return cut(others, rule.chunk, *(() if groups is None else (groups.other, groups.real)))
 
 
-def search(rule, anchors, others, groups) -> tuple[Closest, ...]:
+def search(rule, anchors, others, groups, want_index: bool) -> tuple[Closest, ...]:
     """The closest negatives of the anchors; with rule.both also those of the others."""
     m = len(anchors)
     own = () if groups is None else (groups.own[:m], groups.real[:m])
     sides = cut(anchors, rule.block, *own), cut_others(rule, others, groups)
-    found = (_search_both if rule.both else _search_one)(rule, *sides)
+    found = (_search_both if rule.both else _search_one)(rule, *sides, want_index)
     return tuple(
         Closest(*(x.reshape(-1)[:size] for x in side))
         for side, size in zip(found, (m, len(others)), strict=False)
     )
 
 
-def _search_one(rule, anchors: Rows, others: Rows):
+def _search_one(rule, anchors: Rows, others: Rows, want_index):
     chunks = len(others.vectors)
 
     def block(b):
@@ -108,11 +108,11 @@ def _search_one(rule, anchors: Rows, others: Rows):
         own = b * rule.block // rule.chunk  # the chunk that holds the positives comes first
         scores = panel(others.vectors[own], a.vectors)
         positive = _diagonal(scores, b * rule.block - own * rule.chunk)
-        best = _best(rule, scores, positive, a, others.piece(own))
+        best = _best(rule, scores, positive, a, others.piece(own), want_index)
 
         def chunk(best, k):
             o = others.piece((own + k) % chunks)
-            found = _best(rule, panel(o.vectors, a.vectors), positive, a, o)
+            found = _best(rule, panel(o.vectors, a.vectors), positive, a, o, want_index)
             return _closer(best, found), None
 
         if chunks > 1:
@@ -122,7 +122,7 @@ def _search_one(rule, anchors: Rows, others: Rows):
     return (lax.map(block, jnp.arange(len(anchors.vectors))),)
 
 
-def _search_both(rule, anchors: Rows, others: Rows):
+def _search_both(rule, anchors: Rows, others: Rows, want_index):
     """Both directions from one product of each panel."""
 
     def positives(b):
@@ -142,8 +142,8 @@ def _search_both(rule, anchors: Rows, others: Rows):
             scores = panel(o.vectors, a.vectors)
             second = tuple(x[k] for x in seconds)
             return (
-                _closer(first, _best(rule, scores, positive, a, o)),
-                _closer(second, _best(rule, scores.T, by_chunk[k], o, a)),
+                _closer(first, _best(rule, scores, positive, a, o, want_index)),
+                _closer(second, _best(rule, scores.T, by_chunk[k], o, a, want_index)),
             )
 
         first, seconds = lax.scan(chunk, _nothing(positive), jnp.arange(len(others.vectors)))
@@ -187,7 +187,7 @@ def are_negatives(number, ids, other: Rows) -> jax.Array:
     return negative
 
 
-def _best(rule, scores, positive, anchors: Rows, others: Rows):
+def _best(rule, scores, positive, anchors: Rows, others: Rows, want_index):
     """Closest value, its first index and whether it is there twice, for each column of a panel.
 
     A CPU takes a maximum along the first axis fast, and an index beside every maximum slowly: so
@@ -196,6 +196,9 @@ def _best(rule, scores, positive, anchors: Rows, others: Rows):
     across = anchors.across()
     candidates = counted(rule, scores, positive[None], across.numbers, across.ids, others.columns())
     chunk, block = scores.shape
+    if not want_index:
+        value = candidates.max(axis=0)
+        return value, jnp.zeros(value.shape, jnp.int32), jnp.zeros(value.shape, bool)
     size = math.gcd(chunk, WINDOW)
     maxima = candidates.reshape(-1, size, block).max(axis=1)
     value = maxima.max(axis=0)
