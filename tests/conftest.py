@@ -24,6 +24,8 @@ def pytest_configure(config):
     It lies in pytest's cache (`--cache-clear` empties it), or, where that is switched off, in a
     folder that goes with the process.
     """
+    with contextlib.suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX: each thread's own would hold what it freed
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     cache = getattr(config, "cache", None)
@@ -39,10 +41,19 @@ def pytest_configure(config):
     )
 
 
+KERAS_OR_TRAINING = ("trax_triplet/keras/", "trax_triplet/training/run.py")  # doctests
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """What is run by hand or reads the real pairs is slow, too, and what is slow is integration."""
+    """What is run by hand or reads the real pairs is slow, too, and what is slow is integration.
+
+    Doctests that load Keras or train a model are integration as the tests of their package are, and
+    so is what asks for `small_run`.
+    """
     for item in items:
+        if item.nodeid.startswith(KERAS_OR_TRAINING) or "small_run" in item.fixturenames:
+            item.add_marker("integration")
         if item.get_closest_marker("by_hand") or item.get_closest_marker("real_data"):
             item.add_marker("slow")
         if item.get_closest_marker("slow"):
@@ -101,18 +112,38 @@ def punkt(monkeypatch):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_code_is_dropped():
+def _resident_before():
     """What one test file compiled hardly any other needs, and it would add up to gigabytes."""
+    yield _resident()
+    if "keras" in sys.modules:
+        import keras
+
+        keras.backend.clear_session()
+    _drop_compiled_code()
+
+
+@pytest.fixture(autouse=True)
+def _compiled_code_is_dropped(_resident_before):
+    """Nor does one file hold hundreds of programs of about a megabyte each."""
     yield
+    if _resident() - _resident_before > 200 * 2**20:
+        _drop_compiled_code()
+
+
+def _drop_compiled_code():
     if "jax" in sys.modules:
         import jax
 
         jax.clear_caches()
-    if "keras" in sys.modules:
-        import keras
-
-        keras.backend.clear_session()  # collects garbage, too
-    else:
-        gc.collect()
+    gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc only: else freed memory stays ours
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _resident():
+    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -231,3 +231,11 @@ def test_what_does_not_change_and_cannot_be_read_is_told_at_once():
     assert calls == [1]
     with pytest.raises(BlockingIOError, match="replaced"):
         folders.settled(lambda: 0, object)
+
+
+def test_folders_of_others_that_are_called_like_checkpoints_stay(run):
+    (run / "00000001").mkdir()
+    (run / "00000001" / "mine.txt").touch()
+    save_checkpoint(run, 101, arrays_of(101), {})
+    assert sorted(p.name for p in run.iterdir()) == ["00000001", "00000100", "00000101"]
+    assert (run / "00000001" / "mine.txt").is_file()

@@ -81,16 +81,19 @@ LEFT_OUT = {
         data.questions.Questions search.corpus.Hit search.negatives.Triplet
         search.index.QuestionIndex search.postgres.PostgresIndex""",
     "of values checked by those who call it": """
-        inference.calibration.fit_calibration inference.calibration.probabilities
+        inference.calibration.expected_share inference.calibration.fit_calibration
+        inference.calibration.probabilities
         inference.calibration.similarity_of_half
         search.corpus.checked_ids search.corpus.check_width search.corpus.embedded
+        search.corpus.hit_rows
         search.duplicates.are_vectors
-        data.pairs.connect search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
+        data.pairs.connect inference.trained_model.check_replaceable
+        search.duplicates.search_to_folder search.index.QuestionIndex.of_vectors
         search.duplicates.least_similarities
         data.padding.course_length data.padding.id_rows data.padding.pad data.padding.rounded_length
         data.reader.read_rows data.reader.check_skipped
-        data.bytes_literals.unwrapped
-        data.reader.find_columns data.table.checked_encoding data.table.read_text
+        data.bytes_literals.unwrapped data.questions.without_repeats
+        data.reader.find_columns data.encodings.checked_encoding data.encodings.read_text
         data.reader.Labels.value data.reader.Labels.expected data.table.read_table
         data.vocabulary.Vocabulary.from_bytes
         data.tokenizer.is_mark data.tokenizer.is_character data.tokenizer.is_blank

@@ -17,7 +17,7 @@ import shutil
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -240,15 +240,19 @@ def _keep_owner_and_mode(old: Path, new: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(folder: str | os.PathLike[str], *, unique_names: bool = False) -> Iterator[Path]:
+def new_folder(
+    folder: str | os.PathLike[str], *, ours: Iterable[str] = (), unique_names: bool = False
+) -> Iterator[Path]:
     """Context: a folder to fill, which takes the place of `folder` if the block ends without error.
 
     An old folder of that name is moved aside first, to `previous(folder)`, and removed in the end;
     a reader that finds no `folder` looks there. The old folder's owner and permissions are kept,
-    and a link to it stays.
+    and so is what others put into it; a link to it stays.
 
     Args:
         folder: path; parents are made.
+        ours: names of what the old folder may hold that belongs to it. All else of which the new
+            one has none is somebody's, and taken over.
         unique_names: take names until the end that no other process takes. No reader looks for the
             old folder then: an error restores it.
 
@@ -282,6 +286,7 @@ def new_folder(folder: str | os.PathLike[str], *, unique_names: bool = False) ->
                 for path in (*new.rglob("*"), new):
                     flush(path)
                 if folder.exists():
+                    _take_over(folder, new, {*ours, *os.listdir(new)})
                     _keep_owner_and_mode(folder, new)
                     shutil.rmtree(old, ignore_errors=True)
                     with contextlib.suppress(OSError):
@@ -295,6 +300,27 @@ def new_folder(folder: str | os.PathLike[str], *, unique_names: bool = False) ->
                 raise
     flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _take_over(old: Path, new: Path, ours: set[str]) -> None:
+    """Puts what the old folder holds into the new one, but for some names."""
+    names = [n for n in sorted({*os.listdir(old)} - ours) if not _UNFINISHED.fullmatch(n)]
+    for name in names:
+        source, target = old / name, new / name
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, target, symlinks=True, copy_function=_link)
+        else:
+            _link(source, target)
+    if names:
+        flush(new)
+
+
+def _link(old: str | Path, new: str | Path) -> None:
+    """A second name for a file, or a copy where the file system has no such names."""
+    try:
+        os.link(old, new, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(old, new, follow_symlinks=False)
 
 
 def _remove_unless_written(new: Path) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "read_folder",
     "save_checkpoint",
     "settled",
+    "unused",
     "write_folder",
 ]
 
@@ -239,7 +240,8 @@ def save_checkpoint(
         shutil.rmtree(leftover)
     with files.new_folder(folder / f"{step:08d}") as new:
         write_folder(new, CHECKPOINT, settings, arrays)
-    for old in checkpoints(folder)[:-2]:
+    ours = [path for path in checkpoints(folder) if (path / CHECKPOINT).is_file()]
+    for old in ours[:-2]:
         shutil.rmtree(old)
 
 
@@ -270,7 +272,7 @@ def load_checkpoint(
             damaged.append((checkpoint, error))
             continue
         for path, error in damaged:
-            aside = _unused(path.with_name(f"{path.name}.damaged"))
+            aside = unused(path.with_name(f"{path.name}.damaged"))
             os.replace(path, aside)
             log(f"{error}. It is kept as {aside}; {checkpoint} is used")
         return arrays, settings, checkpoint
@@ -296,7 +298,12 @@ def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
     )
 
 
-def _unused(path: Path) -> Path:
-    """This path, or with the first number after it for which nothing is there yet."""
+def unused(path: Path) -> Path:
+    """This path, or with the first number after it for which nothing is there yet.
+
+    Example:
+        >>> unused(Path("no such file")).name
+        'no such file'
+    """
     numbered = (path.with_name(f"{path.name}{n}") for n in itertools.count(2))
-    return next(each for each in itertools.chain([path], numbered) if not each.exists())
+    return next(each for each in itertools.chain([path], numbered) if not os.path.lexists(each))

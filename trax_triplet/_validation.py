@@ -101,10 +101,10 @@ def integer(name: str, value: Any, minimum: int | None = 0, maximum: int | None 
 
 def _bounds(minimum: float | None, maximum: float | None) -> str:
     if minimum is not None and maximum is not None:
-        return f" from {minimum:g} to {maximum:g}"
+        return f" from {minimum} to {maximum}"
     if minimum is not None:
-        return f" of at least {minimum:g}"
-    return "" if maximum is None else f" of at most {maximum:g}"
+        return f" of at least {minimum}"
+    return "" if maximum is None else f" of at most {maximum}"
 
 
 def number(

@@ -130,6 +130,23 @@ def test_a_notebook_of_another_encoding(tmp_path):
         read_solution(path)
 
 
+def test_the_command_judges_one_function(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\ndef positives(sim):\n    print('seen')\n    return np.diag(sim)\n"
+    )
+    assert cli.main(["check", "mine.py"]) == 0
+    printed = capsys.readouterr()
+    [line, last] = printed.out.splitlines()
+    assert line.split()[:2] == ["positives", "right"] and last == "1 of 1 right"
+    assert "seen" in printed.err  # what a student prints
+    (tmp_path / "mine.py").write_text("def positives(sim):\n    return sim\n")
+    assert cli.main(["check", "mine.py", "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert not found["passed"] and found["parts"]["positives"]["verdict"] == "wrong"
+    assert "TripletLoss" in found["missing"]
+
+
 @pytest.mark.slow  # seven functions, from end to end
 def test_the_command_prints_a_table_of_the_parts(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,6 +174,29 @@ def test_train_takes_several_files(small_run, not_trained, tmp_path):
     assert pairs.is_duplicate.tolist()[-2:] == [0, 1]
 
 
+def test_pairs_to_validate_on_come_from_files_with_both_labels(
+    small_run, not_trained, tmp_path, capsys
+):
+    (alone := tmp_path / "alone.csv").write_text(
+        "question1,question2,is_duplicate\nIs it newer?,Is it the newest?,1\n"
+    )
+    known = small_run.csv.read_text().splitlines()
+    (same := tmp_path / "same.csv").write_text(
+        "\n".join([known[0], *(line for line in known[1:] if line.endswith(",1"))])
+    )
+    files = [str(alone), str(small_run.csv), str(same)]
+    assert cli.main(["train", *files, "--output", "out"]) == 0
+    [((pairs, _), keywords)] = not_trained
+    validation = keywords["validation"]
+    assert set(validation.is_duplicate.tolist()) == {0, 1}
+    assert "Is it newer?" in pairs.question1
+    held = {*validation.question1, *validation.question2}
+    assert held.isdisjoint([*pairs.question1, *pairs.question2])
+    err = capsys.readouterr().err
+    assert "alone.csv has pairs of one label only" in err
+    assert re.search(r"same.csv has .* but for \d+ pairs that share a question", err)
+
+
 def test_train_says_which_rows_and_pairs_it_does_not_take(not_trained, tmp_path, capsys):
     same = [f"What is {k}?,What does {k} mean?,1" for k in "ABCDEFGH"]
     other = [f"What is {one}?,What is {two}?,0" for one, two in zip("ABCDEFG", "BCDEFGH")]
@@ -312,6 +336,23 @@ def test_predict_two_questions(small_run, capsys):
     similarity = small_run.trained.similarity(same[:1], same[1:2])[0]
     assert cli.main(["predict", *model, *same, "--threshold", repr(float(similarity))]) == 0
     assert json_of(capsys)["answers"][0]["is_duplicate"] is False  # not above, but equal
+
+
+def test_questions_may_stand_before_and_after_the_options(small_run, capsys):
+    model = ["--model", str(small_run.folder)]
+    assert cli.main(["predict", "Why?", *model, "--json", "Who?"]) == 0
+    assert json_of(capsys)["answers"][0]["question2"] == "Who?"
+    with pytest.raises(SystemExit):
+        cli.main(["predict", "Why?", *model, "Who?", "--no-such-option"])
+    assert "unrecognized arguments: --no-such-option" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # takes no questions
+        cli.main(["evaluate", "pairs.csv", *model, "Who?"])
+
+
+def test_a_closed_stdin_is_told(small_run, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert cli.main(["predict", "--model", str(small_run.folder), "-"]) == 2
+    assert "no standard input" in capsys.readouterr().err
 
 
 def test_predict_answers_lines_from_stdin(small_run, capsys, monkeypatch):
@@ -542,13 +583,14 @@ def test_a_reader_that_stops_reading_is_no_error(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err == "" and (tmp_path / "x.csv").is_file()
 
 
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the latter: LANG=C
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932", "utf-8"])
-def test_any_name_can_be_shown_on_any_console(monkeypatch, tmp_path, encoding):
+def test_any_name_can_be_shown_on_any_console(monkeypatch, tmp_path, encoding, errors):
     shown = io.BytesIO()
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
+        patch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding, errors=errors))
         assert cli.main(["sample", str(tmp_path / "naïve ∞.csv"), "--pairs", "5"]) == 0
-        assert sys.stdout.errors == "strict"
+        assert sys.stdout.errors == errors
         text = shown.getvalue().decode(encoding)
     assert text.startswith("wrote 5 question pairs to ") and "ve " in text
     assert (tmp_path / "naïve ∞.csv").is_file()
@@ -618,6 +660,13 @@ def test_help_loads_no_framework():
     )
     done = python("-c", code)
     assert done.stdout.splitlines()[-1] == "[]" and "--neighbours" in done.stdout
+
+
+def test_the_package_is_run_as_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["x", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("trax_triplet", run_name="__main__")
+    assert ended.value.code == 0 and trax_triplet.__version__ in capsys.readouterr().out
 
 
 @pytest.mark.slow

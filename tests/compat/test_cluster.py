@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 
 import jax
 import numpy as np
@@ -112,6 +113,30 @@ def test_the_supervisor_ends_as_its_child_does_and_reports_an_abort(end, status,
     assert json.loads(done.stdout) is True
     assert done.returncode == status
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "status, code, words", [(3 << 8, 3, ""), (6, 2, "was silent for 7 s"), (9, 128 + 9, "")]
+)
+def test_the_parent_ends_as_the_child_and_hands_a_termination_on(
+    monkeypatch, capsys, status, code, words
+):
+    handlers, sent = {}, []
+
+    def waitpid(child, _):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number](number, None)  # comes while it waits
+        return child, status
+
+    monkeypatch.setattr(os, "fork", lambda: 1234)
+    monkeypatch.setattr(os, "waitpid", waitpid)
+    monkeypatch.setattr(os, "kill", lambda *given: sent.append(given))
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    with pytest.raises(SystemExit) as ended:
+        launch.continue_in_child(7)
+    assert ended.value.code == code and sent == [(1234, signal.SIGTERM)]
+    err = capsys.readouterr().err
+    assert words in err and bool(err) == bool(words)
 
 
 def test_a_system_without_fork_is_told(monkeypatch):

@@ -1,5 +1,6 @@
 """Questions from tables, JSON lines and Parquet."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -48,6 +49,28 @@ def test_parquet(tmp_path):
     (tmp_path / "q.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ValueError, match="q.parquet: the Parquet file is damaged"):
         read_questions(tmp_path / "q.parquet")
+    parquet.write_table(table, tmp_path / "q.parquet")
+    whole = (tmp_path / "q.parquet").read_bytes()
+    for at in range(4, len(whole) - 30, 20):  # pyarrow raises errors of several kinds
+        (tmp_path / "q.parquet").write_bytes(whole[:at] + b"\xff" * 30 + whole[at + 30 :])
+        with contextlib.suppress(ValueError):
+            read_questions(tmp_path / "q.parquet", id="id", max_skipped=1)
+    invalid = pyarrow.array([b"\xff"]).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"question": invalid}), tmp_path / "q.parquet")
+    with pytest.raises(ValueError, match="q.parquet: the Parquet file is damaged"):
+        read_questions(tmp_path / "q.parquet")
+
+
+def test_json_lines_of_an_old_macintosh_and_with_a_key_twice(tmp_path):
+    lines = [
+        '{"question": "Why?"}',
+        '{"question": "How?", "question": "Who?"}',
+        '{"question": "a"}',
+    ]
+    (tmp_path / "q.jsonl").write_bytes("\r".join(lines).encode())
+    questions = read_questions(tmp_path / "q.jsonl", max_skipped=0.4)
+    assert questions.texts == ("Why?", "a") and questions.lines == (1, 3)
+    assert questions.skipped == ((2, "not JSON: a key comes twice"),)
 
 
 def test_rows_that_cannot_be_used_are_told(tmp_path):

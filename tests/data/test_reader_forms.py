@@ -1,8 +1,10 @@
 """Files as people have them: the forms of public sets of pairs, made here; encodings and labels."""
 
+import bz2
 import codecs
 import csv
 import io
+import lzma
 
 import pytest
 
@@ -99,6 +101,22 @@ def test_rows_that_a_quote_swallowed_are_told(tmp_path):
     assert [line for line, _ in pairs.skipped] == [2, 3, 4]
     assert "looks like another row, '2,Who?,What,0'" in pairs.skipped[0][1]
     assert len(read_pairs(path, quoting="csv")) == 2
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ('"A, b", "C ""d""", 1\nE, "F", 0\n', [("A, b", 'C "d"', 1), ("E", "F", 0)]),
+        ('"A\nb", "C", 1\n', [("A\nb", "C", 1)]),
+        ('Who, "x" y,1\n', [("Who", ' "x" y', 1)]),  # a quote that is text
+        ('Who, "x y,1\nIs, it 6",0\n', [("Who", ' "x y', 1), ("Is", ' it 6"', 0)]),
+    ],
+)
+def test_blanks_before_a_quote(tmp_path, text, expected):
+    header = "question1, question2, is_duplicate\n"
+    assert pairs_of(read_pairs(write(tmp_path / "q.csv", header + text))) == expected
+    header = 'question1, "question2", is_duplicate\n'
+    assert pairs_of(read_pairs(write(tmp_path / "q.csv", header + text))) == expected
 
 
 def test_prose_over_several_lines_is_no_swallowed_row(tmp_path):
@@ -284,6 +302,28 @@ def test_a_wrong_encoding_is_told(tmp_path):
         read_pairs(path)
 
 
+def test_the_advice_on_encodings_can_be_followed(tmp_path):
+    path = write(tmp_path / "q.csv", TEXT)
+    with pytest.raises(ValueError, match="not ASCII.*It could be utf-8 or"):
+        read_pairs(path, encoding="ascii")
+    path.write_bytes(codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"))
+    with pytest.raises(ValueError, match="not UTF-8.*It could be utf-16-le: look"):
+        read_pairs(path, encoding="utf-8")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="it is damaged, or ends too early"):
+        read_pairs(path)
+    write(path, "\ufeff\ufeff" + TEXT)  # two programs wrote a mark
+    assert read_pairs(path).question1 == read_pairs(write(path, TEXT)).question1
+
+
+@pytest.mark.parametrize("packed, kind", [(bz2.compress, "bzip2"), (lzma.compress, "xz")])
+def test_what_packed_a_file_is_named(tmp_path, packed, kind):
+    path = tmp_path / "q.csv.packed"
+    path.write_bytes(packed(TEXT.encode()))
+    with pytest.raises(ValueError, match=f"packed by {kind}, expected text, maybe gzipped"):
+        read_pairs(path)
+
+
 @pytest.mark.parametrize("encoding, half", [("utf-7", "+2AA-"), ("unicode_escape", "\\ud800")])
 def test_half_a_surrogate_pair_is_no_text(tmp_path, encoding, half):
     text = f"id,question1,question2\n1,Why{half}?,a\n{half},b,c\n3,d,e\n"
@@ -304,7 +344,14 @@ def test_half_a_surrogate_pair_is_no_text(tmp_path, encoding, half):
 
 @pytest.mark.parametrize(
     "yes, no",
-    [("1", "0"), ("1.0", "0.0"), ("1.00", "0."), ("TRUE", "FALSE"), ("True", "False"), ("t", "f")]
+    [
+        ("1", "0"),
+        ("1.0", "0.0"),
+        ("1.00", "0."),
+        ("TRUE", "FALSE"),
+        ("True", "False"),
+        ("t", "f"),
+    ]
     + [("yes", "No"), ("Y", "n"), ("dup", "not duplicate"), ("duplicate", "non-duplicate")],
 )
 def test_labels_as_people_write_them(tmp_path, yes, no):
@@ -324,6 +371,20 @@ def test_labels_named_by_hand(tmp_path):
     pairs = read_pairs(path, label="class", positive=["same", "near"], max_skipped=0.3)
     assert pairs.is_duplicate.tolist() == [1, 1, 0] and pairs.skipped[0][0] == 5
     assert pairs.notes == ("labels: 'same' (1 row) is 1, 'near' (1 row) is 1, 'far' (1 row) is 0",)
+    pairs = read_pairs(path, label="class", positive=["SAME", "equal"], max_skipped=0.3)
+    assert pairs.is_duplicate.tolist() == [1, 0, 0] and "no row has 'equal'" in pairs.notes[0]
+
+
+def test_what_programs_write_where_nothing_is(tmp_path):
+    text = "question1,question2,class\na,b,same\nnan,c,far\nd,nan,far\ne,f,NaN\ng,h,\\N\n"
+    path = write(tmp_path / "q.csv", text)
+    pairs = read_pairs(path, label="class", positive=["same"], max_skipped=0.4)
+    assert pairs.is_duplicate.tolist() == [1, 0, 0]
+    assert [line for line, _ in pairs.skipped] == [5, 6]
+    assert "texts: 1 text of question1 is 'nan'; if" in pairs.notes[0]
+    assert "texts: 1 text of question2 is 'nan'; if" in pairs.notes[1]
+    pairs = read_pairs(path, label="class", positive=["nan"], max_skipped=0.4)
+    assert pairs.is_duplicate.tolist() == [0, 0, 0, 1]
 
 
 def test_grades(tmp_path):
@@ -336,6 +397,15 @@ def test_grades(tmp_path):
     write(path, f"question1,question2,score\n{rows}a,b,high\na,b,nan\na,b,inf\n")
     pairs = read_pairs(path, label="score", threshold_label=4, max_skipped=0.5)
     assert [line for line, _ in pairs.skipped] == [8, 9, 10]
+
+
+def test_numbers_with_a_decimal_comma(tmp_path):
+    text = "question1;question2;score\na;b;1,0\nc;d;0,0\n"
+    pairs = read_pairs(write(tmp_path / "q.csv", text), label="score")
+    assert pairs.is_duplicate.tolist() == [1, 0] and "'1,0' (1 row) is 1" in pairs.notes[0]
+    path = write(tmp_path / "q.csv", text + "e;f;3,75\ng;h;-3,75\ni;j;1,2,3\n")
+    pairs = read_pairs(path, label="score", threshold_label=3.5, max_skipped=0.2)
+    assert pairs.is_duplicate.tolist() == [0, 0, 1, 0] and pairs.skipped[0][0] == 6
 
 
 def test_duplicates_only_and_triplets(tmp_path):

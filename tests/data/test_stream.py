@@ -114,7 +114,7 @@ def with_others(n_others, **settings):
 
 
 def test_others_come_after_the_duplicates_all_before_one_comes_again():
-    s = with_others(7)  # 3 x 7 others over 3 batches: more than half of the 4 duplicates of each
+    s = with_others(7)  # 3 x 7 others over 3 batches; 3/8 of the 4 duplicates of each are 1.5
     assert s.others_per_batch == 2
     seen = []
     for _ in range(7):

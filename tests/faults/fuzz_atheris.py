@@ -15,6 +15,7 @@ import atheris
 with atheris.instrument_imports(
     include=[
         "trax_triplet.data.reader",
+        "trax_triplet.data.encodings",
         "trax_triplet.data.table",
         "trax_triplet.data.questions",
         "trax_triplet.inference.lines",

@@ -5,6 +5,7 @@ import pytest
 
 from trax_triplet.inference.calibration import (
     check_calibration,
+    expected_share,
     fit_calibration,
     probabilities,
     similarity_of_half,
@@ -29,7 +30,7 @@ def pairs(n, slope, intercept, seed=0):
 def test_is_the_logistic_regression_of_softened_labels(slope, intercept):
     linear_model = pytest.importorskip("sklearn.linear_model")
     scores, labels = pairs(500, slope, intercept)
-    found = fit_calibration(scores.astype(np.float32), labels)
+    found = fit_calibration(scores.astype(np.float32), labels, share=labels.mean())
     # A label of t is t of a 1 and 1 - t of a 0.
     n1 = labels.sum()
     target = np.where(labels, (n1 + 1) / (n1 + 2), 1 / (500 - n1 + 2))
@@ -47,7 +48,7 @@ def test_is_the_logistic_regression_of_softened_labels(slope, intercept):
 
 def test_finds_what_the_labels_follow():
     scores, labels = pairs(50_000, 6, -4)
-    found = fit_calibration(scores, labels)
+    found = fit_calibration(scores, labels, share=labels.mean())
     assert found["slope"] == pytest.approx(6, rel=0.05)
     assert found["intercept"] == pytest.approx(-4, rel=0.05)
     share = 100 * labels.mean()
@@ -62,14 +63,25 @@ def test_another_share_of_duplicates_moves_the_log_odds():
     # As if three of four others were left out: the odds of a duplicate are four times as large.
     odds = labels.mean() / (1 - labels.mean())
     moved = fit_calibration(scores, labels, share=4 * odds / (1 + 4 * odds))
-    own = fit_calibration(scores, labels)
+    own = fit_calibration(scores, labels, share=labels.mean())
     assert moved["slope"] == own["slope"]
     assert moved["intercept"] == pytest.approx(own["intercept"] + np.log(4))
     kept = (labels == 1) | (np.random.default_rng(1).uniform(size=len(labels)) < 0.25)
-    again = fit_calibration(scores[kept], labels[kept])
+    again = fit_calibration(scores[kept], labels[kept], share=labels[kept].mean())
     np.testing.assert_allclose(
         probabilities(scores, moved), probabilities(scores, again), atol=0.02
     )
+
+
+def test_a_share_that_nobody_knows_lies_between_that_of_the_labels_and_a_half():
+    # Odds of 1 to 9, 1 to 1 and 4 to 1; of the roots, 1 to 3, 1 to 1 and 2 to 1.
+    for labels, share in [([1] + [0] * 9, 1 / 4), ([1, 0], 1 / 2), ([1] * 4 + [0], 2 / 3)]:
+        assert expected_share(np.array(labels)) == pytest.approx(share)
+    scores, labels = pairs(2_000, 6, -4)
+    share = expected_share(labels)
+    unknown, told = (fit_calibration(scores, labels, share=s) for s in (None, share))
+    assert unknown["intercept"] == told["intercept"]
+    assert "a guess" in unknown["source"] and "a guess" not in told["source"]
 
 
 def test_pairs_that_a_threshold_tells_apart_do_not_become_certain():
@@ -79,7 +91,7 @@ def test_pairs_that_a_threshold_tells_apart_do_not_become_certain():
 
 @pytest.mark.parametrize("scores", [[0.5] * 4, [1.0] * 4, [0.0] * 4])
 def test_equal_scores_have_the_share_of_duplicates(scores):
-    found = fit_calibration(np.array(scores), np.array([1, 0, 0, 0]))
+    found = fit_calibration(np.array(scores), np.array([1, 0, 0, 0]), share=1 / 4)
     share = ((1 + 1) / (1 + 2) + 3 / (3 + 2)) / 4  # of the softened labels
     assert probabilities(np.array(scores), found) == pytest.approx([share] * 4, abs=1e-5)
 

@@ -100,6 +100,12 @@ def test_what_the_user_calls_like_the_answer_stays():
     }
 
 
+def test_carriage_returns_end_lines_too():
+    expected = [f"{text}\t{text}\t0.125000\t0" for text in "abc"]
+    for data in (b"a\ta\rb\tb\rc\tc\r", b"a\ta\r\nb\tb\r\nc\tc", b"a\ta\n\rb\tb\r\r\nc\tc\r\n"):
+        assert answered(data) == (expected, [])
+
+
 def test_lines_of_another_encoding_and_a_mark_at_the_start():
     assert answered("ö\tö\n".encode("cp1252"), encoding="cp1252")[0] == ["ö\tö\t0.125000\t0"]
     assert answered(b"\xef\xbb\xbfa\ta\n")[0] == ["a\ta\t0.125000\t0"]

@@ -189,6 +189,27 @@ def server(trained, tmp_path_factory):
     server.process.communicate()
 
 
+@pytest.mark.parametrize("host, shown", [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_the_address_is_told_once_somebody_can_connect(monkeypatch, host, shown):
+    app, told = object(), []
+
+    def run(server, sockets):
+        [bound] = sockets
+        assert server.config.app is app and not server.config.server_header
+        assert bound.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        [line] = told
+        port = int(re.fullmatch(rf"serving on http://{re.escape(shown)}:(\d+) .*", line)[1])
+        socket.create_connection((host, port)).close()
+        with pytest.raises(OSError, match=f"in use.*{re.escape(host)}:{port}"):
+            app_module.run(app, host, port, told.append)
+        told.append(port)
+
+    monkeypatch.setattr(app_module.uvicorn.Server, "run", run)
+    app_module.run(app, host, 0, told.append)
+    with pytest.raises(ConnectionRefusedError):  # it is closed in the end
+        socket.create_connection((host, told[1]))
+
+
 @pytest.mark.slow
 def test_each_of_many_clients_gets_its_own_answers(server, trained):
     words = ["how", "old", "are", "you", "where", "is", "the", "station", "?"]

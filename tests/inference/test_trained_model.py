@@ -283,6 +283,28 @@ def test_a_new_model_takes_the_place_of_the_old_one(trained, folder):
     assert [p.name for p in folder.parent.iterdir()] == ["model"]
 
 
+def test_what_others_put_into_the_folder_stays(trained, folder):
+    save_model(folder, trained)
+    card = (folder / "README.md").read_bytes()
+    save_model(folder, trained)  # a card as it was written is replaced
+    assert sorted(path.name for path in folder.glob("README*")) == ["README.md"]
+    (folder / "notes").mkdir()
+    (folder / "notes/mine.txt").write_text("mine")
+    (folder / "link").symlink_to("nowhere")
+    (folder / "README.md").write_text("edited")
+    for _ in range(2):
+        save_model(folder, trained)
+        assert (folder / "notes/mine.txt").read_text() == "mine"
+        assert (folder / "link").readlink().name == "nowhere"
+        assert (folder / "README.edited.md").read_text() == "edited"
+        assert (folder / "README.md").read_bytes() == card
+    (folder / "README.md").write_text("edited again")
+    save_model(folder, trained)
+    assert (folder / "README.edited.md").read_text() == "edited"
+    assert (folder / "README.edited.md2").read_text() == "edited again"
+    load_model(folder)
+
+
 def test_a_failed_write_leaves_the_old_model(trained, folder, monkeypatch):
     def fail(*_):
         raise OSError("no space left on device")

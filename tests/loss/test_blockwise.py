@@ -27,7 +27,7 @@ def eighths(n, d=4, seed=0):
 @functools.cache
 def compiled(block, closest, anchor, margin, grouped):
     """Losses, and both gradients of a weighted sum of them, so that no two pairs weigh the same.
-    Block 0: the plain form, not compiled as a whole, as its operations serve every rule."""
+    Block 0: the plain form."""
 
     def weighted(v1, v2, groups):
         rule = {"closest": closest, "anchor": anchor, "margin": margin, "groups": groups}
@@ -37,8 +37,7 @@ def compiled(block, closest, anchor, margin, grouped):
             losses = blockwise_losses(v1, v2, block=block, **rule)
         return jnp.sum(losses * jnp.linspace(0.5, 1.5, len(losses), dtype=losses.dtype)), losses
 
-    both = jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True)
-    return both if block == 0 else jax.jit(both)
+    return jax.jit(jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True))
 
 
 def assert_as_plain(
@@ -184,3 +183,12 @@ def test_large_batches_are_computed_without_the_matrix(monkeypatch):
 def test_what_does_not_fit_is_refused(shapes, settings, name):
     with pytest.raises(ValueError, match=f"{name} must be"):
         blockwise_losses(*map(np.zeros, shapes), **settings)
+
+
+@pytest.mark.parametrize("block", [0, 4])
+def test_groups_pass_jax_strict_promotion(block):
+    v1, v2 = np.random.default_rng(0).normal(size=(2, 8, 3)).astype(np.float32)
+    ids = np.arange(8) // 2
+    expected = triplet_loss(v1, v2, groups=(ids, ids), block=block)
+    with jax.numpy_dtype_promotion("strict"):
+        assert triplet_loss(v1, v2, groups=(ids, ids), block=block) == expected

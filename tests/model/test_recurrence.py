@@ -12,8 +12,19 @@ from trax_triplet.model.packing import CHUNK, Workspace, pack, row_bucket_sizes
 from trax_triplet.model.recurrence import backward, forward, lstm
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def total_and_gradients(states_of, x, kernel, bias, lengths, weights):
+    """((the weighted sum of the states, the states), its gradients)."""
+
+    def total(*arrays):
+        states = states_of(*arrays, lengths)
+        return jnp.sum(states * weights), states
+
+    return jax.value_and_grad(total, (0, 1, 2), has_aux=True)(x, kernel, bias)
+
+
 @pytest.mark.parametrize(
-    "rows, steps, lengths", [(5, 4, None), (1, 1, [1]), (3, 2, [0, 0, 0]), (37, 9, "random")]
+    "rows, steps, lengths", [(5, 4, None), (1, 1, [1]), (37, 9, [0] * 37), (37, 9, "random")]
 )
 def test_values_and_gradients(rows, steps, lengths):
     arrays = drawn(rows, steps, 3, 2)
@@ -24,17 +35,10 @@ def test_values_and_gradients(rows, steps, lengths):
     all_lengths = np.full(rows, steps) if given is None else given
 
     weights = np.random.default_rng(2).normal(size=(rows, steps, 2)).astype(np.float32)
-
-    def ours(*arrays):
-        states = lstm(*arrays, None if given is None else jnp.asarray(given))
-        return jnp.sum(states * weights), states
-
-    def expected(*arrays):
-        return jnp.sum(states_by_scan(*arrays, jnp.asarray(all_lengths)) * weights)
-
-    (_, states), gradients = jax.jit(jax.value_and_grad(ours, (0, 1, 2), has_aux=True))(*arrays)
+    (_, states), gradients = total_and_gradients(lstm, *arrays, given, weights)
     np.testing.assert_allclose(states, states_by_loops(*arrays, all_lengths), atol=1e-5)
-    for found, wanted in zip(gradients, jax.jit(jax.grad(expected, (0, 1, 2)))(*arrays)):
+    _, expected = total_and_gradients(states_by_scan, *arrays, all_lengths, weights)
+    for found, wanted in zip(gradients, expected):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -62,16 +66,18 @@ def test_keras_computes_the_same():
 def test_half_precision_is_computed_in_float32():
     x, kernel, bias = drawn(3, 4, 2, 2)
     half = jnp.asarray(x, jnp.bfloat16)
-    found = lstm(half, kernel, bias)
+    compiled = jax.jit(lstm)
+    found = compiled(half, kernel, bias)
     assert found.dtype == jnp.bfloat16
-    expected = lstm(half.astype(jnp.float32), kernel, bias).astype(jnp.bfloat16)
+    expected = compiled(half.astype(jnp.float32), kernel, bias).astype(jnp.bfloat16)
     np.testing.assert_array_equal(np.asarray(found, np.float32), np.asarray(expected, np.float32))
 
 
 def test_second_derivatives_are_refused_in_words():
     x, kernel, bias = drawn(2, 2, 2, 1)
     with pytest.raises(NotImplementedError, match="first derivatives only"):
-        jax.grad(lambda x: jnp.sum(jax.grad(lambda x: jnp.sum(lstm(x, kernel, bias)))(x)))(x)
+        gradient = jax.grad(lambda x: jnp.sum(lstm(x, kernel, bias)))
+        jax.eval_shape(jax.grad(lambda x: jnp.sum(gradient(x))), x)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +130,13 @@ def walked():
         )
         there = packed._replace(index=np.pad(packed.index, (0, size - len(packed.index))))
         longer = np.pad(table, ((0, size - n), (0, 0)))
-        last, cells, workspace = forward(longer, kernel, bias, there, workspace, n)
-        d_table, *others, _ = backward(longer, kernel, there, cells, workspace, d_last, n)
+
+        @jax.jit
+        def both(table, kernel, bias, workspace, d_last):
+            last, cells, workspace = forward(table, kernel, bias, there, workspace, n)
+            return last, *backward(table, kernel, there, cells, workspace, d_last, n)
+
+        last, d_table, *others, _ = both(longer, kernel, bias, workspace, d_last)
         assert not d_table[n:].any()
         return last, d_table[:n], *others
 
@@ -138,9 +149,14 @@ def test_packed_rows_equal_autodiff(walked):
     def last(table, kernel, bias):
         return states_by_scan(table[tokens], kernel, bias, lengths)[:, -1][order]
 
-    expected, pull = jax.vjp(last, table, kernel, bias)
+    @jax.jit
+    def value_and_gradients(d_last, *arrays):
+        value, pull = jax.vjp(last, *arrays)
+        return value, *pull(d_last)
+
+    expected = value_and_gradients(d_last, table, kernel, bias)
     # The workspace comes full of what an earlier batch left.
-    for found, wanted in zip(run(2, 7.0), (expected, *pull(d_last)), strict=True):
+    for found, wanted in zip(run(2, 7.0), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 

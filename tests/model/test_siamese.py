@@ -44,6 +44,9 @@ def small(pooling="last", mode="eval", seed=3, **settings):
     return init_model(Siamese(20, D, mode, pooling=pooling, embedding_stddev=1.0, **settings), seed)
 
 
+shared = functools.cache(small)  # to be left as it is
+
+
 def padded(question, length, left=0):
     return np.array([[1] * left + list(question) + [1] * (length - left - len(question))], np.int32)
 
@@ -138,15 +141,12 @@ def test_in_the_course_form_padding_counts():
     st.just(16),
 )
 def test_padding_never_counts(pooling, question, left, length):
-    model = MODELS[pooling]
+    model = shared(pooling)
     alone = vector(model, padded(question, 8))
     np.testing.assert_allclose(vector(model, padded(question, length, left)), alone, atol=1e-6)
     others = np.array([[7] * length, [1] * length], np.int32)
     batch = np.concatenate([others[:1], padded(question, length), others[1:]])
     np.testing.assert_allclose(vector(model, batch)[1], alone[0], atol=1e-6)
-
-
-MODELS = {pooling: small(pooling) for pooling in ("mean", "last")}
 
 
 @pytest.mark.parametrize("pooling", [pytest.param("mean", marks=pytest.mark.slow), "last"])
@@ -198,6 +198,26 @@ def test_word_dropout_hides_a_word_wherever_it_stands():
     assert abs(hidden.mean() - 0.25) < 0.035
     assert (dropped(WordDropout(4000, 0.25), every, every, seed=1)[0] != first).any()
     assert str(WordDropout(4000, 0.25)) == "WordDropout_0.25_in2_out2"
+
+
+def test_an_id_that_the_vocabulary_lacks_is_nan_not_another_word():
+    model = init_model(Siamese(vocab_size=300, d_model=D, mode="eval", pooling="last"))
+    known = [[2, 299], [299, 2], [0, 1]]
+    right, _ = model((np.array(known), np.array(known)))
+    for bad in (300, -1, 2**31 - 1):
+        ids = np.array([known[0], [bad, 2], known[2]])
+        first, second = model((ids, ids))
+        assert np.isnan(first[1]).all() and np.isnan(second[1]).all()
+        np.testing.assert_array_equal(np.asarray(first)[[0, 2]], np.asarray(right)[[0, 2]])
+    dropout = WordDropout(300, 0.5)
+    first, _ = dropped(dropout, np.array([[300, -1, 1]]), np.array([[1]]))
+    assert first.tolist() == [[300, -1, 1]]
+
+
+def test_ids_in_a_narrow_type_become_buckets_that_it_does_not_hold():
+    ids = np.full((1, 200), 7, np.uint8)
+    first, _ = dropped(WordDropout(1000, 0.99, buckets=2), ids, ids)
+    assert {*np.unique(first)} <= {7, 998, 999} and first.dtype == np.int32
 
 
 def test_padding_is_never_dropped():

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from trax_triplet import _threads as threads
 from trax_triplet.model import walk as module
-from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION, Walk, centre_of
+from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION, Walk, centre_of, centred
 
 D, VOCAB = 5, 30
 
@@ -82,6 +82,12 @@ def test_the_centre_has_the_direction_of_the_mean_and_one_length():
     # An earlier centre counts as a thousand vectors whose mean has the length 0.15, or 150.
     moved = centre_of(np.array([[0, 1]] * 200), earlier=np.array([0.6, 0]))
     np.testing.assert_allclose(moved, [0.6 * 0.6, 0.6 * 0.8], rtol=1e-6)
+
+
+def test_what_is_zero_is_seen_nowhere_from_a_centre():
+    # (0.6, 0.8) - (0.6, 0) is (0, 0.8), of the direction (0, 1).
+    seen = centred(np.array([[0.6, 0.8], [0, 0]]), np.array([0.6, 0]))
+    np.testing.assert_allclose(seen, [[0, 1], [0, 0]], atol=1e-9)
 
 
 def test_vectors_that_are_not_finite_stay_so():

@@ -1,6 +1,7 @@
 """Embedding on several processes: Dask runs it, and loses nothing when one of them is killed."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from bare_python import python
 from trax_triplet.data.vocabulary import Vocabulary
 from trax_triplet.inference.trained_model import TrainedModel
 
-pytest.importorskip("distributed", reason="Dask is not installed")
-pytest.importorskip("dask.dataframe", reason="pandas is not installed, which Dask needs")
+if not all(map(find_spec, ("distributed", "dask", "pandas"))):  # to import them takes a second
+    pytest.skip("Dask is not installed, or pandas, which it needs", allow_module_level=True)
 parquet = pytest.importorskip("pyarrow.parquet")
 
 QUESTIONS = [

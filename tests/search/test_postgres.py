@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 
+import memory_postgres
 import numpy as np
 import pytest
 from bare_python import PATH
@@ -86,6 +87,46 @@ def test_commands_that_do_not_fit(command, phrase, capsys):
     assert phrase in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("version, words", [(None, "has no pgvector"), ("0.7.4", "UPDATE")])
+def test_a_server_without_pgvector_or_with_an_old_one_is_told(version, words):
+    def run(query):
+        return [] if version is None else [(version,)]
+
+    with pytest.raises(ValueError, match=words):
+        database.need_pgvector(run)
+
+
+@pytest.mark.parametrize(
+    "error, expected",
+    [
+        (psycopg.errors.InsufficientPrivilege, PermissionError),
+        (psycopg.OperationalError, ConnectionError),
+        (psycopg.errors.InvalidTextRepresentation, ValueError),
+        (psycopg.errors.UndefinedTable, ValueError),
+    ],
+)
+def test_what_a_server_refuses_is_an_error_of_pythons_without_the_password(error, expected):
+    said = pytest.raises(expected, match=r"^postgresql://db: it says \*\*\*$")
+    with said, database.in_words("postgresql://db", "secret"):
+        raise error("it says\nsecret")
+
+
+@pytest.mark.parametrize(
+    "comment", [None, "7", "{", '{"format": "trax-triplet index 1", "effort": "1; DROP"}']
+)
+def test_a_comment_that_is_none_of_ours_is_refused(comment):
+    assert database.about(lambda *_: [(None, None)], "t", "t") is None
+    with pytest.raises(FileExistsError, match="is not an index of this format"):
+        database.about(lambda *_: [(1, comment)], "t", "t")
+
+
+def test_more_numbers_than_a_graph_takes_are_refused():
+    with pytest.raises(ValueError, match="corpus must be vectors of at most 2000 numbers"):
+        PostgresIndex.build(np.eye(3, 2001), to="postgresql://nowhere")
+    with pytest.raises(ValueError, match="corpus must be at least one question"):
+        PostgresIndex.build([], to="postgresql://nowhere")
+
+
 # --- with a server --------------------------------------------------------------------------------
 
 
@@ -99,6 +140,15 @@ def server(tmp_path_factory):
         started = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
     yield started.get_uri()
     started.cleanup()
+
+
+@pytest.fixture(params=["in memory", pytest.param("PostgreSQL", marks=pytest.mark.slow)])
+def any_server(request, monkeypatch):
+    """The address of one that is stood in for, or of a real one."""
+    if request.param == "PostgreSQL":
+        return request.getfixturevalue("server")
+    monkeypatch.setattr(database, "connect", memory_postgres.Server().connect)
+    return memory_postgres.ADDRESS
 
 
 @pytest.fixture
@@ -141,8 +191,8 @@ def test_finds_what_the_local_index_finds(server, table):
         assert not set(nearest) & {hit for hits in answers(index, queries, 10) for hit in hits}
 
 
-@pytest.mark.slow
-def test_added_replaced_and_removed(server, table):
+def test_added_replaced_and_removed(any_server, table):
+    server = any_server
     model = a_model()
     with PostgresIndex.build(QUESTIONS, to=server, table=table, model=model) as index:
         similar = sorted(model.similarity(["HOW OLD"] * 5, QUESTIONS))[::-1]
@@ -176,6 +226,31 @@ def test_added_replaced_and_removed(server, table):
             wrong()
     with pytest.raises(FileNotFoundError, match="no table nowhere"):
         PostgresIndex.load(server, table="nowhere")
+
+
+def test_vectors_as_the_local_index_finds_them(any_server, table, monkeypatch):
+    monkeypatch.setattr(postgres, "BATCH", 16)
+    vectors = np.random.default_rng(1).normal(size=(45, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[7] = 0
+    queries, vectors, ids = vectors[:10], vectors[5:], [f"q{row}" for row in range(40)]
+    done = []
+    local = QuestionIndex.build(vectors, ids=ids)
+    with PostgresIndex.build(
+        vectors, to=any_server, table=table, ids=ids, progress=done.append
+    ) as index:
+        assert done == [16, 32, 40] and index.approximate and index.recall == 1
+        assert index.info() == {
+            "questions": 40,
+            "dimensions": vectors.shape[1],
+            "approximate": True,
+            "recall": 1.0,
+            "model_sha256": None,
+        }
+        for exact in (True, False):
+            assert answers(index, queries, 5, exact=exact) == answers(local, queries, 5)
+        with pytest.raises(ValueError, match="queries must be"):
+            index.search(np.eye(3), 5)
 
 
 @pytest.mark.slow
@@ -242,8 +317,8 @@ postgres.PostgresIndex.build(
         assert len(index) == 1000 and index.approximate and done == [400, 800, 1000]
 
 
-@pytest.mark.slow
-def test_the_commands(server, table, tmp_path, capsys):
+def test_the_commands(any_server, table, tmp_path, capsys):
+    server = any_server
     a_model().save(tmp_path / "model")
     a_model(seed=1).save(tmp_path / "other")
     model = ["--model", str(tmp_path / "model"), "--table", table]

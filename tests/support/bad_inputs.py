@@ -250,6 +250,7 @@ for f, error, name, *arguments in (
     ("TrainedModel", TypeError, "settings", LAYER, WORDS, None),
     ("TrainedModel", TypeError, "threshold", LAYER, WORDS, {"threshold": "high"}),
     ("TrainedModel", ValueError, "threshold", LAYER, WORDS, {"threshold": NAN}),
+    ("TrainedModel", ValueError, "threshold", LAYER, WORDS, {"threshold": 70}),
     ("TrainedModel", TypeError, "calibration", LAYER, WORDS, {"calibration": 1.0}),
     ("TrainedModel", ValueError, "intercept", LAYER, WORDS, {"calibration": {"slope": 1}}),
     ("TrainedModel", ValueError, "vocabulary", LAYER, Vocabulary(["how"]), {}),

@@ -13,7 +13,7 @@ def at(*similarities):
     return [[s, np.sqrt(1 - s**2)] for s in similarities]
 
 
-def test_labels_decide_where_there_are_some():
+def test_labels_decide_where_there_is_no_probability_to_go_by():
     pairs = Pairs(["a"] * 4, ["b", "c", "d", "e"], [1, 1, 0, 0])
     vectors = np.array(at(1, 1, 1, 1, 0.9, 0.7, 0.5, 0.1))
     found, source = choose_threshold(vectors, pairs, 0, seed=0)
@@ -21,7 +21,7 @@ def test_labels_decide_where_there_are_some():
     assert source == "best accuracy, 1.0000, on 4 pairs"
 
 
-def test_for_another_share_of_duplicates_it_is_where_they_are_as_likely_as_not():
+def test_with_a_probability_it_is_where_duplicates_are_as_likely_as_not():
     pairs = Pairs(["a"] * 4, ["b", "c", "d", "e"], [1, 1, 0, 0])
     vectors = np.array(at(1, 1, 1, 1, 0.9, 0.7, 0.5, 0.1))
     calibration = {"slope": 8.0, "intercept": -6.0, "source": "a fit"}  # 8 x 0.75 = 6

@@ -39,10 +39,12 @@ def scores(
 
 
 def as_it_is(x: Any) -> Any:
+    """What came: a step that is left out."""
     return x
 
 
 def _whole(x: np.ndarray) -> np.ndarray:
+    """The mistake that a batch is normalised as one vector."""
     return x / np.sqrt((x * x).sum())
 
 
@@ -280,6 +282,7 @@ def both_hinges(
     closest: Part = semi_hard,
     hinge: Part = hinge,
 ) -> tuple[Any, Any]:
+    """The hinges of every anchor, against the mean and against the closest negative."""
     first, second = (hinge(np.diag(sim), part(sim), margin) for part in (mean, closest))
     return first, second
 
@@ -326,6 +329,7 @@ LARGER = ("the larger of the two hinges is taken; add them", np.maximum)
 
 
 def _mean_with_diagonal(sim: np.ndarray) -> np.ndarray:
+    """The mistake that an anchor's positive is summed with its negatives."""
     return sim.sum(axis=1) / (len(sim) - 1)
 
 

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trax_triplet._wording import counted
-from trax_triplet.cli.inputs import check_questions, embed, load, read_corpus, refuse_unused
+from trax_triplet.cli.inputs import (
+    check_questions,
+    embed,
+    load,
+    read_corpus,
+    refuse_unused,
+    standard_input,
+)
 from trax_triplet.cli.options import add_guard, add_question_options, add_threshold
 from trax_triplet.cli.outputs import check_outputs, guard, id_of, log, printable, progress
 
@@ -281,15 +288,11 @@ def _answer_all(
 
 
 def _answer(query: str, hits: Iterable[Hit], threshold: float | None) -> dict[str, Any]:
-    found = [
-        {
-            "id": hit.id,
-            "similarity": round(hit.similarity, 6),
-            "is_duplicate": None if threshold is None else hit.similarity > threshold,
-            "question": hit.question,
-        }
-        for hit in hits
-    ]
+    from trax_triplet.search.corpus import hit_rows
+
+    found = hit_rows(hits, threshold)
+    for row in found:
+        row["similarity"] = round(row["similarity"], 6)
     return {"query": query, "found": found}
 
 
@@ -311,7 +314,7 @@ def _answer_lines(index: AnyIndex, top: int, threshold: float | None, options: N
     from trax_triplet.inference.lines import json_line, read_lines
 
     answered, errors = 0, []
-    for lines in read_lines(sys.stdin.buffer, options.encoding):
+    for lines in read_lines(standard_input(), options.encoding):
         queries = [text for _, text, _ in lines if text is not None]
         found = iter(index.search(queries, top) if queries else [])
         for number, query, shown in lines:

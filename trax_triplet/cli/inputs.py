@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trax_triplet._wording import counted, in_options
 from trax_triplet.cli.options import TEXT_OPTIONS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_questions",
     "embed",
+    "joined",
     "labels_of",
     "load",
     "read_corpus",
@@ -29,6 +31,7 @@ __all__ = [
     "read_several",
     "read_unlabelled",
     "refuse_unused",
+    "standard_input",
     "tell_reading",
     "text_options",
     "threshold_of",
@@ -50,7 +53,7 @@ def refuse_unused(options: Namespace, names: Iterable[str], where: str) -> None:
 
 def check_questions(questions: Iterable[str]) -> None:
     """Raises if an argument is blank, or not text in the encoding of the console, such as UTF-8."""
-    from trax_triplet.data.table import HALVES
+    from trax_triplet.data.encodings import HALVES
     from trax_triplet.data.tokenizer import is_blank
 
     for question in questions:
@@ -61,6 +64,13 @@ def check_questions(questions: Iterable[str]) -> None:
                 f"the question {question!r} is not text in the encoding of this console "
                 f"({sys.getfilesystemencoding()}); write it to a file, and name --encoding"
             )
+
+
+def standard_input() -> BinaryIO:
+    """The bytes of stdin; raises if the program was started without it."""
+    if sys.stdin is None:
+        raise ValueError("there is no standard input to read, for which - stands: it is closed")
+    return sys.stdin.buffer
 
 
 def text_options(options: Namespace) -> dict[str, Any]:
@@ -88,16 +98,19 @@ def read_labelled(path: str, options: Namespace) -> Pairs:
     return pairs
 
 
-def read_several(paths: list[str], options: Namespace) -> Pairs:
+def read_several(paths: list[str], options: Namespace) -> list[Pairs]:
+    """The pairs of each file, with labels."""
+    return [read_labelled(path, options) for path in paths]
+
+
+def joined(parts: list[Pairs]) -> Pairs:
     """The pairs of one file or of several, which need not number their questions alike."""
     from trax_triplet.data.pairs import Pairs, concatenate
 
-    first, *others = [read_labelled(path, options) for path in paths]
-    if not others:
-        return first
-    for pairs in others:
-        first = concatenate(first, pairs)
-    return Pairs(first.question1, first.question2, first.is_duplicate)
+    if len(parts) == 1:
+        return parts[0]
+    every = functools.reduce(concatenate, parts)
+    return Pairs(every.question1, every.question2, every.is_duplicate)
 
 
 def read_unlabelled(path: str, options: Namespace) -> tuple[Table, list[list[str]]]:

@@ -90,7 +90,8 @@ def _add_label_options(group: Any) -> None:
         "--positive",
         nargs="+",
         metavar="LABEL",
-        help="labels that mean duplicate; all others mean not duplicate (default: 1, true, yes, "
+        help="labels that mean duplicate, in upper or lower case; all others mean not duplicate "
+        "(default: 1, true, yes, "
         "duplicate)",
     )
     group.add_argument(

@@ -50,8 +50,8 @@ def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None
         outputs: option -> path of the file that is written.
 
     Raises:
-        ValueError: two of them are one file, an output lies in the folder of an input, or has no
-            name.
+        ValueError: two of them are one file, an output lies in the folder of an input, has no name,
+            or is called -.
         OSError: an output is a folder or a link that leads nowhere, or its folder is not there.
     """
     inputs = [path for path in inputs if path]
@@ -61,6 +61,11 @@ def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None
             continue
         if not name:
             raise ValueError(f"{option} must be the name of a file, but it is ''")
+        if name == "-":
+            raise ValueError(
+                f"{option} must be the name of a file, but it is '-'; /dev/stdout is standard "
+                "output, and ./- a file of this name"
+            )
         path = Path(name)
         if path.is_dir() or name.endswith(("/", os.sep)):
             raise IsADirectoryError(21, "Is a directory", name)

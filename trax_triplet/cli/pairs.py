@@ -15,6 +15,7 @@ from trax_triplet.cli.inputs import (
     read_labelled,
     read_unlabelled,
     refuse_unused,
+    standard_input,
     threshold_of,
 )
 from trax_triplet.cli.options import (
@@ -273,7 +274,7 @@ def _predict_lines(options: Namespace) -> dict[str, Any]:
 
     n, errors = answer_lines(
         trained,
-        sys.stdin.buffer,
+        standard_input(),
         write,
         threshold=threshold,
         as_json=options.json,

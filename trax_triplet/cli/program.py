@@ -46,9 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["evaluate", "--model", "no such folder", "pairs.csv"])
         2
     """
-    options = make_parser().parse_args(arguments)
+    options = _parsed(arguments)
     with _shows_any_text(sys.stdout):
         return _run(options)
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; questions may stand before and after them."""
+    parser = make_parser()
+    options, rest = parser.parse_known_args(arguments)
+    questions = getattr(options, "questions", None)
+    unknown = rest if questions is None else [text for text in rest if text[:1] == "-" != text]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if questions is not None:
+        options.questions = [*questions, *rest]
+    return options
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -79,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
 def _shows_any_text(stream: Any) -> Iterator[None]:
     """Context: characters that the console's encoding lacks are escaped, where they would fail."""
     errors = getattr(stream, "errors", None)
-    if not isinstance(stream, io.TextIOWrapper) or errors != "strict":
+    if not isinstance(stream, io.TextIOWrapper) or errors not in ("strict", "surrogateescape"):
         yield
         return
     stream.reconfigure(errors="backslashreplace")

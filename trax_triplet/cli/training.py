@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trax_triplet._wording import counted
-from trax_triplet.cli.inputs import load, read_corpus, read_labelled, read_several, refuse_unused
+from trax_triplet.cli.inputs import (
+    joined,
+    labels_of,
+    load,
+    read_corpus,
+    read_labelled,
+    read_several,
+    refuse_unused,
+)
 from trax_triplet.cli.options import add_pair_options
 from trax_triplet.cli.outputs import check_folder, log
 from trax_triplet.training.settings import TrainSettings, kinds
@@ -239,34 +247,62 @@ def _join_processes(options: Namespace) -> None:
 def _training_parts(options: Namespace) -> tuple[Pairs, Pairs]:
     """The pairs to train on, and those to validate on."""
     from trax_triplet import _validation as check
-    from trax_triplet.data.pairs import normalize_text, split_pairs
 
     if not options.validation:
         share = check.number("--validation-share", options.validation_share, above=0, below=1)
-        pairs = read_several(options.csv, options)
-        (pairs, validation), left_out = split_pairs(pairs, (1 - share, share), seed=options.seed)
-        if len(left_out):
-            log(
-                f"in neither part: {counted(len(left_out), 'pair')} whose two questions belong to "
-                "different parts"
-            )
-        return pairs, validation
+        return _split(read_several(options.csv, options), share, options)
     refuse_unused(options, ["validation_share"], "with --validation")
-    pairs, validation = (
-        read_several(options.csv, options),
-        read_labelled(options.validation, options),
-    )
-    known = {normalize_text(text) for text in (*pairs.question1, *pairs.question2)}
-    shared = sum(
-        normalize_text(first) in known or normalize_text(second) in known
-        for first, second in zip(validation.question1, validation.question2, strict=True)
-    )
+    pairs = joined(read_several(options.csv, options))
+    validation = read_labelled(options.validation, options)
+    shared = _with_a_question_of(pairs, validation)
     if shared:
         log(
-            f"{shared} of {counted(len(validation), 'validation pair')} have a question that is in "
-            f"{' or '.join(options.csv)}, too: expect a better result on them than on new questions"
+            f"{len(shared)} of {counted(len(validation), 'validation pair')} have a question that "
+            f"is in {' or '.join(options.csv)}, too: expect a better result on them than on new "
+            "questions"
         )
     return pairs, validation
+
+
+def _split(files: list[Pairs], share: float, options: Namespace) -> tuple[Pairs, Pairs]:
+    """All pairs but those to validate on, and these.
+
+    A file with pairs of one label only says nothing of how often the model will meet duplicates:
+    where another has both labels, the pairs to validate on come from there.
+    """
+    from trax_triplet.data.pairs import split_pairs
+
+    mixed = [len(set(labels_of(pairs).tolist())) > 1 for pairs in files]
+    if not any(mixed):
+        mixed = [True] * len(files)
+    source = joined([pairs for pairs, is_mixed in zip(files, mixed, strict=True) if is_mixed])
+    (pairs, validation), left_out = split_pairs(source, (1 - share, share), seed=options.seed)
+    if len(left_out):
+        log(
+            f"in neither part: {counted(len(left_out), 'pair')} whose two questions belong to "
+            "different parts"
+        )
+    parts = [pairs]
+    for name, others, is_mixed in zip(options.csv, files, mixed, strict=True):
+        if is_mixed:
+            continue
+        shared = _with_a_question_of(validation, others)
+        parts.append(others.select(sorted(set(range(len(others))).difference(shared))))
+        without = f", but for {counted(len(shared), 'pair')} that share a question with those"
+        log(
+            f"{name} has pairs of one label only: the pairs to validate on come from the other "
+            f"files, and it is trained on{without if shared else ''}"
+        )
+    return joined(parts), validation
+
+
+def _with_a_question_of(known: Pairs, pairs: Pairs) -> list[int]:
+    """The rows of the pairs of which a question is one of the known pairs', too."""
+    from trax_triplet.data.pairs import normalize_text
+
+    texts = {normalize_text(text) for text in (*known.question1, *known.question2)}
+    both = zip(pairs.question1, pairs.question2, strict=True)
+    return [row for row, pair in enumerate(both) if not texts.isdisjoint(map(normalize_text, pair))]
 
 
 def run_training(

@@ -14,11 +14,12 @@ from trax_triplet import _validation as check
 from trax_triplet._files import read_bytes
 from trax_triplet._wording import counted
 from trax_triplet.data.bytes_literals import unwrapped
+from trax_triplet.data.encodings import HALVES, read_text
 from trax_triplet.data.reader import MAX_BYTES, check_skipped, find_columns
-from trax_triplet.data.table import HALVES, MissingColumns, read_table, read_text
+from trax_triplet.data.table import MissingColumns, read_table
 from trax_triplet.data.tokenizer import is_blank
 
-__all__ = ["Questions", "read_questions"]
+__all__ = ["Questions", "read_questions", "without_repeats"]
 
 
 @dataclass(frozen=True)
@@ -201,11 +202,11 @@ def _named(id: str | None) -> str:
 def _json_lines(
     text: str, path: object, column: str, id: str | None
 ) -> Iterator[tuple[int, Any, Any, str]]:
-    for number, line in enumerate(io.StringIO(text), 1):
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=without_repeats)
         except (ValueError, RecursionError) as error:
             yield number, None, None, f"not JSON: {error}"
             continue
@@ -218,6 +219,20 @@ def _json_lines(
             yield number, None, None, f"no key {column!r}"
             continue
         yield number, row[column], None if id is None else row.get(id), ""
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError if a key comes twice, of which one value would be lost.
+
+    Example:
+        >>> json.loads('{"a": 1, "a": 2}', object_pairs_hook=without_repeats)
+        Traceback (most recent call last):
+        ...
+        ValueError: a key comes twice
+    """
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key comes twice")
+    return found
 
 
 def _parquet(
@@ -253,5 +268,9 @@ def _parquet(
             for question, its_id in zip(values[0], values[-1], strict=True):
                 row += 1
                 yield row, question, its_id, ""
-    except pyarrow.ArrowException as error:
+    except (
+        pyarrow.ArrowException,
+        OSError,
+        UnicodeDecodeError,
+    ) as error:  # of its bytes, which are in memory
         raise ValueError(f"{path}: the Parquet file is damaged ({error})") from None

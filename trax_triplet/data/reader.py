@@ -33,7 +33,10 @@ MAX_BYTES = 2 * 2**30
 _YES = {"true", "t", "yes", "y", "dup", "duplicate", "duplicates", "paraphrase", "equivalent"}
 _NO = {"false", "f", "no", "n", "not duplicate", "not_duplicate", "non-duplicate", "nonduplicate"}
 _NO |= {"not a duplicate", "not paraphrase", "not_paraphrase", "not equivalent", "not_equivalent"}
-_ZERO_OR_ONE = re.compile(r"[01](?:\.0*)?")
+# As programs write that there is nothing.
+_MISSING = {"nan", "null", "<na>", "\\n"}
+_ZERO_OR_ONE = re.compile(r"[01](?:[.,]0*)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _QID = re.compile(r"([+-]?[0-9]{1,999})(?:\.0*)?")
 
 
@@ -47,9 +50,10 @@ class Labels(NamedTuple):
     def value(self, text: str) -> int | None:
         """1, 0, or None for anything that is not a label."""
         text = text.strip()
-        if self.positive is not None:
-            return int(text in self.positive) if text else None
         lower = text.lower()
+        if self.positive is not None:
+            is_there = bool(text) and (lower not in _MISSING or lower in self.positive)
+            return int(lower in self.positive) if is_there else None
         if self.grade is None and lower in _YES:
             return 1
         if self.grade is None and lower in _NO:
@@ -57,7 +61,7 @@ class Labels(NamedTuple):
         if self.grade is None:
             return int(text[0]) if _ZERO_OR_ONE.fullmatch(text) else None
         try:
-            number = float(text)
+            number = float(text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text)
         except ValueError:
             return None
         return int(number >= self.grade) if math.isfinite(number) else None
@@ -115,7 +119,7 @@ def read_pairs(
     Args:
         path: the file.
         question1, question2, label: names of the columns; `label=None` reads a file without labels.
-        positive: the labels that mean duplicate, as they are written; others mean not duplicate.
+        positive: the labels that mean duplicate, in upper or lower case; others mean not duplicate.
         threshold_label: labels are grades, and those of at least this much mean duplicate.
         duplicates_only: every row is a pair of duplicates; there is no column of labels, or none
             that says otherwise.
@@ -212,7 +216,8 @@ def _labels_wanted(
     if len(both) > 1:
         raise ValueError(f"{both[0]} and {both[1]} exclude each other: give one of them")
     if positive is not None:
-        positive = frozenset(value.strip() for value in check.strings("positive", positive))
+        named = check.strings("positive", positive)
+        positive = frozenset(value.strip().lower() for value in named) - {""}
         if not positive:
             raise check.wrong_value("positive", "the labels that mean duplicate", [])
     if threshold_label is not None:
@@ -338,7 +343,9 @@ def _texts(
     """The rows, some more of which may be blank; the texts of those that can be used; notes."""
     usable = [i for i, row in enumerate(rows) if not row.reason]
     raw = [[rows[i].fields[column] for i in usable] for column in columns]
-    sides, notes = unwrapped(raw, [header[column] for column in columns])
+    names = [header[column] for column in columns]
+    sides, notes = unwrapped(raw, names)
+    notes += _missing_notes(sides, names)
     rows, kept = [*rows], []
     for at, i in enumerate(usable):
         blank = [header[c] for c, texts in zip(columns, sides, strict=True) if is_blank(texts[at])]
@@ -347,6 +354,19 @@ def _texts(
         else:
             kept.append(at)
     return rows, [[texts[at] for at in kept] for texts in sides], notes
+
+
+def _missing_notes(sides: list[list[str]], names: list[str]) -> list[str]:
+    """What a program may have written where a text was missing."""
+    notes = []
+    for texts, name in zip(sides, names, strict=True):
+        found = collections.Counter(text for text in texts if text.strip().lower() in _MISSING)
+        notes += [
+            f"texts: {counted(n, 'text')} of {name} {'is' if n == 1 else 'are'} {text!r}; if that "
+            "means that there is none, leave out these rows"
+            for text, n in found.items()
+        ]
+    return notes
 
 
 def _label_notes(rows: list[Row], columns: Columns, labels: Labels) -> list[str]:
@@ -359,13 +379,16 @@ def _label_notes(rows: list[Row], columns: Columns, labels: Labels) -> list[str]
         total = counted(found.total(), "row")
         return [f"labels: those of at least {labels.grade:g} count as 1, in {n} of {total}"]
     told = [text for text in found if text not in ("0", "1", "0.0", "1.0")]
+    never = ""
     if labels.positive is not None:
         told = [*found]
+        missing = sorted(labels.positive - {text.lower() for text in found})
+        never = f"; no row has {', '.join(map(repr, missing[:6]))}" if missing else ""
     parts = [
         f"{text!r:.30} ({counted(found[text], 'row')}) is {labels.value(text)}" for text in told
     ]
     more = f", and {len(parts) - 6} more" if len(parts) > 6 else ""
-    return [f"labels: {', '.join(parts[:6])}{more}"] if parts else []
+    return [f"labels: {', '.join(parts[:6])}{more}{never}"] if parts else []
 
 
 def _qids(

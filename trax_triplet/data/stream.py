@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ from trax_triplet import _validation as check
 from trax_triplet.data.batches import epoch_batches
 from trax_triplet.data.padding import id_rows, pad, rounded_length
 
-__all__ = ["OTHERS_PER_EPOCH", "PADDING_GROUP", "Batch", "BatchStream"]
+__all__ = ["MOST_OTHERS", "OTHERS_PER_EPOCH", "PADDING_GROUP", "Batch", "BatchStream"]
 
 PADDING_GROUP = -1  # group of the rows that fill up a partial batch
 OTHERS_PER_EPOCH = 3  # how often a pair labelled 0 comes while each duplicate comes once
+MOST_OTHERS = 3 / 8  # pairs labelled 0 in a batch, as a share of the duplicates
 
 Batch = tuple[np.ndarray, ...]  # ids1, ids2, groups1, groups2, and labels where there are others
 
@@ -31,8 +33,8 @@ class BatchStream:
     With `others`, pairs labelled 0, each batch goes on with `others_per_batch` of them, in group
     -1, and has a fifth part, labels int32: 1, 0, and -1 for padding. All of them come in random
     order before one comes again. There are as many in a batch as let each come about
-    `OTHERS_PER_EPOCH` times in an epoch of the duplicates, but at most half as many as duplicates:
-    more take more time than they teach.
+    `OTHERS_PER_EPOCH` times in an epoch of the duplicates, but at most `MOST_OTHERS` as many as
+    duplicates: more take more time than they teach.
 
     Args:
         ids1, ids2: word ids of each pair's questions, sequences of n integer arrays.
@@ -94,7 +96,8 @@ class BatchStream:
         if others is not None:
             self._others = _cut_sides(("others[0]", others[0]), ("others[1]", others[1]), max_words)
         n_others, n_batches = len(self._others[0]), -(-n // batch_size)
-        wanted = min(-(-OTHERS_PER_EPOCH * n_others // n_batches), n_others, batch_size // 2)
+        by_epoch = math.ceil(OTHERS_PER_EPOCH * n_others / n_batches)
+        wanted = min(by_epoch, n_others, math.ceil(MOST_OTHERS * batch_size))
         self.others_per_batch = -(-wanted // multiple) * multiple
         self.unlabelled_per_batch = 0
         self._turns = Turns(n_others, [seed, 1])

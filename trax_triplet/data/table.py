@@ -1,8 +1,7 @@
-"""From a file to a table of texts: its encoding, its separator, and what its quotes mean."""
+"""From a file to a table of texts: its separator, and what its quotes mean."""
 
 from __future__ import annotations
 
-import codecs
 import collections
 import csv
 import io
@@ -12,33 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from trax_triplet import _validation as check
-from trax_triplet._files import gunzip, read_bytes
 from trax_triplet._wording import counted
+from trax_triplet.data.encodings import HALVES, WHAT_IS_READ, read_text
 
-__all__ = ["HALVES", "QUOTINGS", "Row", "Table", "checked_encoding", "read_table", "read_text"]
+__all__ = ["QUOTINGS", "Row", "Table", "read_table"]
 
 SEPARATORS = ",;\t"
 QUOTINGS = ("auto", "csv", "none")
-_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_OLD_ENCODINGS = ("cp1252", "cp932", "gb18030", "big5", "euc-kr", "cp1251", "cp1250", "latin-1")
-_NOT_TEXT = (
-    (b"PAR1", "a Parquet file"),
-    (b"PK\x03\x04", "a ZIP file, such as an Excel workbook"),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
-)
-_WHAT_IS_READ = (
-    "pairs are read from CSV and TSV files, single questions also from Parquet and from JSON lines "
-    "(an object on each line)"
-)
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]*', re.IGNORECASE)  # Excel's
 _LINE_END = re.compile("\r\n|\r|\n")
-HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs, which are not text
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
 _QUOTED = re.compile('"(?:[^"]|"")*"')
 _ADVICE = (
@@ -114,7 +95,7 @@ def read_table(
         rows, found = _tabs(text, header, separator, start)
         notes += found
     else:
-        rows = list(_rows(lines, separator, quoting != "none", escape, path, start))
+        rows = _quoted_rows(lines, separator, quoting != "none", escape, path, start)
         cells = first.rstrip("\r\n").split(separator)
         if quoting == "auto" and not all(map(_QUOTED.fullmatch, cells)):
             # Where every text is quoted, a stray quote is malformed.
@@ -137,98 +118,6 @@ def _without_halves(row: Row) -> Row:
     return Row(row.line, fields, row.reason or reason)
 
 
-# --- bytes to text
-
-
-def read_text(
-    path: str | os.PathLike[str], encoding: str | None, max_bytes: int, data: bytes | None = None
-) -> tuple[str, list[str]]:
-    """The text of a file, and what a reader should know of its encoding."""
-    if data is None:
-        data = read_bytes(path, max_bytes)
-    if data.startswith(b"\x1f\x8b"):
-        data = gunzip(data, max_bytes, path)
-    for mark, kind in _NOT_TEXT:
-        if data.startswith(mark):
-            raise ValueError(f"{path} is {kind}, expected text; {_WHAT_IS_READ}")
-    name = checked_encoding(encoding) or _encoding(data)
-    try:
-        text = data.decode(name).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise ValueError(_not_decoded(data, name, error, path)) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(
-            f"{path}, line {line}: a NUL character; expected a text file. If its encoding is not "
-            f"{name}, name it by encoding=, such as utf-16-le"
-        )
-    return text, [] if name == "utf-8" else [f"read as {name}"]
-
-
-def checked_encoding(encoding: str | None) -> str | None:
-    """The encoding, once it is known to be one of text; None stays None.
-
-    Raises:
-        TypeError: not a string.
-        ValueError: unknown, or of something else than text.
-
-    Example:
-        >>> checked_encoding("cp1252")
-        'cp1252'
-    """
-    if encoding is None:
-        return None
-    expected = "the name of an encoding of text, such as 'cp1252', or None"
-    if not isinstance(encoding, str):
-        raise check.wrong_type("encoding", expected, encoding)
-    try:
-        "".encode(encoding)
-    except (LookupError, ValueError):  # unknown, or of something else than text
-        raise check.wrong_value("encoding", expected, encoding) from None
-    return encoding
-
-
-def _encoding(data: bytes) -> str:
-    """UTF-8, unless a byte order mark or NUL bytes tell that it is UTF-16 or UTF-32."""
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            return name
-    if b"\0" not in data[:4096]:
-        return "utf-8"
-    found = []
-    for name in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
-        try:
-            start = data[:4096].decode(name, "strict" if len(data) <= 4096 else "ignore")
-            data.decode(name)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in start:
-            # In the wrong order of bytes, letters and line ends are something else.
-            n_ascii = sum(character < "\x80" for character in start)
-            found.append((n_ascii / len(start), name))
-    share, name = max(found, default=(0, "utf-8"))
-    return name if share > 0.1 else "utf-8"
-
-
-def _not_decoded(data: bytes, name: str, error: UnicodeDecodeError, path: object) -> str:
-    others = []
-    for other in _OLD_ENCODINGS:
-        try:
-            data.decode(other)
-            others.append(other)
-        except UnicodeDecodeError:
-            pass
-    line = data.count(b"\n", 0, error.start) + 1
-    return (
-        f"{path}, line {line}: byte {error.start} of the file is not {name.upper()}; save it as "
-        "'CSV UTF-8', or name its encoding by encoding=. It could "
-        f"be {' or '.join(others)}: look at what you get"
-    )
-
-
-# --- text to rows
-
-
 def _header(
     line: str,
     separators: str,
@@ -247,7 +136,8 @@ def _header(
     for separator in separators:
         for quotes in {"auto": (True, False), "csv": (True,), "none": (False,)}[quoting]:
             try:
-                header = next(_reader([line], separator, quotes, escape, strict=False))
+                blanks = quotes and bool(_quote_after_blanks(separator).search(line))
+                header = next(_reader([line], separator, quotes, escape, blanks, strict=False))
             except csv.Error as error:
                 problem = error
                 continue
@@ -257,7 +147,7 @@ def _header(
     if line.lstrip()[:1] in ("{", "["):
         raise ValueError(
             f"{path}: the first line must name the columns, but it looks like JSON, "
-            f"{line.strip()!r:.60}; {_WHAT_IS_READ}"
+            f"{line.strip()!r:.60}; {WHAT_IS_READ}"
         )
     if not headers:
         raise ValueError(
@@ -272,7 +162,12 @@ class MissingColumns(Exception):
 
 
 def _reader(
-    lines: Iterable[str], separator: str, quotes: bool, escape: str | None, strict: bool = True
+    lines: Iterable[str],
+    separator: str,
+    quotes: bool,
+    escape: str | None,
+    blanks: bool = False,
+    strict: bool = True,
 ) -> Any:
     # strict: without it a stray quote moves text into other columns without a word.
     return csv.reader(
@@ -280,8 +175,47 @@ def _reader(
         delimiter=separator,
         quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
         escapechar=escape,
+        skipinitialspace=blanks,
         strict=strict,
     )
+
+
+def _quote_after_blanks(separator: str) -> re.Pattern[str]:
+    return re.compile(re.escape(separator) + ' +"')
+
+
+def _quoted_rows(
+    lines: io.StringIO,
+    separator: str,
+    quotes: bool,
+    escape: str | None,
+    path: object,
+    start: int,
+) -> list[Row]:
+    """The rows, in which a blank may stand between a separator and the quote after it."""
+    place = lines.tell()
+    options = {"separator": separator, "quotes": quotes, "escape": escape}
+    options |= {"path": path, "start": start}
+    if not quotes or not _quote_after_blanks(separator).search(lines.read()):
+        lines.seek(place)
+        return list(_rows(lines, **options))
+    found, problem = [], None
+    for blanks in (True, False):  # the first where both are as good
+        lines.seek(place)
+        try:
+            found.append(list(_rows(lines, **options, blanks=blanks)))
+        except ValueError as error:
+            problem = error
+    if not found:
+        assert problem is not None
+        raise problem
+    return min(found, key=_badness)
+
+
+def _badness(rows: list[Row]) -> tuple[int, int]:
+    """How many rows are malformed, or not of the usual length; and how few there are."""
+    lengths = collections.Counter(len(row.fields) for row in rows if not row.reason)
+    return len(rows) - max(lengths.values(), default=0), -len(rows)
 
 
 def _rows(
@@ -291,6 +225,7 @@ def _rows(
     escape: str | None,
     path: object,
     start: int,
+    blanks: bool = False,
 ) -> Iterator[Row]:
     """The rows below the header, which was read before; the first is on line `start`."""
     latest = ""
@@ -301,7 +236,7 @@ def _rows(
             latest = line
             yield line
 
-    reader = _reader(remembered(), separator, quotes, escape)
+    reader = _reader(remembered(), separator, quotes, escape, blanks)
     while True:
         line = reader.line_num + start
         try:
@@ -442,21 +377,29 @@ def _tabs(text: str, header: list[str], separator: str, start: int) -> tuple[lis
     literal = rows(False)
     if '"' not in text:
         return literal, []
-    try:
-        quoted = rows(True)
-    except ValueError:
-        return literal, []
-    if any(row.reason or any(map(_is_swallowed, row.fields)) for row in quoted):
-        return literal, []
-    fits = [sum(len(row.fields) == len(header) for row in some) for some in (literal, quoted)]
-    misfits = [len(some) - fit for some, fit in zip((literal, quoted), fits, strict=True)]
-    names = next(_reader([text.splitlines()[0]], separator, False, None))
-    if misfits[1] < misfits[0] or (misfits[0] == misfits[1] and _quotes(names, literal)):
+    if (quoted := _clearly_quoted(literal, lambda: rows(True), header, text)) is not None:
         return quoted, []
     cells = (cell for row in literal for cell in row.fields)
-    n = sum(bool(_QUOTED.fullmatch(cell)) for cell in cells)
+    n = sum(bool(_QUOTED.fullmatch(cell.strip())) for cell in cells)
     note = f"quotes around {counted(n, 'field')} are taken as text (quoting='csv' removes them)"
     return literal, [note] if n else []
+
+
+def _clearly_quoted(
+    literal: list[Row], read: Callable[[], list[Row]], header: list[str], text: str
+) -> list[Row] | None:
+    """The rows as `read` gives them, with quotes that are no text, if that is clear."""
+    try:
+        quoted = read()
+    except ValueError:
+        return None
+    if any(row.reason or any(map(_is_swallowed, row.fields)) for row in quoted):
+        return None
+    fits = [sum(len(row.fields) == len(header) for row in some) for some in (literal, quoted)]
+    misfits = [len(some) - fit for some, fit in zip((literal, quoted), fits, strict=True)]
+    names = next(_reader([text.splitlines()[0]], "\t", False, None))
+    is_clear = misfits[1] < misfits[0] or (misfits[0] == misfits[1] and _quotes(names, literal))
+    return quoted if is_clear else None
 
 
 def _is_swallowed(field: str) -> bool:

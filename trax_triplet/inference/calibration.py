@@ -8,7 +8,13 @@ import numpy as np
 
 from trax_triplet import _validation as check
 
-__all__ = ["check_calibration", "fit_calibration", "probabilities", "similarity_of_half"]
+__all__ = [
+    "check_calibration",
+    "expected_share",
+    "fit_calibration",
+    "probabilities",
+    "similarity_of_half",
+]
 
 # What the logistic function is of: the similarity, in models trained before 'of' was written.
 ANGLE, SIMILARITY = "angle", "similarity"
@@ -29,8 +35,9 @@ def fit_calibration(
     Args:
         scores: float (n,), similarities.
         labels: (n,), 1 for a duplicate, 0 for another pair; both must be there.
-        share: of duplicates among the pairs to be answered, in (0, 1); None: as among these. By
-            Bayes' rule another share moves all log-odds by the same amount.
+        share: of duplicates among the pairs to be answered, in (0, 1); None: nobody knows, so
+            `expected_share` of these labels. By Bayes' rule another share than that of these
+            labels moves all log-odds by the same amount.
 
     Returns:
         dict: 'slope' and 'intercept', floats, of 1 - 2 angle / pi, which goes from -1 to 1; 'of',
@@ -63,16 +70,41 @@ def fit_calibration(
         loss, np.zeros(2), jac=True, hess=hessian, method="trust-exact", options=options
     )
     slope, own = float(found.x[0] / spread), n_duplicates / n
-    moved = 0.0 if share is None else special.logit(share) - special.logit(own)
-    meant = "" if share is None else f", for pairs of which {100 * share:.1f} % are"
+    to_come = expected_share(labels) if share is None else share
+    moved = special.logit(to_come) - special.logit(own)
+    why = ", a guess between that and one half" if share is None else ""
     return {
         "of": ANGLE,
         "slope": slope,
         "intercept": float(found.x[1] - slope * center + moved),
         "source": f"Platt scaling on {n} labelled validation pairs, {100 * own:.1f} % of them "
-        f"duplicates{meant}; where duplicates are rarer or more frequent, the probabilities are "
-        "too high or too low",
+        f"duplicates, for pairs of which {100 * to_come:.1f} % are{why}; where duplicates are "
+        "rarer or more frequent, the probabilities are too high or too low",
     }
+
+
+def expected_share(labels: np.ndarray) -> float:
+    """The share of duplicates to expect among pairs to come, where nobody knows it.
+
+    The share among labelled pairs depends on how somebody chose what to label, so it is evidence,
+    but weak. The guess is half way between it and no evidence at all, which is one half, in
+    log-odds: the odds are the square root of those of the labels.
+
+    Args:
+        labels: (n,), 1 for a duplicate, 0 for another pair; both must be there.
+
+    Returns:
+        A number between the share of the labels and one half.
+
+    Example:
+        Of 10 pairs 2 are duplicates, odds of 1 to 4; so odds of 1 to 2.
+
+        >>> round(expected_share(np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 0])), 6)
+        0.333333
+    """
+    labels = np.asarray(labels) == 1
+    roots = np.sqrt([labels.sum(), (~labels).sum()])
+    return float(roots[0] / roots.sum())
 
 
 def probabilities(scores: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from trax_triplet import _validation as check
-from trax_triplet.data.table import checked_encoding
+from trax_triplet.data.encodings import checked_encoding
+from trax_triplet.data.questions import without_repeats
 from trax_triplet.data.tokenizer import is_blank
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class _Pair:
                 text or "",
                 parse_constant=_refuse,
                 parse_float=_finite,
-                object_pairs_hook=_without_repeats,
+                object_pairs_hook=without_repeats,
             )
         except (ValueError, RecursionError) as error:  # what JSON raises are ValueErrors
             problem = f" ({error})" if (text or "").lstrip().startswith(("{", "[")) else ""
@@ -156,12 +157,6 @@ def _blank(columns: list[Any]) -> str | None:
     """Why there is no answer to two questions: one of them has no text."""
     names = [f"question{k}" for k in (1, 2) if is_blank(columns[k - 1])]
     return f"{' and '.join(names)} must not be blank" if names else None
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) < len(pairs):  # all values but the last would be lost
-        raise ValueError("a key comes twice")
-    return found
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -207,12 +202,13 @@ def read_lines(
     number = 0
     for lines in _batches(source):
         found = []
-        for line in lines:
+        # Carriage returns alone are line ends, too, as in old Macintosh files.
+        split = (part for line in lines for part in line.removesuffix(b"\r").split(b"\r"))
+        for line in split:
             number += 1
             line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if not line.strip():
                 continue
-            line = line.removesuffix(b"\r")
             shown = repr(line[:60].decode(name, "replace"))
             try:
                 found.append((number, line.decode(name), shown))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainedModel", "load_model", "save_model"]
 
 MANIFEST, WEIGHTS, VOCABULARY = "model.json", folders.ARRAYS, "vocabulary.txt"
-CARD = "README.md"
+CARD, EDITED_CARD = "README.md", "README.edited.md"
 
 
 class TrainedModel:
@@ -74,7 +74,8 @@ class TrainedModel:
         check.instance("vocabulary", vocabulary, Vocabulary, "trax_triplet.Vocabulary")
         check.instance("settings", settings, dict, "a dict")
         if settings.get("threshold") is not None:
-            check.number("settings['threshold']", settings["threshold"])
+            # A cosine; one above or below all of them lies just outside of [-1, 1].
+            check.number("settings['threshold']", settings["threshold"], -1.1, 1.1)
         check_calibration(settings.get("calibration"))
         self._vocabulary, self._settings = vocabulary, settings
         weights, self._pooling = _weights_and_pooling(model, settings)
@@ -338,6 +339,7 @@ def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
     """Writes a model folder, replacing an older model folder of that name.
 
     It holds `model.json`, `weights.safetensors`, `vocabulary.txt`, and `README.md`, a model card.
+    Other files in an older folder stay; so does a card that somebody edited, as `README.edited.md`.
 
     Args:
         folder: path of the folder; parents are made.
@@ -373,16 +375,44 @@ def save_model(folder: str | os.PathLike[str], trained: TrainedModel) -> None:
         "tokenizer": trained.vocabulary.tokenizer.partition("/")[0],
         "tokenizer_version": TOKENIZER_VERSIONS[trained.vocabulary.tokenizer],
     }
-    if folder.exists() and not (folder / MANIFEST).is_file():
-        raise FileExistsError(
-            f"{folder} exists but has no {MANIFEST}, so it is not replaced; name another folder, "
-            "or move this one away"
-        )
+    check_replaceable(folder)
+    edited = _edited_card(folder)
     with files.new_folder(folder) as new:
         trained.vocabulary.save(new / VOCABULARY)
         folders.write_folder(new, MANIFEST, settings, weights)
         # Behind the manifest, which does not list it: it is there to be edited.
         (new / CARD).write_text(model_card(trained), encoding="utf-8")
+        if edited is not None:
+            (new / folders.unused(folder / EDITED_CARD).name).write_bytes(edited)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Nothing, if a model may be written there.
+
+    Raises:
+        FileExistsError: something is there that is not a model folder.
+
+    Example:
+        >>> check_replaceable(Path("no such folder"))
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise FileExistsError(
+            f"{folder} exists but has no {MANIFEST}, so it is not replaced; name another folder, "
+            "or move this one away"
+        )
+
+
+def _edited_card(folder: Path) -> bytes | None:
+    """The card in a model folder, if it is not as it was written."""
+    try:
+        card = (folder / CARD).read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    try:
+        written = model_card(_load(folder)).encode()
+    except (ValueError, OSError):  # a damaged model
+        return card
+    return None if card == written else card
 
 
 def load_model(folder: str | os.PathLike[str]) -> TrainedModel:

@@ -91,7 +91,8 @@ def _joined(parts, x, vectors):
     # Of shape (1,), as JAX 0.4's shard_map keeps no scalars.
     sums = [sum(part.reshape(-1).sum(keepdims=True) for part in some) for some in leaves]
     # Twice, so that the transpose is nothing, too: 0 * NaN is not.
-    nothing = jnp.where(False, jnp.where(False, sums[0], 0) * sums[1], 0)
+    never, zero = jnp.zeros((1,), bool), jnp.zeros_like(sums[1])
+    nothing = jnp.where(never, jnp.where(never, sums[0], zero) * sums[1], zero)
     return jax.tree_util.tree_map(lambda part: part + nothing, parts)
 
 
@@ -148,7 +149,7 @@ def _as_products(rule, v, w, groups, hinge: Hinges) -> jax.Array:
         values = counted(rule, fixed, positive, across.numbers, across.ids, columns)
         hits = jnp.logical_and(found.tied[None], found.value[None] == values)
         hits = jnp.logical_or(hits, found.place[None] == columns.numbers)
-        share = by_any / jnp.maximum(hits.sum(axis=0) + constants, 1)
+        share = by_any / jnp.maximum(hits.sum(axis=0, dtype=scores.dtype) + constants, 1)
         negative = are_negatives(across.numbers, across.ids, columns)
         weights = jnp.where(negative, each[None], 0) + jnp.where(hits, share[None], 0)
         weights = jnp.where(across.numbers == columns.numbers, -own_weight[None], weights)

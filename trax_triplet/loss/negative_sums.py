@@ -32,7 +32,7 @@ def sum_of_negatives(v, w, groups: Groups | None) -> tuple[jax.Array, jax.Array]
     total, count = _sum_of_others(jnp.where(real[:, None], w, 0), real, other_ids, ids[:m])
     apart = jnp.logical_and(real, ids != other_ids)[:m]
     total = total - jnp.where(apart[:, None], w[:m], 0)
-    return total, jnp.where(real[:m], count - apart, 0).astype(v.dtype)
+    return total, jnp.where(real[:m], count - apart.astype(count.dtype), 0).astype(v.dtype)
 
 
 def spread_to_negatives(weighted, w, groups: Groups | None) -> jax.Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from trax_triplet import _validation as check
 from trax_triplet._typing import Array
 from trax_triplet.compat import fastmath, jnp, tl
 from trax_triplet.data.vocabulary import PAD_ID, unknown_ids
-from trax_triplet.loss.similarity import l2_normalize
+from trax_triplet.loss.similarity import l2_normalize, nan_like
 from trax_triplet.model.lstm import KINDS, LSTM, MODES, SpreadLSTM
 from trax_triplet.model.walk import CENTRE, POOLINGS, PROJECTION
 
@@ -51,7 +51,8 @@ def Siamese(
     Normalize. There the padding (id 1) runs through LSTM and Mean, so that a question's vector
     depends on how long its batch was padded. With 'mean' or 'last' padding never counts, wherever
     it stands: a vector is the same by itself, in any batch and at any padded length, and a question
-    of nothing but padding gets the zero vector.
+    of nothing but padding gets the zero vector. One with an id that the vocabulary lacks gets NaN
+    (in the course's form, as Trax has it, the vector of the id next to it).
 
     Args:
         vocab_size: number of word ids, at least 2 (0 is out of vocabulary, 1 is padding).
@@ -107,7 +108,8 @@ def Siamese(
     if embedding_stddev is not None:
         stddev = check.number("embedding_stddev", embedding_stddev, 0)
         initializer["kernel_initializer"] = tl.RandomNormalInitializer(stddev)
-    embedding = tl.Embedding(vocab_size, d_model, **initializer)
+    kind = tl.Embedding if pooling == "course" else _Embedding
+    embedding = kind(vocab_size, d_model, **initializer)
     constants = {}
     if projection is not None:
         constants[PROJECTION] = check.matrix("projection", projection, (d_model, d_model))
@@ -128,6 +130,15 @@ def Siamese(
     # Every mode has the same layers, so that a Loop can hand weights from one to the other.
     dropout = WordDropout(vocab_size, word_dropout if mode == "train" else 0.0, buckets=buckets)
     return _described(tl.Serial(dropout, tl.Parallel(tower, tower)), pooling, constants)
+
+
+class _Embedding(tl.Embedding):
+    """Trax's, in which an id that the vocabulary lacks has NaN: Trax takes the row next to it."""
+
+    def forward(self, x: Array) -> Array:
+        rows, weights = super().forward(x), cast("Array", self.weights)
+        is_known = jnp.logical_and(x >= 0, x < weights.shape[0])
+        return jnp.where(is_known[..., None], rows, nan_like(rows))
 
 
 def _described(model: tl.Layer, pooling: str, constants: dict[str, np.ndarray]) -> tl.Layer:
@@ -216,16 +227,24 @@ class WordDropout(tl.Layer):
         super().__init__(n_in=2, n_out=2, name=f"WordDropout_{rate:g}")
 
     def forward(self, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
-        """Args: two arrays (batch, length), integers. Returns: two of the same shape and dtype."""
+        """Args: two arrays (batch, length), integers. Returns: two of the same shape, in which ids
+        that the vocabulary lacks are as they were; narrow types become int32.
+        """
         if not self._rate:
             return inputs
         key1, key2 = fastmath.random.split(self.rng)
         hidden = fastmath.random.bernoulli(key1, self._rate, (self._vocab_size,))
         unknown = fastmath.random.randint(key2, (self._vocab_size,), *self._unknown)
         seen_as = jnp.where(hidden, unknown, jnp.arange(self._vocab_size))
-        first, second = (
-            jnp.where(ids == PAD_ID, ids, seen_as[ids].astype(ids.dtype)) for ids in inputs
-        )
+
+        def seen(ids: Array) -> Array:
+            ids = jnp.asarray(ids)
+            ids = ids if ids.dtype.itemsize >= 4 else ids.astype("int32")  # which holds all ids
+            is_word = jnp.logical_and(ids >= 0, ids < self._vocab_size)
+            is_word = jnp.logical_and(is_word, ids != PAD_ID)
+            return jnp.where(is_word, seen_as[jnp.where(is_word, ids, 0)].astype(ids.dtype), ids)
+
+        first, second = map(seen, inputs)
         return first, second
 
 

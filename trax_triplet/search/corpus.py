@@ -15,7 +15,7 @@ from trax_triplet.search.duplicates import are_vectors, check_model, embed_all, 
 if TYPE_CHECKING:
     from trax_triplet.inference.trained_model import TrainedModel
 
-__all__ = ["Hit", "check_width", "checked_ids", "embedded", "model_digest"]
+__all__ = ["Hit", "check_width", "checked_ids", "embedded", "hit_rows", "model_digest"]
 
 
 class Hit(NamedTuple):
@@ -24,6 +24,24 @@ class Hit(NamedTuple):
     id: str
     similarity: float
     question: str
+
+
+def hit_rows(hits: Iterable[Hit], threshold: float | None) -> list[dict[str, Any]]:
+    """Hits as rows for JSON, with whether each is above the threshold; None without one.
+
+    Example:
+        >>> hit_rows([Hit("q1", 0.75, "Why?")], 0.5)
+        [{'id': 'q1', 'similarity': 0.75, 'is_duplicate': True, 'question': 'Why?'}]
+    """
+    return [
+        {
+            "id": hit.id,
+            "similarity": hit.similarity,
+            "is_duplicate": None if threshold is None else hit.similarity > threshold,
+            "question": hit.question,
+        }
+        for hit in hits
+    ]
 
 
 def embedded(name: str, corpus: Any, model: Any) -> tuple[list[str] | None, np.ndarray]:

@@ -309,7 +309,7 @@ class QuestionIndex:
                 if _found(folder) is None:
                     what = "holds no index any more; find out who moved it, or name another folder"
                 raise ValueError(f"{folder} {what}")
-            with files.new_folder(inside) as new:
+            with files.new_folder(inside, ours={MODEL}) as new:
                 self._write(new)
             self._read_from = (folder.resolve(), _manifest(folder))
 

@@ -14,6 +14,7 @@ from trax_triplet.inference.request_batches import Batches
 from trax_triplet.inference.request_limits import MAX_QUESTIONS, Asked, Limits, Question
 from trax_triplet.inference.service import create_app
 from trax_triplet.inference.trained_model import TrainedModel
+from trax_triplet.search.corpus import hit_rows
 from trax_triplet.search.served_index import NotAddedError, ServedIndex
 
 __all__ = ["create_search_app"]
@@ -104,18 +105,7 @@ def _add_search(app: FastAPI, index: ServedIndex, threshold: float | None) -> No
     async def search(asked: Queries) -> dict[str, Any]:
         """The nearest questions of the index."""
         found = await batches.ask([(question, asked.top) for question in asked.questions])
-        answers = [
-            [
-                {
-                    "id": hit.id,
-                    "similarity": hit.similarity,
-                    "is_duplicate": None if threshold is None else hit.similarity > threshold,
-                    "question": hit.question,
-                }
-                for hit in hits
-            ]
-            for hits in found
-        ]
+        answers = [hit_rows(hits, threshold) for hits in found]
         approximate = index.current.approximate
         return {"threshold": threshold, "approximate": approximate, "answers": answers}
 

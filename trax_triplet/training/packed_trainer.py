@@ -15,6 +15,7 @@ import numpy as np
 
 from trax_triplet._typing import Array
 from trax_triplet.compat import fastmath, optimizers
+from trax_triplet.data.stream import MOST_OTHERS
 from trax_triplet.data.vocabulary import PAD_ID, unknown_ids
 from trax_triplet.loss.ranking import ranking_loss
 from trax_triplet.loss.similarity import l2_normalize
@@ -166,10 +167,11 @@ def ranking_weight(settings: TrainSettings, others_per_batch: int) -> float:
     pair pulls no harder than where there are many.
 
     Example:
-        >>> ranking_weight(TrainSettings(batch_size=256, labelled_weight=2), others_per_batch=64)
+        >>> ranking_weight(TrainSettings(batch_size=256, labelled_weight=2), others_per_batch=48)
         1.0
     """
-    return settings.labelled_weight * min(2 * others_per_batch / settings.batch_size, 1.0)
+    most = MOST_OTHERS * settings.batch_size
+    return settings.labelled_weight * min(others_per_batch / most, 1.0)
 
 
 class PackedTrainer(optimizers.Trainer):

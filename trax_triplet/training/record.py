@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,51 @@ import numpy as np
 
 from trax_triplet import _files as files
 from trax_triplet import _folders as folders
-from trax_triplet.inference.trained_model import TrainedModel
+from trax_triplet.inference.trained_model import (
+    MANIFEST,
+    VOCABULARY,
+    TrainedModel,
+    check_replaceable,
+)
 from trax_triplet.training.settings import TrainSettings
+
+HISTORY = "history.jsonl"
+
+
+def check_output_dir(output_dir: Path) -> None:
+    """Nothing, if a training may write into this folder: before it takes its time.
+
+    Raises:
+        ValueError: it is a model or a checkpoint, or lies in one, which is replaced as a whole.
+        FileExistsError: `model/` or `history.jsonl` in it is somebody else's.
+
+    Example:
+        >>> check_output_dir(Path("no such folder"))
+    """
+    place = Path(os.path.realpath(output_dir))
+    for folder in (place, *place.parents):
+        for files_of_it in ((MANIFEST, VOCABULARY), (folders.CHECKPOINT, folders.ARRAYS)):
+            if all((folder / name).is_file() for name in files_of_it):
+                raise ValueError(
+                    f"{output_dir} lies in {folder}, which holds a model and is replaced as a "
+                    "whole; name a folder outside of it"
+                )
+    check_replaceable(output_dir / "model")
+    history = output_dir / HISTORY
+    if history.is_file() and not _is_history(history):
+        raise FileExistsError(
+            f"{history} is not the history of a training, so it is not replaced; name another "
+            "folder, or move this one away"
+        )
+
+
+def _is_history(path: Path) -> bool:
+    with open(path, "rb") as file:
+        first = file.readline(2**16)
+    try:
+        return not first or "validation_auc" in json.loads(first)
+    except (ValueError, TypeError, RecursionError):
+        return False
 
 
 class Record:
@@ -33,7 +77,7 @@ class Record:
     def __init__(self, output_dir: Path, settings: TrainSettings, fingerprint: str) -> None:
         self._settings, self._fingerprint = dataclasses.asdict(settings), fingerprint
         self._checkpoints = output_dir / "checkpoints"
-        self._history_file = output_dir / "history.jsonl"
+        self._history_file = output_dir / HISTORY
         self.model_folder = output_dir / "model"
         self.history: list[dict[str, Any]] = []
         self.data: dict[str, int] = {}

@@ -35,7 +35,7 @@ from trax_triplet.model.walk import CENTRE, PROJECTION, Walk, centre_of, centred
 from trax_triplet.model.weights import get_weights, init_model, set_weights
 from trax_triplet.training.examples import Examples
 from trax_triplet.training.loop import make_loop
-from trax_triplet.training.record import Record
+from trax_triplet.training.record import Record, check_output_dir
 from trax_triplet.training.settings import TrainOptions, TrainSettings
 from trax_triplet.training.start import Start
 from trax_triplet.training.teacher import projection_of
@@ -109,11 +109,12 @@ def train(
         TypeError: an argument or a setting of a wrong type, or an unknown setting.
         ValueError: no duplicate pairs, a setting outside its range, or other than the model's to
             `start` from, an `output_dir` whose checkpoints belong to other data or settings, or are
-            all damaged; a file of word vectors with a line that cannot be read, or with none of the
-            words; both `word_vectors` and `start`; vectors of a teacher of another number, width,
-            or not finite; `unlabelled` without a teacher.
+            all damaged, or that lies in a model's folder; a file of word vectors with a line that
+            cannot be read, or with none of the words; both `word_vectors` and `start`; vectors of
+            a teacher of another number, width, or not finite; `unlabelled` without a teacher.
         FloatingPointError: the loss became infinite or NaN.
         BlockingIOError: another training is at work in `output_dir`.
+        FileExistsError: `model/` or `history.jsonl` in `output_dir` is not of a training.
         ConnectionError: another process of this training was lost.
         OSError: `output_dir` cannot be written; what was written before stays valid.
         KeyboardInterrupt: after Ctrl-C, once the model is safe.
@@ -138,6 +139,7 @@ def train(
     if word_vectors is not None:
         _check_word_vectors(word_vectors, settings)
     output_dir = Path(output_dir)
+    check_output_dir(output_dir)
     if isinstance(start, (str, os.PathLike)):
         start = load_model(start)
     beginning = None if start is None else Start(start, settings)
@@ -352,8 +354,8 @@ class _Run:
                 share = self._settings.duplicate_share
                 # Drawn negatives say nothing about how often other pairs are this similar.
                 calibration = None if n_drawn else fit_calibration(scores, labels, share=share)
-                moved = None if share is None else calibration
-                chosen = choose_threshold(vectors, self._examples.validation, n_drawn, seed, moved)
+                validation = self._examples.validation
+                chosen = choose_threshold(vectors, validation, n_drawn, seed, calibration)
                 self._record.save_model(trained, *chosen, calibration)
             if checkpoint:
                 stream = {f"stream/{k}": v for k, v in self._stream.state().items()}

@@ -134,15 +134,19 @@ class TrainSettings:
     duplicate_share: float | None = _setting(
         None,
         "share of duplicates among the pairs that the model will be asked about, between 0 and 1; "
-        "threshold and probabilities are made for it",
-        none="validation",
+        "threshold and probabilities are made for it. Unknown: a share between that of the "
+        "validation pairs and one half",
+        none="unknown",
         before=None,
         above=0,
         below=1,
     )
     evaluate_every: int = _setting(100, "steps between evaluations", minimum=1)
     seed: int = _setting(
-        0, "seed of the initial weights, the batches, and all that is drawn at random", minimum=0
+        0,
+        "seed of the initial weights, the batches, and all that is drawn at random",
+        minimum=0,
+        maximum=2**63 - 1,
     )
 
     def __post_init__(self) -> None:

@@ -22,10 +22,11 @@ def choose_threshold(
     seed: int,
     calibration: dict[str, Any] | None = None,
 ) -> tuple[float, str]:
-    """The threshold of the best accuracy, and how it came about.
+    """The threshold that makes the fewest mistakes to be expected, and how it came about.
 
-    Where the pairs have labels of both kinds, it is the best one on them. Where negatives had to be
-    drawn by shared words, these are much easier than those that people meet, and a threshold chosen
+    Where the pairs have labels of both kinds, it is where a calibrated probability is a half; where
+    that falls with the similarity, the one of the best accuracy. Where negatives had to be drawn by
+    shared words, these are much easier than those that people meet, and a threshold chosen
     on them calls too many pairs duplicates. There each duplicate pair's similarity is compared with
     that of its first question and the nearest question of another duplicate group, by the model.
 
@@ -34,8 +35,7 @@ def choose_threshold(
         pairs: n validation pairs, with labels.
         n_drawn: how many of them, the last ones, were drawn.
         seed: of the choice of `MOST_PAIRS` pairs, where there are more.
-        calibration: of the labelled pairs for another share of duplicates than theirs, from
-            `fit_calibration`: the threshold is where its probability is a half.
+        calibration: from `fit_calibration`, where no pairs were drawn.
 
     Returns:
         The threshold, and a sentence for `TrainedModel.settings`.
@@ -54,7 +54,8 @@ def choose_threshold(
     labels = np.asarray(pairs.is_duplicate)
     half = None if calibration is None else similarity_of_half(calibration)
     if calibration is not None and half is not None:
-        return half, f"a probability of 0.5, by {calibration['source']}"
+        how, _, _ = calibration["source"].partition(";")  # what follows is about probabilities
+        return half, f"a probability of 0.5, by {how}"
     if not n_drawn:
         chosen = evaluation.best_threshold(scores, labels, metric="accuracy")
         return (
