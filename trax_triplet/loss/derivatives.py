@@ -36,7 +36,7 @@ class Hinges(NamedTuple):
     """What the derivatives of the anchors' losses are made from; itself without a derivative."""
 
     closest: Closest
-    count: jax.Array  # of negatives
+    negatives: jax.Array  # how many
     mean_active: jax.Array
     closest_active: jax.Array
 
@@ -47,8 +47,8 @@ class Hinges(NamedTuple):
     def constants(self, rule: Rule, n: int) -> jax.Array:
         """How many values without a derivative are as close as the closest negative."""
         if rule.closest != "shifted":
-            return jnp.zeros_like(self.count)
-        return jnp.where(self.closest.value == NO_NEGATIVE, n - self.count, 0)
+            return jnp.zeros_like(self.negatives)
+        return jnp.where(self.closest.value == NO_NEGATIVE, n - self.negatives, 0)
 
 
 def losses_along(rule: Rule, vectors, groups, hinges: tuple[Hinges, ...], direction) -> tuple:
@@ -77,7 +77,7 @@ def losses_along(rule: Rule, vectors, groups, hinges: tuple[Hinges, ...], direct
         by_vectors = _gradients(rule, vectors, groups, hinges, x[1])
         return tuple(part + d for part, d in zip(x[0], by_vectors, strict=True)), x[1]
 
-    zeros = tuple(jnp.zeros(hinge.count.shape, hinge.count.dtype) for hinge in hinges)
+    zeros = tuple(jnp.zeros(hinge.negatives.shape, hinge.negatives.dtype) for hinge in hinges)
     right = _joined((direction, zeros), direction, vectors)
     first, losses = lax.custom_linear_solve(matrix, right, solve, solve_transposed)
     return _joined(losses, first, vectors)
@@ -93,13 +93,13 @@ def _joined(parts, x, vectors):
     # Twice, so that the transpose is nothing, too: 0 * NaN is not.
     never, zero = jnp.zeros((1,), bool), jnp.zeros_like(sums[1])
     nothing = jnp.where(never, jnp.where(never, sums[0], zero) * sums[1], zero)
-    return jax.tree_util.tree_map(lambda part: part + nothing, parts)
+    return jax.tree_util.tree_map(lambda part: part + nothing.reshape((1,) * part.ndim), parts)
 
 
 def _of_each_device(tree, vectors):
     """The same arrays, for shard_map: they may become each device's own between a system and its
     transpose, and JAX wants to have been told before."""
-    any_choice = sum(v[:1, :1] for v in vectors) > 0
+    any_choice = jnp.greater(vectors[0][:1, :1] + vectors[1][:1, :1], 0)
     return jax.tree_util.tree_map(
         lambda x: jnp.where(any_choice.reshape((1,) * x.ndim), x, x), tree
     )
@@ -117,7 +117,7 @@ def directions(rule: Rule, anchors, others, groups: Groups | None) -> Iterator[t
 
 def _along(rule, vectors, groups, hinges, direction) -> tuple[jax.Array, ...]:
     def losses(*vectors):
-        each_way = directions(rule, *vectors, groups)
+        each_way = directions(rule, vectors[0], vectors[1], groups)
         return tuple(
             _as_products(rule, v, w, ids, hinge)
             for (v, w, ids), hinge in zip(each_way, hinges, strict=True)
@@ -133,8 +133,8 @@ def _as_products(rule, v, w, groups, hinge: Hinges) -> jax.Array:
     own = () if groups is None else (groups.own[:m], groups.real[:m])
     others = cut_others(rule, w, groups)
     columns = Rows(None, *(None if x is None else x.reshape(-1, 1) for x in others[1:]))
-    by_mean, by_closest = hinge.weights(jnp.ones_like(hinge.count))
-    each = by_mean / jnp.maximum(hinge.count, 1)
+    by_mean, by_closest = hinge.weights(jnp.ones_like(hinge.negatives))
+    each = by_mean / jnp.maximum(hinge.negatives, 1)
     by_any = jnp.where(found.value > -jnp.inf, by_closest, 0)
 
     # Not kept for the derivatives of it: the weights of all blocks are the matrix.
@@ -168,7 +168,7 @@ def _as_products(rule, v, w, groups, hinge: Hinges) -> jax.Array:
 
 def _gradients(rule, vectors, groups, hinges, cotangents) -> tuple[jax.Array, ...]:
     total = [jnp.zeros_like(v) for v in vectors]
-    each_way = directions(rule, *vectors, groups)
+    each_way = directions(rule, vectors[0], vectors[1], groups)
     for k, ((v, w, ids), hinge, g) in enumerate(zip(each_way, hinges, cotangents, strict=True)):
         dv, dw = _gradient(rule, v, w, ids, hinge, g)
         total = [t + d for t, d in zip(total, (dw, dv) if k else (dv, dw), strict=True)]
@@ -182,7 +182,7 @@ def _gradient(rule, v, w, groups, hinge: Hinges, g) -> tuple[jax.Array, jax.Arra
     exists = closest.value > -jnp.inf
     alone = jnp.logical_and(exists, jnp.logical_not(closest.tied))
     alone = jnp.where(alone, by_closest, 0)[:, None]
-    each = (by_mean / jnp.maximum(hinge.count, 1))[:, None]
+    each = (by_mean / jnp.maximum(hinge.negatives, 1))[:, None]
     own = (by_mean + by_closest)[:, None]
     total, _ = sum_of_negatives(v, w, groups)
     dv = each * total + alone * w[closest.place] - own * w[:m]
