@@ -352,7 +352,8 @@ def test_half_a_surrogate_pair_is_no_text(tmp_path, encoding, half):
         ("True", "False"),
         ("t", "f"),
     ]
-    + [("yes", "No"), ("Y", "n"), ("dup", "not duplicate"), ("duplicate", "non-duplicate")],
+    + [("yes", "No"), ("Y", "n"), ("dup", "not duplicate"), ("duplicate", "non-duplicate")]
+    + [("Duplicate", "Not-Duplicate"), ("paraphrase", "not  a_paraphrase")],
 )
 def test_labels_as_people_write_them(tmp_path, yes, no):
     text = f"question1,question2,is_duplicate\na,b,{yes}\nc,d, {no} \n"
@@ -397,6 +398,14 @@ def test_grades(tmp_path):
     write(path, f"question1,question2,score\n{rows}a,b,high\na,b,nan\na,b,inf\n")
     pairs = read_pairs(path, label="score", threshold_label=4, max_skipped=0.5)
     assert [line for line, _ in pairs.skipped] == [8, 9, 10]
+
+
+def test_a_number_of_several_texts_is_told(tmp_path):
+    header = "qid1,qid2,question1,question2,is_duplicate\n"
+    path = write(tmp_path / "q.csv", f"{header}1,2,Why?,How,1\n1,3,Who?,When,0\n2,1, how ,WHY?,1\n")
+    pairs = read_pairs(path)
+    assert pairs.qid1.tolist() == [1, 1, 2]
+    assert "1 number stands for several texts, such as 1 for 'Why?' and 'Who?'" in pairs.notes[0]
 
 
 def test_numbers_with_a_decimal_comma(tmp_path):

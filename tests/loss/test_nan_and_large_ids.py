@@ -102,6 +102,21 @@ def test_the_gradient_shows_nan_too(block):
     assert np.isnan(gradient(v1, with_bad(v2, 2, NAN))).all()
 
 
+@pytest.mark.parametrize("value", [NAN, INF, 3e38])  # the last overflows in a sum over the rows
+@pytest.mark.parametrize("block", [0, 4])
+def test_the_gradient_of_pairs_that_do_not_meet_it_is_untouched(block, value):
+    v1, v2 = random_pairs(N)
+
+    def loss_of_others(v1):
+        losses = triplet_loss(v1, v2, normalize=False, reduction="none", margin=0.6, block=block)
+        return jax.numpy.where(np.arange(N) == 2, 0, losses).sum()
+
+    gradient = jax.grad(loss_of_others)
+    found, clean = gradient(with_bad(v1, 2, value)), gradient(v1)
+    others = np.arange(N) != 2
+    assert found[others].tolist() == clean[others].tolist() and np.isfinite(clean).all()
+
+
 def test_blocks_of_their_own_show_nan():
     v1, v2 = random_pairs(N)
     for value in BAD:

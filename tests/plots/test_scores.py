@@ -40,6 +40,11 @@ def test_reliability_shows_each_bin_at_its_means():
     )
 
 
+def test_reliability_of_a_certain_pair_is_in_the_last_bin():
+    ax = plot_reliability([0.9, 1.0], [0, 1], bins=4)
+    np.testing.assert_allclose(ax.collections[-1].get_offsets(), [[(0.9 + 1) / 2, 1 / 2]])
+
+
 def test_reliability_has_the_interval_of_wilson():
     ax = plot_reliability([0.5] * 10, [1] * 2 + [0] * 8, bins=1)
     (bar,) = [c for c in ax.collections if hasattr(c, "get_segments")]

@@ -31,8 +31,9 @@ MAX_BYTES = 2 * 2**30
 
 # As people write them, in lower case.
 _YES = {"true", "t", "yes", "y", "dup", "duplicate", "duplicates", "paraphrase", "equivalent"}
-_NO = {"false", "f", "no", "n", "not duplicate", "not_duplicate", "non-duplicate", "nonduplicate"}
-_NO |= {"not a duplicate", "not paraphrase", "not_paraphrase", "not equivalent", "not_equivalent"}
+_NO = {"false", "f", "no", "n", "not duplicate", "non duplicate", "nonduplicate", "not a duplicate"}
+_NO |= {"not paraphrase", "non paraphrase", "not a paraphrase", "not equivalent"}
+_BETWEEN_WORDS = re.compile(r"[\s_-]+")
 # As programs write that there is nothing.
 _MISSING = {"nan", "null", "<na>", "\\n"}
 _ZERO_OR_ONE = re.compile(r"[01](?:[.,]0*)?")
@@ -56,7 +57,7 @@ class Labels(NamedTuple):
             return int(lower in self.positive) if is_there else None
         if self.grade is None and lower in _YES:
             return 1
-        if self.grade is None and lower in _NO:
+        if self.grade is None and _BETWEEN_WORDS.sub(" ", lower) in _NO:
             return 0
         if self.grade is None:
             return int(text[0]) if _ZERO_OR_ONE.fullmatch(text) else None
@@ -414,7 +415,7 @@ def _qids(
             n_blank += match is None
             values.append(value)
         found.append(values)
-    notes = []
+    notes = _qid_notes(found, sides)
     if n_blank:
         blank = counted(n_blank, "blank")
         notes.append(f"qid1 and qid2: {blank}; such a question is known by its text alone")
@@ -423,6 +424,25 @@ def _qids(
             f"qid1 and qid2: {n_long} too large for int64, replaced by numbers of their own"
         )
     return found[0], found[1], notes
+
+
+def _qid_notes(qids: list[list[int]], sides: list[list[str]]) -> list[str]:
+    """Whether a number stands for texts that differ, and not only in case and blanks."""
+    text_of: dict[int, str] = {}
+    several: dict[int, str] = {}
+    for numbers, texts in zip(qids, sides, strict=True):
+        for number, text in zip(numbers, texts, strict=True):
+            first = text_of.setdefault(number, text)
+            if first != text and normalize_text(first) != normalize_text(text):
+                several.setdefault(number, text)
+    if not several:
+        return []
+    number, text = next(iter(several.items()))
+    numbers_stand = "number stands" if len(several) == 1 else "numbers stand"
+    return [
+        f"qid1 and qid2: {len(several)} {numbers_stand} for several texts, such as {number} for "
+        f"{text_of[number]!r:.60} and {text!r:.60}; texts of one number count as one question"
+    ]
 
 
 def _number_of(text: str) -> int:
