@@ -126,7 +126,9 @@ def _compiled_code_is_dropped():
 def _compiled_code_is_dropped_on_the_way():
     """Nor does one file hold hundreds of programs of about a megabyte each."""
     yield
-    if _resident() - _after_a_drop[0] > 250 * 2**20:
+    if (
+        _resident() - _after_a_drop[0] > 400 * 2**20
+    ):  # less costs more compilations than it is worth
         _drop_compiled_code()
 
 

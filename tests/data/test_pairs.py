@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trax_triplet.data.pairs import Pairs, question_groups, split_pairs
 from trax_triplet.data.reader import read_pairs
+from trax_triplet.data.tokenizer import is_blank
 
 ROWS = [("Why?", "How come?", 1), ("a, b; c\td", 'He said "no"', 0), ("two\nlines\r\nhere", "é", 1)]
 
@@ -208,7 +209,7 @@ def test_wrong_files(tmp_path, content, phrase):
 
 
 LETTERS = st.characters(codec="utf-8", exclude_characters="\0")
-TEXT = st.text(LETTERS, min_size=1, max_size=9).filter(str.strip)
+TEXT = st.text(LETTERS, min_size=1, max_size=9).filter(lambda text: not is_blank(text))
 
 
 @settings(deadline=None, max_examples=30)
@@ -219,7 +220,11 @@ TEXT = st.text(LETTERS, min_size=1, max_size=9).filter(str.strip)
 def test_any_text_survives_the_csv(tmp_path_factory, rows, separator):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     write(path, rows, delimiter=separator, quoting=csv.QUOTE_ALL)
-    pairs = read_pairs(path, max_skipped=0)
+    texts = [text for *both, _ in rows for text in both]
+    # Between tabs, such a text may as well be rows that a stray quote swallowed.
+    is_unclear = any("\t" in text and ("\n" in text or "\r" in text) for text in texts)
+    quoting = "csv" if separator == "\t" and is_unclear else "auto"
+    pairs = read_pairs(path, max_skipped=0, quoting=quoting)
     assert rows_of(pairs) == rows
 
 

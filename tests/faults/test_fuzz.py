@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from trax_triplet.data.pairs import Pairs
 from trax_triplet.data.reader import read_pairs
+from trax_triplet.data.tokenizer import is_blank
 from trax_triplet.data.vocabulary import Vocabulary
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=40)
 few = settings(deadline=None, max_examples=40)
-QUESTION = TEXT.filter(str.strip)
+QUESTION = TEXT.filter(lambda text: not is_blank(text))
 
 
 pytestmark = pytest.mark.skipif(

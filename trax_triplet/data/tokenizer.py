@@ -178,10 +178,14 @@ def is_blank(text: str) -> bool:
     """Whether a text shows nothing: blanks, and characters without a width, such as U+200B.
 
     Example:
-        >>> [is_blank(text) for text in ("", " \\n", "\\u200b\\u00ad", "?")]
-        [True, True, True, False]
+        >>> [is_blank(text) for text in ("", " \\n", "\\u200b\\u00ad", "\\u3164\\ufe0f", "?")]
+        [True, True, True, True, False]
     """
-    return all(c.isspace() or unicodedata.category(c) == "Cf" for c in text)
+    return all(c.isspace() or unicodedata.category(c) == "Cf" or c in _SHOWS_NOTHING for c in text)
+
+
+# Hangul fillers, Braille without dots, and what only changes the character before it.
+_SHOWS_NOTHING = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\ufe0e\ufe0f")
 
 
 def is_mark(code: int) -> bool:
