@@ -40,6 +40,7 @@ MODULES_LEFT_OUT = {
         compat compat.repaired_trax compat.backends compat.registry compat.jax_devices _quiet""",
     "inner parts of loss and training; what a user gives was checked on the way there": """
         model.packing loss.rules model.recurrence training.lazy_adam loss.negative_sums
+        loss.derivatives loss.panels
         model.walk model.spelling training.packed_trainer training.loop training.start
         training.teacher
         training.examples training.record training.threshold""",

@@ -152,13 +152,6 @@ def test_one_pair_and_none():
     assert not np.asarray(gradient).any()
 
 
-def test_second_derivatives_are_refused_in_words():
-    v1, v2 = random_pairs(4)
-    gradient = jax.grad(lambda v: blockwise_losses(v, v2).sum())
-    with pytest.raises(NotImplementedError, match="only once.*block=0"):
-        jax.eval_shape(jax.grad(lambda v: gradient(v).sum()), v1)
-
-
 @pytest.mark.slow
 def test_large_batches_are_computed_without_the_matrix(monkeypatch):
     v1, v2 = random_pairs(40)

@@ -277,15 +277,6 @@ def test_traced_labels_that_the_ranking_loss_does_not_have_give_nan():
 # --- JAX's other ways
 
 
-@pytest.mark.slow
-def test_forward_mode_works_or_says_what_to_pass():
-    v1, v2 = random_pairs(N)
-    for forward in (lambda loss: jax.jvp(loss, (v1,), (v1,)), lambda loss: jax.jacfwd(loss)(v1)):
-        assert forward(lambda v1: triplet_loss(v1, v2)) is not None
-        with pytest.raises(NotImplementedError, match="no forward mode.*block=0"):
-            forward(lambda v1: triplet_loss(v1, v2, block=4))
-
-
 def test_a_margin_may_be_any_number_that_is_known():
     v1, v2 = random_pairs(N)
     expected = float(triplet_loss(v1, v2, margin=0.5))

@@ -94,9 +94,8 @@ def triplet_loss(
             cuts to int32 beforehand unless `jax_enable_x64` is set: number larger ones anew. On
             several devices the ids are those of the whole batch.
         block: None: from 512 pairs on JAX never makes the (batch, batch) similarities, see
-            `blockwise`: less time and memory, the same results; its gradient cannot be
-            differentiated again. A positive integer: so for any batch, that many anchors at a time.
-            0: never.
+            `blockwise`: less time and memory, the same results and derivatives. A positive integer:
+            so for any batch, that many anchors at a time. 0: never.
         axis_name: the axis over devices from all of which negatives come, where one of that name is
             in use. None: 'batch', Trax's, and the replicas of TensorFlow. False: each device looks
             at its own rows only.
@@ -112,9 +111,6 @@ def triplet_loss(
         ValueError: vectors that are not two matrices of one shape, no pair at all, group ids of
             another length, a margin that is negative or not finite, a negative block, a block on
             another backend than JAX, an unknown setting.
-        NotImplementedError: second derivatives, or forward mode (`jvp`, `jacfwd`, `hessian`), of
-            the form without the matrix; `block=0` has both. (Of a loss inside of `jit`, JAX says so
-            in its own words.)
 
     Example:
         Anchor 1: positive 1, negative 0.6; anchor 2: positive 0.8, negative 0; both ahead by 0.25.
