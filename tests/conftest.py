@@ -126,12 +126,11 @@ def _compiled_code_is_dropped():
 def _compiled_code_is_dropped_on_the_way():
     """Nor does one file hold hundreds of programs of about a megabyte each."""
     yield
-    if (
-        _resident() - _after_a_drop[0] > 400 * 2**20
-    ):  # less costs more compilations than it is worth
+    if _resident() - _after_a_drop[0] > MOST_COMPILED:
         _drop_compiled_code()
 
 
+MOST_COMPILED = 400 * 2**20  # bytes; with less more is compiled again than it is worth
 _after_a_drop = [0]  # bytes of memory that were left
 
 
