@@ -132,6 +132,11 @@ def test_few_others_are_few_in_a_batch_and_devices_share_them():
     few = with_others(1, multiple=2)
     assert few.others_per_batch == 2
     assert next(few)[4].tolist()[4:] == [0, -1]
+    # Two of them in a batch, whatever the number of devices.
+    on_one, on_three = with_others(7), with_others(7, multiple=3)
+    for _ in range(4):
+        for column, wider in zip(next(on_one), next(on_three), strict=True):
+            assert wider[:6].tolist() == column.tolist() and len(wider) == 7
     assert stream(others=None).others_per_batch == 0 and len(next(stream())) == 4
 
 

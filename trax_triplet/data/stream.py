@@ -97,8 +97,9 @@ class BatchStream:
             self._others = _cut_sides(("others[0]", others[0]), ("others[1]", others[1]), max_words)
         n_others, n_batches = len(self._others[0]), -(-n // batch_size)
         by_epoch = math.ceil(OTHERS_PER_EPOCH * n_others / n_batches)
-        wanted = min(by_epoch, n_others, math.ceil(MOST_OTHERS * batch_size))
-        self.others_per_batch = -(-wanted // multiple) * multiple
+        # As many for any number of devices: what they lack to a multiple is padding.
+        self._n_others = min(by_epoch, n_others, math.ceil(MOST_OTHERS * batch_size))
+        self.others_per_batch = -(-self._n_others // multiple) * multiple
         self.unlabelled_per_batch = 0
         self._turns = Turns(n_others, [seed, 1])
 
@@ -113,7 +114,7 @@ class BatchStream:
         rows = self._batches[self._position]
         self._position += 1
         self._given.append(rows)
-        return self._batch(rows, self._turns.next(self.others_per_batch))
+        return self._batch(rows, self._turns.next(self._n_others))
 
     def start_hard_mining(self) -> None:
         """From now on batches hold similar pairs; what is left of the epoch is planned anew.
