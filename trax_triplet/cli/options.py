@@ -91,8 +91,7 @@ def _add_label_options(group: Any) -> None:
         nargs="+",
         metavar="LABEL",
         help="labels that mean duplicate, in upper or lower case; all others mean not duplicate "
-        "(default: 1, true, yes, "
-        "duplicate)",
+        "(default: 1, true, yes, duplicate)",
     )
     group.add_argument(
         "--threshold-label",

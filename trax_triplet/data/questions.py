@@ -268,9 +268,6 @@ def _parquet(
             for question, its_id in zip(values[0], values[-1], strict=True):
                 row += 1
                 yield row, question, its_id, ""
-    except (
-        pyarrow.ArrowException,
-        OSError,
-        UnicodeDecodeError,
-    ) as error:  # of its bytes, which are in memory
+    # Its bytes are in memory: an OSError is of what they hold.
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: the Parquet file is damaged ({error})") from None

@@ -19,7 +19,6 @@ from jax import lax
 from trax_triplet.loss.negative_sums import Groups, spread_to_negatives, sum_of_negatives
 from trax_triplet.loss.panels import (
     Closest,
-    Rows,
     Rule,
     are_negatives,
     counted,
@@ -132,7 +131,7 @@ def _as_products(rule, v, w, groups, hinge: Hinges) -> jax.Array:
     m, found = len(v), hinge.closest
     own = () if groups is None else (groups.own[:m], groups.real[:m])
     others = cut_others(rule, w, groups)
-    columns = Rows(None, *(None if x is None else x.reshape(-1, 1) for x in others[1:]))
+    columns = others.columns()
     by_mean, by_closest = hinge.weights(jnp.ones_like(hinge.negatives))
     each = by_mean / jnp.maximum(hinge.negatives, 1)
     by_any = jnp.where(found.value > -jnp.inf, by_closest, 0)

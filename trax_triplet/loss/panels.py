@@ -7,6 +7,7 @@ reduced to the closest negatives of its anchors while it is there.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -61,13 +62,15 @@ class Rows(NamedTuple):
     def piece(self, k) -> Rows:
         return Rows(*(None if x is None else x[k] for x in self))
 
+    def told(self, shaped: Callable[[Any], Any]) -> Rows:
+        """What tells who is whose negative, without the vectors, in another shape."""
+        return Rows(None, *(None if x is None else shaped(x) for x in self[1:]))
+
     def columns(self) -> Rows:
-        """What tells who is whose negative, as columns."""
-        return Rows(None, *(None if x is None else x[:, None] for x in self[1:]))
+        return self.told(lambda x: x.reshape(-1, 1))
 
     def across(self) -> Rows:
-        """The same as rows."""
-        return Rows(None, *(None if x is None else x[None] for x in self[1:]))
+        return self.told(lambda x: x.reshape(1, -1))
 
 
 def cut(vectors, size: int, ids=None, real=None) -> Rows:
@@ -206,7 +209,7 @@ def _best(rule, scores, positive, anchors: Rows, others: Rows, want_index):
     window = _first(in_window, 0)
     inside = scores.reshape(-1, size, block)[window, :, jnp.arange(block)]
     there = window[:, None] * size + jnp.arange(size, dtype=jnp.int32)[None]
-    near = Rows(None, *(None if x is None else x[there] for x in others[1:]))
+    near = others.told(lambda x: x[there])
     ids = None if anchors.ids is None else anchors.ids[:, None]
     inside = counted(rule, inside, positive[:, None], anchors.numbers[:, None], ids, near)
     hits = inside == value[:, None]

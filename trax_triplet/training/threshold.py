@@ -26,9 +26,9 @@ def choose_threshold(
 
     Where the pairs have labels of both kinds, it is where a calibrated probability is a half; where
     that falls with the similarity, the one of the best accuracy. Where negatives had to be drawn by
-    shared words, these are much easier than those that people meet, and a threshold chosen
-    on them calls too many pairs duplicates. There each duplicate pair's similarity is compared with
-    that of its first question and the nearest question of another duplicate group, by the model.
+    shared words, these are much easier than those that people meet, and a threshold chosen on them
+    calls too many pairs duplicates. There each duplicate pair's similarity is compared with that of
+    its first question and the nearest question of another duplicate group, by the model.
 
     Args:
         vectors: float (2 n, d), unit vectors of the first questions, then of the second ones.
