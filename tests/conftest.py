@@ -24,6 +24,7 @@ def pytest_configure(config):
     It lies in pytest's cache (`--cache-clear` empties it), or, where that is switched off, in a
     folder that goes with the process.
     """
+    gc.disable()  # imports make no garbage; `pytest_collection_finish` enables it
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX: each thread's own would hold what it freed
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
@@ -62,6 +63,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """What was imported stays: no need to look through it again at each collection of garbage."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
@@ -111,40 +113,54 @@ def punkt(monkeypatch):
     tokenizer._course_tokenizers.cache_clear()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_code_is_dropped():
-    """What one test file compiled hardly any other needs, and it would add up to gigabytes."""
-    yield
-    if "keras" in sys.modules:
-        import keras
-
-        keras.backend.clear_session()
-    _drop_compiled_code()
-
-
 @pytest.fixture(autouse=True)
-def _compiled_code_is_dropped_on_the_way():
-    """Nor does one file hold hundreds of programs of about a megabyte each."""
+def _compiled_programs_do_not_add_up():
+    """A program that JAX compiled takes about a tenth of a megabyte and what it was lowered from
+    ten times as much, and JAX keeps both: gigabytes in a run. The latter, which nothing needs any
+    more, goes first."""
     yield
-    if _resident() - _after_a_drop[0] > MOST_COMPILED:
-        _drop_compiled_code()
+    if _resident() - _memory["without lowered"] > MOST_LOWERED:
+        _drop_lowered()
+        if _memory["without lowered"] - _memory["without compiled"] > MOST_COMPILED:
+            _drop_compiled()
 
 
-MOST_COMPILED = 400 * 2**20  # bytes; with less more is compiled again than it is worth
-_after_a_drop = [0]  # bytes of memory that were left
+# Bytes: less memory takes more time, as what is dropped is compiled again where it is needed.
+MOST_LOWERED, MOST_COMPILED = 50 * 2**20, 150 * 2**20
+_memory = {"without lowered": 0, "without compiled": 0}  # bytes that were left after a drop
 
 
-def _drop_compiled_code():
+def _drop_lowered():
+    if "jax" in sys.modules:
+        from jax._src import pjit
+        from jax._src.interpreters import pxla
+
+        for module, name in ((pjit, "_pjit_lower"), (pxla, "_cached_lowering_to_hlo")):
+            # JAX's own, which may have another name in another version: more is compiled anew then.
+            if clear := getattr(getattr(module, name, None), "cache_clear", None):
+                clear()
+    _memory["without lowered"] = _resident_after_trimming()
+
+
+def _drop_compiled():
     if "jax" in sys.modules:
         import jax
 
         # JAX 0.4.13 crashes there after a gradient with `jax.checkpoint` in `custom_linear_solve`.
         if jax.__version_info__ >= (0, 5):
             jax.clear_caches()
+    if "keras" in sys.modules:
+        import keras
+
+        keras.backend.clear_session()
     gc.collect()
+    _memory["without lowered"] = _memory["without compiled"] = _resident_after_trimming()
+
+
+def _resident_after_trimming():
     with contextlib.suppress(OSError, AttributeError):  # glibc only: else freed memory stays ours
         ctypes.CDLL(None).malloc_trim(0)
-    _after_a_drop[0] = _resident()
+    return _resident()
 
 
 def _resident():

@@ -178,7 +178,9 @@ def _by_similarity(
             seeds = seeds[: -(-(batch_size - len(batch)) // neighbours)]
             if not len(seeds):
                 break
-            for seed, similarity in zip(seeds, near[seeds] @ near.T, strict=True):
+            with np.errstate(invalid="ignore"):  # OpenBLAS computes on what lies beside, too
+                similarities = near[seeds] @ near.T
+            for seed, similarity in zip(seeds, similarities, strict=True):
                 if closed[own[seed]]:
                     continue
                 similarity[~unused | closed[own]] = -np.inf

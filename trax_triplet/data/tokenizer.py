@@ -146,11 +146,15 @@ _SIMPLE = re.compile(
 
 @functools.cache
 def _any_word() -> re.Pattern[str]:
-    """What `_words` finds in other text: built in some hundredths of a second."""
+    """What `_words` finds in other text: built in a twentieth of a second, when it first comes."""
     codes = (*range(0x300, 0x20000), *range(0xE0000, 0xE1000))
-    mark = _class(filter(is_mark, codes))
-    in_blocks = [code for first, last in CHARACTERS for code in range(first, last + 1)]
-    character = _class(filter(is_character, in_blocks))
+    mark = _class((code, code) for code in codes if is_mark(code))
+    # In `re`, \d is category Nd and \w what `isalnum` says, or "_": `is_character`, without a loop.
+    character = _class(
+        (first + run.start(), first + run.end() - 1)
+        for first, last in CHARACTERS
+        for run in re.finditer("[^\\W\\d_]+", "".join(map(chr, range(first, last + 1))))
+    )
     letter = f"(?:(?!{character})[^\\W_])"
     other = f"(?:(?!{mark})[^\\w\\s]|_)"
     return re.compile(
@@ -159,14 +163,13 @@ def _any_word() -> re.Pattern[str]:
     )
 
 
-def _class(codes: Iterable[int]) -> str:
-    """A pattern for one of these code points; in two parts, as `re` is fast up to U+FFFF only."""
-    ranges: list[list[int]] = []
-    for code in codes:
-        if ranges and ranges[-1][1] == code - 1 and code != 0x10000:
-            ranges[-1][1] = code
-        else:
-            ranges.append([code, code])
+def _class(runs: Iterable[tuple[int, int]]) -> str:
+    """A pattern for a code point of these runs; in two parts, as `re` is fast to U+FFFF only."""
+    ranges: list[tuple[int, int]] = []
+    for first, last in runs:
+        if ranges and ranges[-1][1] == first - 1 and first != 0x10000:
+            first, _ = ranges.pop()
+        ranges.append((first, last))
     parts = [
         "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges if (first > 0xFFFF) == wide)
         for wide in (False, True)
