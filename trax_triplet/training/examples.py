@@ -78,6 +78,26 @@ class Examples:
         )
         self.validation_labels = _labels(self.validation)
         self.n_drawn = len(self.validation) - len(validation)
+        self._encode(pairs, unlabelled, start)
+        parts = [self._duplicates, self.validation, *([self._others] if len(self._others) else [])]
+        self.fingerprint = _fingerprint(settings, self.vocabulary, *parts)
+        if start is not None:
+            both_digests = self.fingerprint + start.fingerprint()
+            self.fingerprint = hashlib.sha256(both_digests.encode()).hexdigest()
+        self.word_vectors = None
+        if word_vectors is not None:
+            self.word_vectors = _word_vectors(word_vectors, self.vocabulary, settings, log)
+            for array in self.word_vectors:
+                content = self.fingerprint.encode() + array.tobytes()
+                self.fingerprint = hashlib.sha256(content).hexdigest()
+        self._taught: dict[str, Any] = {}
+        self.taught_sample = None
+        if teacher is not None:
+            self._taught = self._by_teacher(teacher, pairs, unlabelled, log, progress)
+
+    def _encode(self, pairs: Pairs, unlabelled: Sequence[str], start: Start | None) -> None:
+        """Sets the vocabulary, its counts and all word ids."""
+        settings = self._settings
         both = zip(pairs.question1, pairs.question2, strict=True)
         questions = [*itertools.chain.from_iterable(both), *unlabelled]
         self.vocabulary, ids = Vocabulary.build_encoded(
@@ -105,21 +125,6 @@ class Examples:
         self.validation_ids = self.vocabulary.encode_all(
             [*self.validation.question1, *self.validation.question2]
         )
-        parts = [self._duplicates, self.validation, *([self._others] if len(self._others) else [])]
-        self.fingerprint = _fingerprint(settings, self.vocabulary, *parts)
-        if start is not None:
-            both_digests = self.fingerprint + start.fingerprint()
-            self.fingerprint = hashlib.sha256(both_digests.encode()).hexdigest()
-        self.word_vectors = None
-        if word_vectors is not None:
-            self.word_vectors = _word_vectors(word_vectors, self.vocabulary, settings, log)
-            for array in self.word_vectors:
-                content = self.fingerprint.encode() + array.tobytes()
-                self.fingerprint = hashlib.sha256(content).hexdigest()
-        self._taught: dict[str, Any] = {}
-        self.taught_sample = None
-        if teacher is not None:
-            self._taught = self._by_teacher(teacher, pairs, unlabelled, log, progress)
 
     def _by_teacher(
         self,

@@ -151,12 +151,9 @@ def make_loop(
         normalize=False,
         with_groups=True,
     )
-    rows = settings.batch_size + others_per_batch + unlabelled_per_batch
-    ids = np.full((rows, LENGTH_MULTIPLE), PAD_ID, np.int32)
-    taught = [np.zeros((rows, teacher_width), np.float32)] * (2 if teacher_width else 0)
     has_labels = others_per_batch or teacher_width
-    empty = local_shard((ids, ids, *[ids[:, 0]] * (3 if has_labels else 2), *taught))
-
+    rows = settings.batch_size + others_per_batch + unlabelled_per_batch
+    empty = _empty_batch(rows, 3 if has_labels else 2, teacher_width)
     more = loss
     if has_labels:
         more = _with_more(loss, settings, others_per_batch, taught=teacher_width > 0)
@@ -190,18 +187,18 @@ def make_loop(
             permanent_checkpoint_at=never,
         )
     if settings.pooling == "last" and fastmath.local_device_count() == 1:
-        trainer = loop._trainer
-        packed = PackedTrainer(
-            trainer.model_with_loss,
-            trainer.optimizer,
-            model,
-            settings,
-            others_per_batch,
-            unlabelled_per_batch,
-        )
+        whole, opt = loop._trainer.model_with_loss, loop._trainer.optimizer
+        packed = PackedTrainer(whole, opt, model, settings, others_per_batch, unlabelled_per_batch)
         loop._trainer_per_task = (packed,)
     loop.pairs_per_step = settings.batch_size
     return loop
+
+
+def _empty_batch(rows: int, n_columns: int, teacher_width: int) -> tuple:
+    """This process' share of a batch of blank questions, from which Trax takes shapes and types."""
+    ids = np.full((rows, LENGTH_MULTIPLE), PAD_ID, np.int32)
+    taught = [np.zeros((rows, teacher_width), np.float32)] * (2 if teacher_width else 0)
+    return local_shard((ids, ids, *[ids[:, 0]] * n_columns, *taught))
 
 
 def _with_more(loss: Any, settings: TrainSettings, others_per_batch: int, *, taught: bool) -> Any:
