@@ -64,6 +64,7 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """What was imported stays: no need to look through it again at each collection of garbage."""
     gc.enable()
+    gc.set_threshold(10_000, 10, 10)
     gc.collect()
     gc.freeze()
 
