@@ -127,7 +127,7 @@ def _compiled_programs_do_not_add_up():
 
 
 # Bytes: less memory takes more time, as what is dropped is compiled again where it is needed.
-MOST_LOWERED, MOST_COMPILED = 50 * 2**20, 150 * 2**20
+MOST_LOWERED, MOST_COMPILED = 50 * 2**20, 100 * 2**20
 _memory = {"without lowered": 0, "without compiled": 0}  # bytes that were left after a drop
 
 
