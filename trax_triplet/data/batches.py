@@ -178,7 +178,9 @@ def _by_similarity(
             seeds = seeds[: -(-(batch_size - len(batch)) // neighbours)]
             if not len(seeds):
                 break
-            with np.errstate(invalid="ignore"):  # OpenBLAS computes on what lies beside, too
+            # NumPy once told of invalid values here, though the vectors are finite: OpenBLAS may
+            # compute on what lies beside a small matrix, and raise the processor's flag for it.
+            with np.errstate(invalid="ignore"):
                 similarities = near[seeds] @ near.T
             for seed, similarity in zip(seeds, similarities, strict=True):
                 if closed[own[seed]]:

@@ -388,7 +388,7 @@ def _tabs(text: str, header: list[str], separator: str, start: int) -> tuple[lis
 def _clearly_quoted(
     literal: list[Row], read: Callable[[], list[Row]], header: list[str], text: str
 ) -> list[Row] | None:
-    """The rows as `read` gives them, with quotes that are no text, if that is clear."""
+    """The rows as `read` gives them, with quotes that are not part of a text, if that is clear."""
     try:
         quoted = read()
     except ValueError:

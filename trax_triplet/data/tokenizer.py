@@ -48,6 +48,7 @@ CHARACTERS = (
     (0x20000, 0x3FFFF),  # Chinese, Japanese
 )
 
+_LETTERS = re.compile(r"[^\W\d_]+")  # and numerals that are not decimal digits
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|\S")
 _SENTENCE_END = re.compile(r"[.?!]")
 # Text in which the course's rules split off nothing but ? and !, unless it holds a contraction.
@@ -149,11 +150,10 @@ def _any_word() -> re.Pattern[str]:
     """What `_words` finds in other text: built in a twentieth of a second, when it first comes."""
     codes = (*range(0x300, 0x20000), *range(0xE0000, 0xE1000))
     mark = _class((code, code) for code in codes if is_mark(code))
-    # In `re`, \d is category Nd and \w what `isalnum` says, or "_": `is_character`, without a loop.
     character = _class(
         (first + run.start(), first + run.end() - 1)
         for first, last in CHARACTERS
-        for run in re.finditer("[^\\W\\d_]+", "".join(map(chr, range(first, last + 1))))
+        for run in _LETTERS.finditer("".join(map(chr, range(first, last + 1))))
     )
     letter = f"(?:(?!{character})[^\\W_])"
     other = f"(?:(?!{mark})[^\\w\\s]|_)"
@@ -204,10 +204,6 @@ def is_mark(code: int) -> bool:
 _JOINERS = frozenset(JOINERS)
 
 
-def _is_digit(code: int) -> bool:
-    return unicodedata.category(chr(code)) == "Nd"
-
-
 def is_character(code: int) -> bool:
     """Whether a code point is a letter of a script without blanks, so a token.
 
@@ -216,7 +212,7 @@ def is_character(code: int) -> bool:
         [True, True, False, False]
     """
     in_block = any(first <= code <= last for first, last in CHARACTERS)
-    return in_block and chr(code).isalnum() and not _is_digit(code) and not is_mark(code)
+    return in_block and _LETTERS.fullmatch(chr(code)) is not None
 
 
 def _course(question: str) -> list[str]:
